@@ -1,0 +1,11 @@
+//! flowlapse: which flows would a stateful middlebox forget too early, when, and by which timer?
+//!
+//! A promise first: everything but `capture::source`, the sinks that write files, and the command line is pure. The
+//! models take time and packets as arguments and return verdicts and packets; they read no clock, keep no global
+//! state, do no I/O, and give the same answer for the same input.
+//!
+//! The directories are the layers; a module uses only layers below its own:
+//! [`time`] and [`net`] → [`kernel`] → `capture` → `decode` → `flow` → `policy` → `model` → `engine` → `finding` → `report`.
+pub mod kernel;
+pub mod net;
+pub mod time;
