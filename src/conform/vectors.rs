@@ -1,11 +1,11 @@
 //! The conntrack vectors of the spec: packets, and what each release's own tracker made of them.
 
 use super::{Disagreement, Result};
+use crate::model::conntrack::Settings;
 use crate::model::conntrack::dialect::{Dialect, Model};
 use crate::model::conntrack::entry::{Entry, status};
 use crate::model::conntrack::table::{Lateness, Table};
 use crate::model::conntrack::track::{Conntrack, Tracked};
-use crate::model::conntrack::Settings;
 use crate::model::{CtState, End, Host, Lapse, Moment, Tuple};
 use crate::net::{Proto, Segment, SegmentBits, Seq, TcpFlags};
 use crate::time::Instant;

@@ -4,6 +4,9 @@
 //! the path gives meaning to, so that a box's state stays compact.
 
 pub mod conntrack;
+pub mod director;
+pub mod few;
+pub mod ipvs;
 
 use crate::net::{Proto, Segment, Seq};
 use crate::time::{Duration, Instant};
@@ -161,6 +164,10 @@ pub enum Clause {
     UdpUnreplied,
     /// Conntrack: UDP in both directions.
     UdpStream,
+    /// IPVS: the state's own timer.
+    Ipvs(ipvs::state::State),
+    /// IPVS: UDP.
+    IpvsUdp,
 }
 
 /// An entry that had ended when a packet came.

@@ -2,8 +2,8 @@
 //!
 //! Source: the spec's conntrack.md sections 0 and 3, conntrack-tables.json. Nothing here knows packets.
 
-use super::transitions::Transitions;
 pub use super::dialects::{ALIASES, DIALECTS, DISTRIBUTIONS};
+use super::transitions::Transitions;
 
 /// Which of the two trackers a release has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -300,8 +300,36 @@ impl Dialect {
         DIALECTS.iter().find(|d| d.name == real)
     }
 
+    /// The row of a kernel release as `uname -r` prints it: a longterm row of the same series that is not newer, else the
+    /// newest mainline row that is not newer than the series.
+    pub fn for_release(release: &str) -> Option<&'static Dialect> {
+        let wanted = release_numbers(release)?;
+        let series = [wanted[0], wanted[1]];
+        let longterm = DIALECTS.iter().filter_map(|d| Some((release_numbers(d.name.strip_prefix("longterm-")?)?, d)));
+        let mainline = DIALECTS.iter().filter_map(|d| Some((release_numbers(d.name.strip_prefix("linux-")?)?, d)));
+        longterm
+            .filter(|(v, _)| v[..2] == series && *v <= wanted)
+            .max_by_key(|(v, _)| *v)
+            .or_else(|| mainline.filter(|(v, _)| *v <= wanted).max_by_key(|(v, _)| *v))
+            .map(|(_, d)| d)
+    }
+
     /// Every name that [`Dialect::find`] knows, rows first, then aliases, then distributions.
     pub fn names() -> Vec<&'static str> {
         DIALECTS.iter().map(|d| d.name).chain(ALIASES.iter().chain(DISTRIBUTIONS).map(|(alias, _)| *alias)).collect()
     }
+}
+
+/// The numbers of a release: `6.1.176-deb` is 6, 1, 176; missing ones are 0. Names that carry more than numbers and a
+/// distribution suffix (`2.6.20-ip`) are no releases.
+pub(crate) fn release_numbers(text: &str) -> Option<[u32; 3]> {
+    let mut numbers = [0; 3];
+    let plain = text.split(['-', '+', '_', ' ']).next()?;
+    if text.ends_with("-ip") || plain.split('.').count() > 3 && !plain.starts_with("2.6.") {
+        return None;
+    }
+    for (slot, part) in numbers.iter_mut().zip(plain.split('.')) {
+        *slot = part.parse().ok()?;
+    }
+    Some(numbers)
 }

@@ -135,12 +135,8 @@ const LINUX_2_6_20_IP: Dialect = Dialect {
 };
 
 /// 2.6.20, nf_conntrack build. Checked against the trackers of 2.6.20.
-const LINUX_2_6_20: Dialect = Dialect {
-    name: "linux-2.6.20",
-    releases: "2.6.20, nf_conntrack build",
-    coalesce_refresh: true,
-    ..LINUX_2_6_20_IP
-};
+const LINUX_2_6_20: Dialect =
+    Dialect { name: "linux-2.6.20", releases: "2.6.20, nf_conntrack build", coalesce_refresh: true, ..LINUX_2_6_20_IP };
 
 /// 2.6.21, ip_conntrack build. Checked against the trackers of 2.6.21.
 const LINUX_2_6_21_IP: Dialect = Dialect {
@@ -154,12 +150,8 @@ const LINUX_2_6_21_IP: Dialect = Dialect {
 };
 
 /// 2.6.21, nf_conntrack build. Checked against the trackers of 2.6.21.
-const LINUX_2_6_21: Dialect = Dialect {
-    name: "linux-2.6.21",
-    releases: "2.6.21, nf_conntrack build",
-    coalesce_refresh: true,
-    ..LINUX_2_6_21_IP
-};
+const LINUX_2_6_21: Dialect =
+    Dialect { name: "linux-2.6.21", releases: "2.6.21, nf_conntrack build", coalesce_refresh: true, ..LINUX_2_6_21_IP };
 
 /// 2.6.22.19 longterm; 2.6.25 and 2.6.26 believed equal (not read). Checked against the trackers of 2.6.22.19.
 const LINUX_2_6_22: Dialect = Dialect {
@@ -195,12 +187,7 @@ const LINUX_2_6_27: Dialect = Dialect {
 };
 
 /// 2.6.30. Checked against the trackers of 2.6.30.
-const LINUX_2_6_30: Dialect = Dialect {
-    name: "linux-2.6.30",
-    releases: "2.6.30",
-    maxack_rst_check: true,
-    ..LINUX_2_6_27
-};
+const LINUX_2_6_30: Dialect = Dialect { name: "linux-2.6.30", releases: "2.6.30", maxack_rst_check: true, ..LINUX_2_6_27 };
 
 /// 2.6.31 - 2.6.32 (2.6.33 not read). Checked against the trackers of 2.6.31.3, 2.6.32.67.
 const LINUX_2_6_31: Dialect = Dialect {
@@ -214,12 +201,7 @@ const LINUX_2_6_31: Dialect = Dialect {
 };
 
 /// 2.6.34 - 2.6.35. Checked against the trackers of 2.6.34-rc7, 2.6.35.3.
-const LINUX_2_6_34: Dialect = Dialect {
-    name: "linux-2.6.34",
-    releases: "2.6.34 - 2.6.35",
-    resync: true,
-    ..LINUX_2_6_31
-};
+const LINUX_2_6_34: Dialect = Dialect { name: "linux-2.6.34", releases: "2.6.34 - 2.6.35", resync: true, ..LINUX_2_6_31 };
 
 /// 2.6.38 - 2.6.39 (2.6.36/37 not read). Checked against the trackers of 2.6.38.3.
 const LINUX_2_6_38: Dialect = Dialect {
@@ -233,30 +215,15 @@ const LINUX_2_6_38: Dialect = Dialect {
 };
 
 /// 3.0 - 3.3. Checked against the trackers of 3.0.8.
-const LINUX_3_0: Dialect = Dialect {
-    name: "linux-3.0",
-    releases: "3.0 - 3.3",
-    transitions: &transitions::T30,
-    ..LINUX_2_6_38
-};
+const LINUX_3_0: Dialect = Dialect { name: "linux-3.0", releases: "3.0 - 3.3", transitions: &transitions::T30, ..LINUX_2_6_38 };
 
 /// 3.4 - 3.5. Checked against the trackers of 3.5.
-const LINUX_3_4: Dialect = Dialect {
-    name: "linux-3.4",
-    releases: "3.4 - 3.5",
-    midstream_scaled_win_sticks: false,
-    timeout_policies: true,
-    ..LINUX_3_0
-};
+const LINUX_3_4: Dialect =
+    Dialect { name: "linux-3.4", releases: "3.4 - 3.5", midstream_scaled_win_sticks: false, timeout_policies: true, ..LINUX_3_0 };
 
 /// 3.6 - 3.10. Checked against the trackers of 3.6.5, 3.10.4.
-const LINUX_3_6: Dialect = Dialect {
-    name: "linux-3.6",
-    releases: "3.6 - 3.10",
-    transitions: &transitions::T36,
-    zero_len_shortcut: ZeroLen::Off,
-    ..LINUX_3_4
-};
+const LINUX_3_6: Dialect =
+    Dialect { name: "linux-3.6", releases: "3.6 - 3.10", transitions: &transitions::T36, zero_len_shortcut: ZeroLen::Off, ..LINUX_3_4 };
 
 /// 3.11 - 3.17. Checked against the trackers of 3.11, 3.17.
 const LINUX_3_11: Dialect = Dialect {
@@ -268,39 +235,18 @@ const LINUX_3_11: Dialect = Dialect {
 };
 
 /// 3.18 - 4.0. Checked against the trackers of 3.18.20.
-const LINUX_3_18: Dialect = Dialect {
-    name: "linux-3.18",
-    releases: "3.18 - 4.0",
-    transitions: &transitions::T318,
-    early_drop: EarlyDrop::V3_15,
-    ..LINUX_3_11
-};
+const LINUX_3_18: Dialect =
+    Dialect { name: "linux-3.18", releases: "3.18 - 4.0", transitions: &transitions::T318, early_drop: EarlyDrop::V3_15, ..LINUX_3_11 };
 
 /// 4.1 - 4.6. Checked against the trackers of 4.1.15, 4.4.
-const LINUX_4_1: Dialect = Dialect {
-    name: "linux-4.1",
-    releases: "4.1 - 4.6",
-    last_ack_challenge: true,
-    hash_sizing: HashSizing::V4_0,
-    ..LINUX_3_18
-};
+const LINUX_4_1: Dialect =
+    Dialect { name: "linux-4.1", releases: "4.1 - 4.6", last_ack_challenge: true, hash_sizing: HashSizing::V4_0, ..LINUX_3_18 };
 
 /// 4.7. Checked against the trackers of 4.7.
-const LINUX_4_7: Dialect = Dialect {
-    name: "linux-4.7",
-    releases: "4.7",
-    early_drop: EarlyDrop::V4_7,
-    ..LINUX_4_1
-};
+const LINUX_4_7: Dialect = Dialect { name: "linux-4.7", releases: "4.7", early_drop: EarlyDrop::V4_7, ..LINUX_4_1 };
 
 /// 4.8. Checked against the trackers of 4.8.
-const LINUX_4_8: Dialect = Dialect {
-    name: "linux-4.8",
-    releases: "4.8",
-    expiry: Expires::Wheel,
-    early_drop: EarlyDrop::V4_8,
-    ..LINUX_4_7
-};
+const LINUX_4_8: Dialect = Dialect { name: "linux-4.8", releases: "4.8", expiry: Expires::Wheel, early_drop: EarlyDrop::V4_8, ..LINUX_4_7 };
 
 /// 4.9. Checked against the trackers of 4.9.
 const LINUX_4_9: Dialect = Dialect {
@@ -314,37 +260,17 @@ const LINUX_4_9: Dialect = Dialect {
 };
 
 /// 4.10 - 4.11. Checked against the trackers of 4.10.
-const LINUX_4_10: Dialect = Dialect {
-    name: "linux-4.10",
-    releases: "4.10 - 4.11",
-    gc: Gc::V4_10,
-    ..LINUX_4_9
-};
+const LINUX_4_10: Dialect = Dialect { name: "linux-4.10", releases: "4.10 - 4.11", gc: Gc::V4_10, ..LINUX_4_9 };
 
 /// 4.12 - 4.14. Checked against the trackers of 4.12, 4.13, 4.14.177.
-const LINUX_4_12: Dialect = Dialect {
-    name: "linux-4.12",
-    releases: "4.12 - 4.14",
-    gc_early_drop: true,
-    ..LINUX_4_10
-};
+const LINUX_4_12: Dialect = Dialect { name: "linux-4.12", releases: "4.12 - 4.14", gc_early_drop: true, ..LINUX_4_10 };
 
 /// 4.15 - 4.16 (4.17 not read). Checked against the trackers of 4.15, 4.16.
-const LINUX_4_15: Dialect = Dialect {
-    name: "linux-4.15",
-    releases: "4.15 - 4.16 (4.17 not read)",
-    zero_window_cap: true,
-    ..LINUX_4_12
-};
+const LINUX_4_15: Dialect = Dialect { name: "linux-4.15", releases: "4.15 - 4.16 (4.17 not read)", zero_window_cap: true, ..LINUX_4_12 };
 
 /// 4.18 - 4.20. Checked against the trackers of 4.18, 4.20.
-const LINUX_4_18: Dialect = Dialect {
-    name: "linux-4.18",
-    releases: "4.18 - 4.20",
-    simultaneous_open: true,
-    flow_offload: true,
-    ..LINUX_4_15
-};
+const LINUX_4_18: Dialect =
+    Dialect { name: "linux-4.18", releases: "4.18 - 4.20", simultaneous_open: true, flow_offload: true, ..LINUX_4_15 };
 
 /// 5.0. Checked against the trackers of 5.0.
 const LINUX_5_0: Dialect = Dialect {
@@ -357,28 +283,13 @@ const LINUX_5_0: Dialect = Dialect {
 };
 
 /// 5.1 - 5.2. Checked against the trackers of 5.2.
-const LINUX_5_1: Dialect = Dialect {
-    name: "linux-5.1",
-    releases: "5.1 - 5.2",
-    rst_exact: true,
-    ..LINUX_5_0
-};
+const LINUX_5_1: Dialect = Dialect { name: "linux-5.1", releases: "5.1 - 5.2", rst_exact: true, ..LINUX_5_0 };
 
 /// 5.3 - 5.9. Checked against the trackers of 5.3, 5.4.38, 5.7, 5.9.
-const LINUX_5_3: Dialect = Dialect {
-    name: "linux-5.3",
-    releases: "5.3 - 5.9",
-    last_win_raw: true,
-    ..LINUX_5_1
-};
+const LINUX_5_3: Dialect = Dialect { name: "linux-5.3", releases: "5.3 - 5.9", last_win_raw: true, ..LINUX_5_1 };
 
 /// 5.10 - 5.12 (5.13 not read). Checked against the trackers of 5.10.7, 5.10.106, 5.11, 5.12.9.
-const LINUX_5_10: Dialect = Dialect {
-    name: "linux-5.10",
-    releases: "5.10 - 5.12 (5.13 not read)",
-    keepalive_midstream: true,
-    ..LINUX_5_3
-};
+const LINUX_5_10: Dialect = Dialect { name: "linux-5.10", releases: "5.10 - 5.12 (5.13 not read)", keepalive_midstream: true, ..LINUX_5_3 };
 
 /// 5.14. Checked against the trackers of 5.14-rc5.
 const LINUX_5_14: Dialect = Dialect {
@@ -402,12 +313,7 @@ const LINUX_5_15: Dialect = Dialect {
 };
 
 /// 5.17. Checked against the trackers of 5.17-rc5.
-const LINUX_5_17: Dialect = Dialect {
-    name: "linux-5.17",
-    releases: "5.17",
-    reinit_rule: ReinitRule::NewerEndOrReplySyn,
-    ..LINUX_5_15
-};
+const LINUX_5_17: Dialect = Dialect { name: "linux-5.17", releases: "5.17", reinit_rule: ReinitRule::NewerEndOrReplySyn, ..LINUX_5_15 };
 
 /// 5.18 - 6.0. Checked against the trackers of 5.19, 6.0-rc1.
 const LINUX_5_18: Dialect = Dialect {
@@ -420,62 +326,26 @@ const LINUX_5_18: Dialect = Dialect {
 };
 
 /// 6.1. Checked against the trackers of 6.1-rc7.
-const LINUX_6_1: Dialect = Dialect {
-    name: "linux-6.1",
-    releases: "6.1",
-    split_window_verdict: true,
-    gc: Gc::V6_1,
-    ..LINUX_5_18
-};
+const LINUX_6_1: Dialect = Dialect { name: "linux-6.1", releases: "6.1", split_window_verdict: true, gc: Gc::V6_1, ..LINUX_5_18 };
 
 /// 6.2. Checked against the trackers of 6.2.
-const LINUX_6_2: Dialect = Dialect {
-    name: "linux-6.2",
-    releases: "6.2",
-    syn_sent_challenge_rst: true,
-    chain_limit: Some((50, 79)),
-    ..LINUX_6_1
-};
+const LINUX_6_2: Dialect =
+    Dialect { name: "linux-6.2", releases: "6.2", syn_sent_challenge_rst: true, chain_limit: Some((50, 79)), ..LINUX_6_1 };
 
 /// 6.3 - 6.5. Checked against the trackers of 6.3, 6.4.
-const LINUX_6_3: Dialect = Dialect {
-    name: "linux-6.3",
-    releases: "6.3 - 6.5",
-    reject_tcp_reset_closes_entry: true,
-    ..LINUX_6_2
-};
+const LINUX_6_3: Dialect = Dialect { name: "linux-6.3", releases: "6.3 - 6.5", reject_tcp_reset_closes_entry: true, ..LINUX_6_2 };
 
 /// 6.6 - 6.7.
-const LINUX_6_6: Dialect = Dialect {
-    name: "linux-6.6",
-    releases: "6.6 - 6.7",
-    nat_port_search: PortSearch::RandomHarder,
-    ..LINUX_6_3
-};
+const LINUX_6_6: Dialect = Dialect { name: "linux-6.6", releases: "6.6 - 6.7", nat_port_search: PortSearch::RandomHarder, ..LINUX_6_3 };
 
 /// 6.8 - 6.18. Checked against the trackers of 6.8, 6.12, 6.13, 6.14, 6.18.2.
-const LINUX_6_8: Dialect = Dialect {
-    name: "linux-6.8",
-    releases: "6.8 - 6.18",
-    scale_cleared_on_reply_only: true,
-    ..LINUX_6_6
-};
+const LINUX_6_8: Dialect = Dialect { name: "linux-6.8", releases: "6.8 - 6.18", scale_cleared_on_reply_only: true, ..LINUX_6_6 };
 
 /// 6.19 - 7.0. Checked against the trackers of 6.19, 7.0.
-const LINUX_6_19: Dialect = Dialect {
-    name: "linux-6.19",
-    releases: "6.19 - 7.0",
-    max_at_least_one: true,
-    ..LINUX_6_8
-};
+const LINUX_6_19: Dialect = Dialect { name: "linux-6.19", releases: "6.19 - 7.0", max_at_least_one: true, ..LINUX_6_8 };
 
 /// 7.1. Checked against the trackers of 7.1.3, 7.1.5.
-const LINUX_7_1: Dialect = Dialect {
-    name: "linux-7.1",
-    releases: "7.1",
-    rst_to_syn_needs_other_dir: true,
-    ..LINUX_6_19
-};
+const LINUX_7_1: Dialect = Dialect { name: "linux-7.1", releases: "7.1", rst_to_syn_needs_other_dir: true, ..LINUX_6_19 };
 
 /// longterm-3.0.101. Checked against the trackers of longterm-3.0.101.
 const LONGTERM_3_0_101: Dialect = Dialect {
@@ -496,12 +366,8 @@ const LONGTERM_3_4_113: Dialect = Dialect {
 };
 
 /// longterm-3.10.105. Checked against the trackers of longterm-3.10.105.
-const LONGTERM_3_10_105: Dialect = Dialect {
-    name: "longterm-3.10.105",
-    releases: "longterm-3.10.105",
-    unreplied_established_cap: true,
-    ..LINUX_3_6
-};
+const LONGTERM_3_10_105: Dialect =
+    Dialect { name: "longterm-3.10.105", releases: "longterm-3.10.105", unreplied_established_cap: true, ..LINUX_3_6 };
 
 /// el7-3.10.0-1127. Checked against the trackers of el7-3.10.0-1127.
 const EL7_3_10_0_1127: Dialect = Dialect {
@@ -516,12 +382,8 @@ const EL7_3_10_0_1127: Dialect = Dialect {
 };
 
 /// el8.1-4.18.0-147. Checked against the trackers of el8.1-4.18.0-147.
-const EL8_1_4_18_0_147: Dialect = Dialect {
-    name: "el8.1-4.18.0-147",
-    releases: "el8.1-4.18.0-147",
-    early_drop: EarlyDrop::V4_20,
-    ..LINUX_4_18
-};
+const EL8_1_4_18_0_147: Dialect =
+    Dialect { name: "el8.1-4.18.0-147", releases: "el8.1-4.18.0-147", early_drop: EarlyDrop::V4_20, ..LINUX_4_18 };
 
 /// el8.3-4.18.0-240. Checked against the trackers of el8.3-4.18.0-240.
 const EL8_3_4_18_0_240: Dialect = Dialect {
@@ -534,13 +396,8 @@ const EL8_3_4_18_0_240: Dialect = Dialect {
 };
 
 /// longterm-4.19.40. Checked against the trackers of longterm-4.19.40.
-const LONGTERM_4_19_40: Dialect = Dialect {
-    name: "longterm-4.19.40",
-    releases: "longterm-4.19.40",
-    rst_exact: true,
-    early_drop: EarlyDrop::V4_20,
-    ..LINUX_4_18
-};
+const LONGTERM_4_19_40: Dialect =
+    Dialect { name: "longterm-4.19.40", releases: "longterm-4.19.40", rst_exact: true, early_drop: EarlyDrop::V4_20, ..LINUX_4_18 };
 
 /// longterm-5.4.273. Checked against the trackers of longterm-5.4.273.
 const LONGTERM_5_4_273: Dialect = Dialect {
@@ -566,13 +423,8 @@ const LONGTERM_5_10_198: Dialect = Dialect {
 };
 
 /// longterm-5.15.55. Checked against the trackers of longterm-5.15.55.
-const LONGTERM_5_15_55: Dialect = Dialect {
-    name: "longterm-5.15.55",
-    releases: "longterm-5.15.55",
-    options_keep_liberal: true,
-    gc: Gc::V5_18,
-    ..LINUX_5_15
-};
+const LONGTERM_5_15_55: Dialect =
+    Dialect { name: "longterm-5.15.55", releases: "longterm-5.15.55", options_keep_liberal: true, gc: Gc::V5_18, ..LINUX_5_15 };
 
 /// longterm-5.15.85. Checked against the trackers of longterm-5.15.85.
 const LONGTERM_5_15_85: Dialect = Dialect {
@@ -595,12 +447,12 @@ const LONGTERM_6_1_158: Dialect = Dialect {
 };
 
 /// longterm-6.6.17. Checked against the trackers of longterm-6.6.17.
-const LONGTERM_6_6_17: Dialect = Dialect {
-    name: "longterm-6.6.17",
-    releases: "longterm-6.6.17",
-    scale_cleared_on_reply_only: true,
-    ..LINUX_6_6
-};
+const LONGTERM_6_6_17: Dialect =
+    Dialect { name: "longterm-6.6.17", releases: "longterm-6.6.17", scale_cleared_on_reply_only: true, ..LINUX_6_6 };
+
+/// 6.12 longterm from 6.12.117 at the latest on: worked out from recordings of 6.12.117.
+const LONGTERM_6_12_117: Dialect =
+    Dialect { name: "longterm-6.12.117", releases: "6.12.117", rst_to_syn_needs_other_dir: true, inexact_rst_unack: true, ..LINUX_6_8 };
 
 /// Every row, oldest first, longterm and vendor trees last.
 pub static DIALECTS: &[Dialect] = &[
@@ -661,6 +513,7 @@ pub static DIALECTS: &[Dialect] = &[
     LONGTERM_5_15_85,
     LONGTERM_6_1_158,
     LONGTERM_6_6_17,
+    LONGTERM_6_12_117,
 ];
 
 /// Other names for a row.

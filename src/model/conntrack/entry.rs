@@ -2,7 +2,7 @@
 //!
 //! Nothing here decides anything; the tracker, the UDP rules and NAT do.
 
-use crate::model::{Clause, Tuple};
+use crate::model::{Clause, Lapse, Tuple};
 use crate::net::Seq;
 use crate::time::{Duration, Instant};
 
@@ -222,6 +222,11 @@ impl Entry {
     /// The instant at which the entry ends unless something refreshes it.
     pub fn deadline(&self) -> Instant {
         self.refreshed + self.timeout
+    }
+
+    /// The entry's end, told to whoever finds it ended.
+    pub fn lapse(&self) -> Lapse {
+        Lapse { refreshed: self.refreshed, timeout: self.timeout, clause: self.clause }
     }
 
     /// Whether the entry has ended by `now` (`nf_ct_is_expired`: deadline − now ≤ 0).

@@ -107,7 +107,8 @@ fn unique_source(ct: &Conntrack, table: &Table, attached: Attached, wanted: Tupl
     };
     let width = u32::from(high - low) + 1;
     // Which port the kernel draws cannot be known; the caller may name it, else a fixed walk stands for it.
-    let start = moment.port.filter(|p| (low..=high).contains(p)).unwrap_or_else(|| low + (u32::from(port).wrapping_mul(40_503) % width) as u16);
+    let start =
+        moment.port.filter(|p| (low..=high).contains(p)).unwrap_or_else(|| low + (u32::from(port).wrapping_mul(40_503) % width) as u16);
     for step in 0..width {
         let candidate = low + ((u32::from(start - low) + step) % width) as u16;
         let tuple = Tuple { src: End { host, port: candidate }, ..wanted };

@@ -3,9 +3,9 @@
 //! Source: the order of `NF_INET_*` hooks and priorities in `include/uapi/linux/netfilter_ipv4.h`; `tcp_v4_rcv` and
 //! `tcp_v4_send_reset` (`net/ipv4/tcp_ipv4.c`) for packets without a socket; the spec's conntrack.md sections 3.1, 4.
 
-use super::nat::{self, NatHosts};
-pub use super::nat::Nat;
 use super::entry::status;
+pub use super::nat::Nat;
+use super::nat::{self, NatHosts};
 use super::table::{Slot, Table};
 use super::track::{Attached, Conntrack, Tracked};
 use crate::model::{CtState, DropReason, End, Host, Moment, Outcome, Packet, Sent, Side, Tuple, What};

@@ -1,95 +1,36 @@
-//! The entries that can concern one flow: nearly always one, a few after clashes and leaks.
+//! The conntrack entries that can concern one flow, and how they are found and found to have ended.
 //!
-//! A flow is simulated alone, so its table holds only what its own packets made. Nothing here judges packets.
+//! Source: `nf_conntrack_find_get`, `nf_conntrack_tuple_taken` (`net/netfilter/nf_conntrack_core.c`). Judges no packets.
 
 use super::entry::{Entry, status};
+use crate::kernel::wheel::{Hz, lateness_max};
+use crate::model::few::Few;
+pub use crate::model::few::Slot;
 use crate::model::{Lapse, Moment, Tuple};
 use crate::time::Duration;
 
-/// The entries of one flow's packets. The first is kept in place, so that the usual case allocates nothing.
-#[derive(Clone, Debug, Default)]
-pub struct Table {
-    first: Option<Entry>,
-    rest: Vec<Entry>,
-}
+/// The entries of one flow's packets, unconfirmed ones included.
+pub type Table = Few<Entry>;
 
-/// Which entry, until the next removal.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Slot(usize);
-
-impl Table {
-    /// No entries.
-    pub const EMPTY: Table = Table { first: None, rest: Vec::new() };
-
-    /// The entries, unconfirmed ones included.
-    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.first.iter().chain(&self.rest)
-    }
-
-    /// The entry in a slot.
-    pub fn get(&self, slot: Slot) -> &Entry {
-        match slot.0 {
-            0 => self.first.as_ref().expect("a slot outlives no removal"),
-            index => &self.rest[index - 1],
-        }
-    }
-
-    /// The entry in a slot, to change it.
-    pub fn get_mut(&mut self, slot: Slot) -> &mut Entry {
-        match slot.0 {
-            0 => self.first.as_mut().expect("a slot outlives no removal"),
-            index => &mut self.rest[index - 1],
-        }
-    }
-
-    /// Adds an entry.
-    pub(super) fn push(&mut self, entry: Entry) -> Slot {
-        if self.first.is_none() {
-            self.first = Some(entry);
-            Slot(0)
-        } else {
-            self.rest.push(entry);
-            Slot(self.rest.len())
-        }
-    }
-
-    /// Removes an entry; other slots lose their meaning.
-    pub(crate) fn remove(&mut self, slot: Slot) {
-        match slot.0 {
-            0 => self.first = self.rest.pop(),
-            index => {
-                self.rest.swap_remove(index - 1);
-            }
-        }
-    }
-
-    /// Removes every entry that a predicate names.
-    pub(crate) fn remove_where(&mut self, mut doomed: impl FnMut(&Entry) -> bool) {
-        self.rest.retain(|e| !doomed(e));
-        if self.first.as_ref().is_some_and(&mut doomed) {
-            self.first = self.rest.pop();
-        }
-    }
-
+impl Few<Entry> {
     /// Finds the confirmed entry of a tuple and the direction that the tuple has in it. An entry that has ended is removed
-    /// on the way and reported, as `nf_conntrack_find_get` does from 4.9 on (before, its timer did).
-    pub(crate) fn find(&mut self, tuple: Tuple, moment: &mut Moment, lapse: &mut Option<Lapse>, lateness: Lateness) -> Option<(Slot, usize)> {
+    /// on the way and reported, as the look-up does from 4.9 on (before, its timer did).
+    pub(crate) fn find(
+        &mut self,
+        tuple: Tuple,
+        moment: &mut Moment,
+        lapse: &mut Option<Lapse>,
+        lateness: Lateness,
+    ) -> Option<(Slot, usize)> {
         let mut index = 0;
         while let Some(entry) = self.at(index) {
-            let dir = if entry.original == tuple {
-                0
-            } else if entry.reply == tuple {
-                1
-            } else {
-                index += 1;
-                continue;
-            };
-            if !entry.is(status::CONFIRMED) {
+            let dir = usize::from(entry.original != tuple);
+            if dir == 1 && entry.reply != tuple || !entry.is(status::CONFIRMED) {
                 index += 1;
                 continue;
             }
             if lateness.has_ended(entry, moment) {
-                *lapse = Some(Lapse { refreshed: entry.refreshed, timeout: entry.timeout, clause: entry.clause });
+                *lapse = Some(entry.lapse());
                 self.remove(Slot(index));
                 continue;
             }
@@ -98,18 +39,11 @@ impl Table {
         None
     }
 
-    /// Whether a live entry other than `except` answers to a tuple in either direction (`nf_conntrack_tuple_taken`).
+    /// Whether a live entry other than `except` answers to a tuple in either direction.
     pub(crate) fn taken(&self, tuple: Tuple, except: Slot, moment: &mut Moment, lateness: Lateness) -> bool {
-        (0..=self.rest.len()).any(|index| {
-            index != except.0
-                && self.at(index).is_some_and(|e| {
-                    e.is(status::CONFIRMED) && (e.original == tuple || e.reply == tuple) && !lateness.has_ended(e, moment)
-                })
+        self.iter().enumerate().any(|(index, e)| {
+            index != except.0 && e.is(status::CONFIRMED) && (e.original == tuple || e.reply == tuple) && !lateness.has_ended(e, moment)
         })
-    }
-
-    fn at(&self, index: usize) -> Option<&Entry> {
-        if index == 0 { self.first.as_ref() } else { self.rest.get(index - 1) }
     }
 }
 
@@ -118,19 +52,21 @@ impl Table {
 pub enum Lateness {
     /// Never: the deadline is exact.
     Exact,
-    /// Linux 4.8: entries sit in the timer wheel.
-    Wheel(crate::kernel::wheel::Hz),
-    /// 2.6.20 to 4.8: a deadline that would move by less than a second stays where it was.
-    Coalesced,
+    /// The entry has a timer in the wheel of 4.8 and later; ticks a second decide how late it may fire.
+    Wheel(Hz),
 }
 
 impl Lateness {
-    fn has_ended(self, entry: &Entry, moment: &mut Moment) -> bool {
-        let deadline = entry.deadline();
-        let late = match self {
-            Lateness::Exact | Lateness::Coalesced => Duration::ZERO,
-            Lateness::Wheel(hz) => crate::kernel::wheel::lateness_max(entry.timeout, hz),
-        };
-        moment.has_ended(deadline, deadline + late)
+    /// The longest time by which a timer of this length may be late.
+    pub fn longest(self, timeout: Duration) -> Duration {
+        match self {
+            Lateness::Exact => Duration::ZERO,
+            Lateness::Wheel(hz) => lateness_max(timeout, hz),
+        }
+    }
+
+    /// Whether an entry has ended.
+    pub fn has_ended(self, entry: &Entry, moment: &mut Moment) -> bool {
+        moment.has_ended(entry.deadline(), entry.deadline() + self.longest(entry.timeout))
     }
 }

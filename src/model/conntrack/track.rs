@@ -45,7 +45,15 @@ pub struct Conntrack {
 
 impl Conntrack {
     /// A packet at PREROUTING or OUTPUT (`nf_conntrack_in`).
-    pub fn track(&self, table: &mut Table, tuple: Tuple, proto: Proto, seg: &Segment, moment: &mut Moment, lapse: &mut Option<Lapse>) -> Tracked {
+    pub fn track(
+        &self,
+        table: &mut Table,
+        tuple: Tuple,
+        proto: Proto,
+        seg: &Segment,
+        moment: &mut Moment,
+        lapse: &mut Option<Lapse>,
+    ) -> Tracked {
         let d = self.settings.dialect;
         if proto == Proto::Tcp && d.model == Model::Window {
             if let Err(why) = tracker::header_check(d, seg) {

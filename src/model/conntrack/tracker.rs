@@ -218,12 +218,7 @@ pub fn packet(settings: &Settings, entry: &mut Entry, dir: usize, seg: &Segment,
             State::Invalid => return Ruling::Invalid(Invalid::InvalidState, None),
             State::TimeWait if d.last_ack_challenge => {
                 let challenged = t.last_flags & side_flag::EXP_CHALLENGE_ACK != 0;
-                if old == State::LastAck
-                    && kind == Kind::Ack
-                    && usize::from(t.last_dir) != dir
-                    && t.last_index == Kind::Syn
-                    && challenged
-                {
+                if old == State::LastAck && kind == Kind::Ack && usize::from(t.last_dir) != dir && t.last_index == Kind::Syn && challenged {
                     t.last_flags &= !side_flag::EXP_CHALLENGE_ACK;
                     return Ruling::Accept(None);
                 }
@@ -411,7 +406,7 @@ fn accept(settings: &Settings, entry: &mut Entry, dir: usize, kind: Kind, old: S
     let unacked = settings.unacknowledged();
     let mut timer = if t.retrans >= settings.tcp_max_retrans && own > max_retrans {
         Timer { span: max_retrans, clause: Clause::MaxRetrans }
-    } else if d.rst_exact && kind == Kind::Rst {
+    } else if d.rst_exact && kind == Kind::Rst && !(d.inexact_rst_unack && new != State::Close) {
         if new == State::Close {
             Timer { span: settings.state(State::Close), clause: Clause::State(State::Close) }
         } else if d.inexact_rst_unack {

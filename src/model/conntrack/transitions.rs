@@ -6,8 +6,8 @@
 //! them is in `tracker.rs`.
 
 use super::entry::State::{
-    self, Close as CL, CloseWait as CW, Established as ES, FinWait as FW, Ignore as IG, Invalid as IV, LastAck as LA,
-    SynRecv as SR, SynSent as SS, SynSent2 as S2, TimeWait as TW,
+    self, Close as CL, CloseWait as CW, Established as ES, FinWait as FW, Ignore as IG, Invalid as IV, LastAck as LA, SynRecv as SR,
+    SynSent as SS, SynSent2 as S2, TimeWait as TW,
 };
 
 /// The last column of the sets before 2.6.31 and of 2.4 is LISTEN; it shares the number of SYN_SENT2.

@@ -128,13 +128,9 @@ pub fn test(settings: &Settings, t: &mut TcpTrack, dir: usize, kind: &mut Kind, 
     let in_receiver_window = lower_edge.after(sender.end.minus(receiver.maxwin).minus(1));
     let above_lower = in_receiver_window || d.zero_recvwin_skips_low_bound && receiver.maxwin == 0;
     let acks_seen_data = sack.before(receiver.end.plus(1));
-    let ack_recent = if d.ack_low_bound_uses_sack {
-        sack.after(receiver.end.minus(largest).minus(1))
-    } else {
-        ack.after(receiver.end.minus(largest))
-    };
-    let liberal =
-        sender.flags & side_flag::BE_LIBERAL != 0 || settings.tcp_be_liberal && !(d.global_liberal_excludes_rst && rst);
+    let ack_recent =
+        if d.ack_low_bound_uses_sack { sack.after(receiver.end.minus(largest).minus(1)) } else { ack.after(receiver.end.minus(largest)) };
+    let liberal = sender.flags & side_flag::BE_LIBERAL != 0 || settings.tcp_be_liberal && !(d.global_liberal_excludes_rst && rst);
     let counted_loose = d.loose_packet_counter && (sender.loose != 0 || receiver.loose != 0);
     let inside = below_upper && above_lower && acks_seen_data && ack_recent;
 
