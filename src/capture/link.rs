@@ -42,6 +42,8 @@ impl LinkType {
     pub const LINUX_SLL2: LinkType = LinkType(276);
     /// Not a packet at all: an entry of the systemd journal in a pcapng file, which Wireshark numbers as a frame.
     pub const JOURNAL: LinkType = LinkType(u16::MAX);
+    /// Not a packet at all: a custom block in a pcapng file, which Wireshark numbers as a frame.
+    pub const CUSTOM: LinkType = LinkType(u16::MAX - 1);
 
     /// The name without its `LINKTYPE_`, if it is one that people meet.
     pub const fn name(self) -> Option<&'static str> {
@@ -100,7 +102,8 @@ impl LinkType {
             266 => "USB_DARWIN",
             271 => "VSOCK",
             276 => "LINUX_SLL2",
-            u16::MAX => "systemd journal",
+            0xffff => "systemd journal",
+            0xfffe => "custom block",
             _ => return None,
         })
     }

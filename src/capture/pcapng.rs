@@ -13,6 +13,8 @@ const OBSOLETE_PACKET: u32 = 2;
 const SIMPLE_PACKET: u32 = 3;
 const ENHANCED_PACKET: u32 = 6;
 const JOURNAL_EXPORT: u32 = 9;
+const CUSTOM: u32 = 0xbad;
+const CUSTOM_NOT_TO_COPY: u32 = 0x4000_0bad;
 /// Type, length, and the length again at the end.
 const FRAMING: usize = 12;
 /// The longest block that is believed, as in Wireshark.
@@ -105,9 +107,10 @@ impl PcapNg {
             SIMPLE_PACKET => self.simple(body, start + 8, sink),
             INTERFACE_DESCRIPTION => self.interface(body),
             SECTION_HEADER => self.section(body),
-            JOURNAL_EXPORT => {
-                // Wireshark gives journal entries frame numbers, so they must count here for the numbers to agree.
-                sink.push(self.last, start + 8, body.len() as u32, body.len() as u32, LinkType::JOURNAL);
+            // Wireshark gives journal entries and custom blocks frame numbers, so they must count here, too.
+            JOURNAL_EXPORT | CUSTOM | CUSTOM_NOT_TO_COPY => {
+                let link = if kind == JOURNAL_EXPORT { LinkType::JOURNAL } else { LinkType::CUSTOM };
+                sink.push(self.last, start + 8, body.len() as u32, body.len() as u32, link);
                 Ok(())
             }
             _ => Ok(()),

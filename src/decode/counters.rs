@@ -94,8 +94,8 @@ kinds! {
     MalformedTunnel = "malformed tunnel",
     /// More layers of encapsulation than are followed.
     TooDeep = "too many encapsulations",
-    /// Journal entries in a capture.
-    Journal = "systemd journal entry",
+    /// Journal entries and custom blocks of pcapng, which have frame numbers but are no packets.
+    NoPacket = "pcapng entry without a packet",
     /// A link type that is not decoded; the types are counted by name, too.
     UnsupportedLink = "unsupported link type",
 }

@@ -113,7 +113,7 @@ impl Walk<'_, '_> {
         let Some(whole) = self.fragments.add(protocol, net, piece, cut, self.record.at) else {
             return Err(Kind::Fragment);
         };
-        let cut = Cut { bytes: &whole.head, len: whole.len as usize };
+        let cut = Cut { bytes: &whole.head, len: whole.len as usize, firm: false };
         // What a whole datagram carries may begin with further extension headers, in IPv6 only.
         if whole.net.src.is_v6() { self.extensions(protocol, whole.net, cut) } else { self.transport(protocol, whole.net, cut) }
     }

@@ -42,7 +42,7 @@ impl Walk<'_, '_> {
                 let header: &[u8; 4] = cut.head(Kind::LinkHeaderCut)?;
                 self.wireless(cut.skip(usize::from(u16::from_le_bytes([header[2], header[3]]))))
             }
-            LinkType::JOURNAL => Err(Kind::Journal),
+            LinkType::JOURNAL | LinkType::CUSTOM => Err(Kind::NoPacket),
             _ => Err(Kind::UnsupportedLink),
         }
     }
@@ -119,7 +119,12 @@ impl Walk<'_, '_> {
 
     fn pppoe(&mut self, cut: Cut<'_>) -> Outcome {
         let header: &[u8; 6] = cut.head(Kind::LinkHeaderCut)?;
-        if header[1] == 0 { self.ppp(cut.skip(6)) } else { Err(Kind::PppoeDiscovery) }
+        if header[1] != 0 {
+            return Err(Kind::PppoeDiscovery);
+        }
+        // Some concentrators count the Ethernet padding into the IP length; the session's length does without.
+        let len = usize::from(be16(header, 4));
+        self.ppp(Cut { firm: true, ..cut.skip(6).limit(len) })
     }
 
     /// PPP with or without the HDLC address and control bytes, with a protocol field of one or two bytes (RFC 1661).

@@ -4,6 +4,7 @@
 //! skipped in silence. Nothing is allocated for a packet that is not an IP fragment.
 mod counters;
 mod filter;
+mod filter_parse;
 mod fragment;
 mod ip;
 mod link;
@@ -55,7 +56,7 @@ impl Decoder {
     #[inline]
     pub fn decode(&mut self, record: &Record<'_>) -> Option<Decoded> {
         self.counters.records += 1;
-        let cut = Cut { bytes: record.bytes, len: record.wire_len as usize };
+        let cut = Cut { bytes: record.bytes, len: record.wire_len as usize, firm: false };
         match (Walk { record, fragments: &mut self.fragments, depth: 0 }).link(record.link, cut) {
             Ok(decoded) => {
                 self.counters.decoded += 1;
@@ -92,19 +93,23 @@ type Outcome = Result<Decoded, Kind>;
 struct Cut<'a> {
     bytes: &'a [u8],
     len: usize,
+    /// Whether a header inside cannot be longer. Usually it can: mirrors that slice packets leave the IP length alone and
+    /// give the sliced length to everything around it, so the innermost length is the one to believe.
+    firm: bool,
 }
 
 impl<'a> Cut<'a> {
     /// What follows after `count` bytes.
     #[inline]
     fn skip(self, count: usize) -> Cut<'a> {
-        Cut { bytes: self.bytes.get(count..).unwrap_or_default(), len: self.len.saturating_sub(count) }
+        Cut { bytes: self.bytes.get(count..).unwrap_or_default(), len: self.len.saturating_sub(count), ..self }
     }
 
     /// The same with the length that a header states. Captured bytes beyond it are padding.
     #[inline]
     fn limit(self, len: usize) -> Cut<'a> {
-        Cut { bytes: self.bytes.get(..len).unwrap_or(self.bytes), len }
+        let len = if self.firm { len.min(self.len) } else { len };
+        Cut { bytes: self.bytes.get(..len).unwrap_or(self.bytes), len, ..self }
     }
 
     /// The first bytes, or `kind` where they were not captured.
