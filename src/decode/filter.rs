@@ -21,7 +21,9 @@ pub(super) enum Node {
     Or(Box<Node>, Box<Node>),
     Not(Box<Node>),
     Proto(Proto),
-    Family { six: bool },
+    Family {
+        six: bool,
+    },
     Host(Ends, Addr),
     Net(Ends, Net),
     Ports(Ends, u16, u16),

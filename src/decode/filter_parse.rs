@@ -326,7 +326,8 @@ impl<'a> Parser<'a> {
         }
         let bits = number(ip);
         if bits & !mask != 0 {
-            let inside = if six { IpAddr::V6(Ipv6Addr::from_bits(bits & mask)) } else { IpAddr::V4(Ipv4Addr::from_bits((bits & mask) as u32)) };
+            let inside =
+                if six { IpAddr::V6(Ipv6Addr::from_bits(bits & mask)) } else { IpAddr::V4(Ipv4Addr::from_bits((bits & mask) as u32)) };
             return Err(self.error(format!("'{address}' has bits set outside its mask; the network is {inside}")));
         }
         Ok(Net { six, bits, mask })
@@ -356,7 +357,8 @@ fn port(text: &str) -> Option<u16> {
 
 /// Two ports with a hyphen or, as in old scripts, a colon between them. Names may contain hyphens themselves.
 fn range(text: &str) -> Option<(u16, u16)> {
-    let ports = text.char_indices().filter(|(_, c)| matches!(c, '-' | ':')).find_map(|(at, _)| port(&text[..at]).zip(port(&text[at + 1..])));
+    let ports =
+        text.char_indices().filter(|(_, c)| matches!(c, '-' | ':')).find_map(|(at, _)| port(&text[..at]).zip(port(&text[at + 1..])));
     ports.or_else(|| port(text).map(|port| (port, port))).map(|(one, other)| (one.min(other), one.max(other)))
 }
 

@@ -38,11 +38,25 @@ pub struct Decoded {
     pub segment: Segment,
 }
 
+impl Decoded {
+    const EMPTY: Decoded = {
+        let nobody = Sock { addr: Addr::v4([0; 4]), port: 0 };
+        Decoded { src: nobody, dst: nobody, proto: Proto::Tcp, ttl: 0, ip_id: 0, segment: Segment::EMPTY }
+    };
+}
+
 /// Decodes records and counts what they were. Fragments of one datagram must come to the same decoder.
-#[derive(Default)]
 pub struct Decoder {
     fragments: Fragments,
     counters: DecodeCounters,
+    /// Filled in place and lent out: moving a segment through the layers costs more than reading its headers.
+    latest: Decoded,
+}
+
+impl Default for Decoder {
+    fn default() -> Decoder {
+        Decoder { fragments: Fragments::default(), counters: DecodeCounters::default(), latest: Decoded::EMPTY }
+    }
 }
 
 impl Decoder {
@@ -54,13 +68,14 @@ impl Decoder {
     /// The segment in a record, or nothing where it is counted as something else. The segment of a fragmented datagram
     /// belongs to the record that completes it, as in Wireshark.
     #[inline]
-    pub fn decode(&mut self, record: &Record<'_>) -> Option<Decoded> {
+    pub fn decode(&mut self, record: &Record<'_>) -> Option<&Decoded> {
         self.counters.records += 1;
         let cut = Cut { bytes: record.bytes, len: record.wire_len as usize, firm: false };
-        match (Walk { record, fragments: &mut self.fragments, depth: 0 }).link(record.link, cut) {
-            Ok(decoded) => {
+        let mut walk = Walk { record, fragments: &mut self.fragments, out: &mut self.latest, depth: 0 };
+        match walk.link(record.link, cut) {
+            Ok(()) => {
                 self.counters.decoded += 1;
-                Some(decoded)
+                Some(&self.latest)
             }
             Err(kind) => {
                 self.count(kind, record.link);
@@ -85,8 +100,8 @@ impl Decoder {
     }
 }
 
-/// What every layer returns.
-type Outcome = Result<Decoded, Kind>;
+/// What every layer returns: the segment is in [`Walk::out`], or the record is something else.
+type Outcome = Result<(), Kind>;
 
 /// The rest of a packet: how many bytes it has on the wire, and those of them that were captured.
 #[derive(Clone, Copy)]
@@ -123,6 +138,7 @@ impl<'a> Cut<'a> {
 struct Walk<'d, 'r> {
     record: &'d Record<'r>,
     fragments: &'d mut Fragments,
+    out: &'d mut Decoded,
     depth: u8,
 }
 

@@ -3,6 +3,7 @@
 //! Nothing here knows fragments or link layers. Options are read as `tcp_options` and `tcp_sack` in
 //! `net/netfilter/nf_conntrack_proto_tcp.c` read them.
 use super::{Cut, Decoded, Kind, Net, Outcome, Walk, be16};
+use crate::capture::Record;
 use crate::net::{Proto, Segment, SegmentBits, Seq, Sock, TcpFlags};
 
 const TCP_HEADER: usize = 20;
@@ -54,17 +55,13 @@ impl Walk<'_, '_> {
         // The fields are read here rather than by etherparse, whose slices refuse a header that was cut in its options.
         let header: &[u8; TCP_HEADER] = cut.head(Kind::TcpHeaderCut)?;
         let ack = Seq(be32(header, 8));
-        let mut segment = Segment {
-            at: self.record.at,
-            frame: self.record.frame,
-            file: self.record.file,
-            seq: Seq(be32(header, 4)),
-            ack,
-            sack: ack,
-            window: be16(header, 14),
-            flags: TcpFlags(header[13]),
-            ..Segment::EMPTY
-        };
+        self.found(Proto::Tcp, net, header);
+        let segment = &mut self.out.segment;
+        segment.seq = Seq(be32(header, 4));
+        segment.ack = ack;
+        segment.sack = ack;
+        segment.window = be16(header, 14);
+        segment.flags = TcpFlags(header[13]);
         let header_len = usize::from(header[12] >> 4) * 4;
         if header_len < TCP_HEADER || header_len > cut.len {
             segment.bits.0 |= SegmentBits::MALFORMED;
@@ -77,9 +74,9 @@ impl Walk<'_, '_> {
                 segment.bits.0 |= SegmentBits::HEADER_CUT;
             }
             let end = header_len.min(cut.bytes.len());
-            options(&cut.bytes[TCP_HEADER..end], header_len - TCP_HEADER, &mut segment);
+            options(&cut.bytes[TCP_HEADER..end], header_len - TCP_HEADER, segment);
         }
-        Ok(decoded(Proto::Tcp, net, header, segment))
+        Ok(())
     }
 
     #[inline]
@@ -91,33 +88,30 @@ impl Walk<'_, '_> {
         let stated = usize::from(be16(header, 4));
         let fits = (UDP_HEADER..=cut.len).contains(&stated);
         let len = if fits { stated } else { cut.len };
-        let mut segment = Segment {
-            at: self.record.at,
-            frame: self.record.frame,
-            file: self.record.file,
-            len: (len - UDP_HEADER) as u32,
-            ..Segment::EMPTY
-        };
+        if let Some(inner) = self.udp_tunnel(be16(header, 2), cut.limit(len).skip(UDP_HEADER)) {
+            return inner;
+        }
+        self.found(Proto::Udp, net, header);
+        self.out.segment.len = (len - UDP_HEADER) as u32;
         // Zero stands for a datagram of more than 64 KiB, or one that is still to be cut into segments.
         if !fits && stated != 0 {
-            segment.bits.0 |= SegmentBits::MALFORMED;
+            self.out.segment.bits.0 |= SegmentBits::MALFORMED;
         }
-        match self.udp_tunnel(be16(header, 2), cut.limit(len).skip(UDP_HEADER)) {
-            Some(inner) => inner,
-            None => Ok(decoded(Proto::Udp, net, header, segment)),
-        }
+        Ok(())
     }
-}
 
-#[inline]
-fn decoded(proto: Proto, net: Net, header: &[u8], segment: Segment) -> Decoded {
-    Decoded {
-        src: Sock { addr: net.src, port: be16(header, 0) },
-        dst: Sock { addr: net.dst, port: be16(header, 2) },
-        proto,
-        ttl: net.ttl,
-        ip_id: net.id,
-        segment,
+    /// Notes whose segment this is. Both headers begin with the ports.
+    #[inline]
+    fn found(&mut self, proto: Proto, net: Net, header: &[u8]) {
+        let Record { at, frame, file, .. } = *self.record;
+        *self.out = Decoded {
+            src: Sock { addr: net.src, port: be16(header, 0) },
+            dst: Sock { addr: net.dst, port: be16(header, 2) },
+            proto,
+            ttl: net.ttl,
+            ip_id: net.id,
+            segment: Segment { at, frame, file, ..Segment::EMPTY },
+        };
     }
 }
 
