@@ -103,19 +103,24 @@ impl Gaps {
 
     /// Takes the gap before a segment, and settles or revises an earlier one.
     pub(super) fn note(&mut self, length: Duration, before: u32, after: u32, dir: Direction, reading: Reading) -> Option<Revision> {
-        let revision = self.revise(dir, reading);
+        let revision = self.revise(length, dir, reading);
         if length > Duration::ZERO {
             self.take(Record { length, before, after }, dir, reading);
         }
         revision
     }
 
-    fn revise(&mut self, dir: Direction, reading: Reading) -> Option<Revision> {
+    fn revise(&mut self, length: Duration, dir: Direction, reading: Reading) -> Option<Revision> {
         let frame = self.pending.after;
         match self.waits {
+            // The missing bytes lie in one of two gaps, and the longer one is the suspect.
+            Pending::OtherSide if dir != self.pending_next && reading.jumped && length < self.pending.length => {
+                self.waits = Pending::Filling(dir);
+                Some(Revision { frame, evidence: GapEvidence::Hole })
+            }
             Pending::OtherSide if dir != self.pending_next => {
-                self.settle(if reading.jumped { GapEvidence::Hole } else { GapEvidence::ProvenIdle });
-                reading.jumped.then_some(Revision { frame, evidence: GapEvidence::Hole })
+                self.settle(GapEvidence::ProvenIdle);
+                None
             }
             Pending::Filling(side) if reading.filled && side == dir => {
                 self.settle(GapEvidence::ProvenIdle);

@@ -236,6 +236,13 @@ impl Flow {
         self.sides[dir.index()].probes.train()
     }
 
+    /// Whether a silence lasted so long that a keepalive probe of this flow should have been in it. No sequence number
+    /// can tell whether the host slept or the capture lost the probe, so such a silence deserves a caveat.
+    pub fn lacks_probes(&self, gap: &Gap) -> bool {
+        let due = |train: ProbeTrain| train.interval_last.is_some_and(|every| gap.length.0 / 3 > every.0 / 2);
+        [Direction::Original, Direction::Reply].into_iter().filter_map(|dir| self.probes(dir)).any(due)
+    }
+
     /// The longest silence of a class so far, the earliest of equals. For [`GapEvidence::Censored`] ask
     /// [`Flow::last_silence`], which needs to know when the capture ended.
     pub fn longest_gap(&self, evidence: GapEvidence) -> Option<Gap> {
