@@ -9,6 +9,7 @@
 pub mod conform;
 pub mod capture;
 pub mod decode;
+pub mod flow;
 pub mod kernel;
 pub mod model;
 pub mod net;
