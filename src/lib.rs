@@ -8,4 +8,5 @@
 //! [`time`] and [`net`] → [`kernel`] → `capture` → `decode` → `flow` → `policy` → `model` → `engine` → `finding` → `report`.
 pub mod kernel;
 pub mod net;
+pub mod policy;
 pub mod time;

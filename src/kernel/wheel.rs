@@ -95,7 +95,9 @@ mod tests {
 
     #[test]
     fn granules_are_those_of_the_published_table() {
-        for (hz, seconds, millis) in [(250, 900, 16_384), (300, 900, 109_227), (1000, 900, 32_768), (100, 900, 40_960), (250, 60, 2_048), (250, 7200, 131_072)] {
+        for (hz, seconds, millis) in
+            [(250, 900, 16_384), (300, 900, 109_227), (1000, 900, 32_768), (100, 900, 40_960), (250, 60, 2_048), (250, 7200, 131_072)]
+        {
             let late = lateness_max(Duration::from_secs(seconds), Hz(hz));
             assert_eq!((late.0 + 500_000) / 1_000_000, millis, "{seconds} s at HZ={hz}");
         }
