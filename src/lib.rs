@@ -7,6 +7,7 @@
 //! The directories are the layers; a module uses only layers below its own:
 //! [`time`] and [`net`] → [`kernel`] → `capture` → `decode` → `flow` → `policy` → `model` → `engine` → `finding` → `report`.
 pub mod kernel;
+pub mod model;
 pub mod net;
 pub mod policy;
 pub mod time;
