@@ -13,4 +13,5 @@ pub mod flow;
 pub mod kernel;
 pub mod model;
 pub mod net;
+pub mod policy;
 pub mod time;

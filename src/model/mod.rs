@@ -6,6 +6,7 @@
 pub mod conntrack;
 pub mod director;
 pub mod few;
+pub mod idle;
 pub mod ipvs;
 
 use crate::net::{Proto, Segment, Seq};

@@ -1,0 +1,452 @@
+//! A box that is described by its timers alone: a cloud load balancer, a firewall, a home router, a proxy.
+//!
+//! It imitates what the documentation of such boxes says and nothing more: one state per flow, one timeout per state, and
+//! a rule for the packet that comes too late. It leaves out sequence checks, address translation, full tables, the purge
+//! interval of boxes that collect expired entries late, and every probe that the box sends itself. The caller tests
+//! whether an entry has expired before it calls [`IdleBox::step`]; nothing here knows captures or the clock.
+
+use crate::net::{Direction, Proto, Segment, Seq, TcpFlags};
+use crate::policy::IdlePolicy;
+use crate::policy::idle::{Activity, OnExpiry, OnStray, Probing, Refresh};
+use crate::time::{Duration, Instant};
+use std::fmt;
+
+/// The state that a flow is in, which is also the name of the timer that runs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+pub enum Clause {
+    /// The client's SYN was seen.
+    SynSent,
+    /// The server's SYN/ACK was seen.
+    SynRecv,
+    /// The handshake is complete.
+    Established,
+    /// One end has sent a FIN.
+    FinWait,
+    /// That FIN was acknowledged.
+    CloseWait,
+    /// Both ends have sent a FIN.
+    LastAck,
+    /// Both FINs were acknowledged.
+    TimeWait,
+    /// A reset was seen.
+    Close,
+    /// One datagram was seen.
+    UdpFirst,
+    /// Several datagrams were seen, all in one direction.
+    UdpUnreplied,
+    /// Datagrams were seen in both directions.
+    UdpStream,
+}
+
+impl Clause {
+    /// Every clause, in the order of a connection's life.
+    pub const ALL: [Clause; 11] = {
+        use Clause::{Close, CloseWait, Established, FinWait, LastAck, SynRecv, SynSent, TimeWait, UdpFirst, UdpStream, UdpUnreplied};
+        [SynSent, SynRecv, Established, FinWait, CloseWait, LastAck, TimeWait, Close, UdpFirst, UdpUnreplied, UdpStream]
+    };
+
+    /// The name as conntrack prints states; for UDP the name of the setting.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Clause::SynSent => "SYN_SENT",
+            Clause::SynRecv => "SYN_RECV",
+            Clause::Established => "ESTABLISHED",
+            Clause::FinWait => "FIN_WAIT",
+            Clause::CloseWait => "CLOSE_WAIT",
+            Clause::LastAck => "LAST_ACK",
+            Clause::TimeWait => "TIME_WAIT",
+            Clause::Close => "CLOSE",
+            Clause::UdpFirst => "udp_first",
+            Clause::UdpUnreplied => "udp_unreplied",
+            Clause::UdpStream => "udp_stream",
+        }
+    }
+}
+
+impl fmt::Display for Clause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// How far a timeout can be relied on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Basis {
+    /// The documentation or the user says so.
+    Stated,
+    /// A preset says so without a source.
+    Unverified,
+    /// Nothing is known about this state; the established timeout stands in for it.
+    Assumed,
+}
+
+/// A timer with its length.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Timer {
+    /// The state that set it.
+    pub clause: Clause,
+    /// How long it runs; [`Duration::MAX`] never fires.
+    pub timeout: Duration,
+    /// How far that can be relied on.
+    pub basis: Basis,
+}
+
+/// What happens to the packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// It passes.
+    Forward,
+    /// It disappears.
+    Drop,
+    /// It disappears, and its sender gets a reset.
+    ResetSender,
+}
+
+/// What happens to the entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// There was none and there is none.
+    Absent,
+    /// It stays, perhaps in another state.
+    Kept,
+    /// It is made in the regular way, or adopted at the beginning of a capture.
+    Created,
+    /// It is made by a packet in the middle of a connection.
+    Repicked,
+    /// It is made by a new balancing decision; with unchanged servers the same one is chosen.
+    Rehashed,
+}
+
+/// What the box does with one packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IdleStep {
+    /// What happens to the packet.
+    pub action: Action,
+    /// What happens to the entry.
+    pub change: Change,
+    /// The new entry, where one was made.
+    pub entry: Option<IdleEntry>,
+    /// The timer that runs now, where there is an entry.
+    pub timer: Option<Timer>,
+    /// Whether the documentation settles the outcome. Where it does not, `action` is only the likeliest reading of it.
+    pub certain: bool,
+}
+
+/// What both ends get to see at the moment of expiry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Farewell {
+    /// Nothing.
+    Nothing,
+    /// A reset each.
+    ResetBoth,
+    /// A FIN each.
+    FinBoth,
+    /// The end of the connection, by FIN or by reset.
+    CloseBoth,
+}
+
+/// What the box remembers about one flow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IdleEntry {
+    /// When the timer was last set.
+    set_at: Instant,
+    /// The highest sequence number of each direction.
+    end: [Seq; 2],
+    /// The sequence number after the FIN of each direction.
+    fin: [Seq; 2],
+    state: Clause,
+    /// The clause that set the timer. It lags behind `state` where a packet moves the state and may not restart the timer.
+    timer: Clause,
+    marks: u8,
+}
+
+const _: () = assert!(size_of::<IdleEntry>() <= 32);
+
+/// A packet of this direction was seen; shifted by the direction, as are the next two.
+const HEARD: u8 = 0x01;
+/// A FIN of this direction was seen.
+const FIN: u8 = 0x04;
+/// That FIN was acknowledged.
+const FIN_ACKED: u8 = 0x10;
+
+impl IdleEntry {
+    /// The state of the flow.
+    pub const fn state(&self) -> Clause {
+        self.state
+    }
+
+    const fn has(&self, mark: u8, direction: Direction) -> bool {
+        self.marks & (mark << direction.index()) != 0
+    }
+
+    const fn mark(&mut self, mark: u8, direction: Direction) {
+        self.marks |= mark << direction.index();
+    }
+}
+
+/// What a segment means to the state of a connection: the columns of [`NEXT`].
+#[derive(Clone, Copy)]
+enum Event {
+    Syn,
+    SynAck,
+    Ack,
+    FirstFin,
+    FirstFinAcked,
+    SecondFin,
+    BothAcked,
+    Rst,
+}
+
+/// The next state. A SYN on a connection that is not over leaves the state alone, since no documentation says otherwise.
+const NEXT: [[Clause; 8]; 8] = {
+    use Clause::{
+        Close as CL, CloseWait as CW, Established as ES, FinWait as FW, LastAck as LA, SynRecv as SR, SynSent as SS, TimeWait as TW,
+    };
+    [
+        //                  SYN SYN/ACK ACK 1st FIN acked 2nd FIN both acked RST
+        /* SYN_SENT    */
+        [SS, SR, ES, FW, SS, LA, TW, CL],
+        /* SYN_RECV    */ [SR, SR, ES, FW, SR, LA, TW, CL],
+        /* ESTABLISHED */ [ES, ES, ES, FW, ES, LA, TW, CL],
+        /* FIN_WAIT    */ [FW, FW, FW, FW, CW, LA, TW, CL],
+        /* CLOSE_WAIT  */ [CW, CW, CW, CW, CW, LA, TW, CL],
+        /* LAST_ACK    */ [LA, LA, LA, LA, LA, LA, TW, CL],
+        /* TIME_WAIT   */ [SS, TW, TW, TW, TW, TW, TW, CL],
+        /* CLOSE       */ [SS, CL, CL, CL, CL, CL, CL, CL],
+    ]
+};
+
+/// What becomes of a packet without an entry.
+#[derive(Clone, Copy)]
+enum Fate {
+    Lost,
+    Reset,
+    Repick,
+    Rehash,
+}
+
+/// The fate of a stray packet from inside, of one from outside, and whether the documentation settles it.
+const fn fates(word: OnStray) -> ([Fate; 2], bool) {
+    use Fate::{Lost, Rehash, Repick, Reset};
+    match word {
+        OnStray::Drop | OnStray::DropUntilSyn => ([Lost, Lost], true),
+        OnStray::DropOutsideRepickupInside | OnStray::RepickupOnOutbound => ([Repick, Lost], true),
+        OnStray::RstSender | OnStray::RstFromNode | OnStray::TerminatesTcp => ([Reset, Reset], true),
+        OnStray::RstInsideOnly => ([Reset, Lost], true),
+        OnStray::Repickup => ([Repick, Repick], true),
+        OnStray::Rehash => ([Rehash, Rehash], true),
+        OnStray::RstOrDropByLocalStack | OnStray::NotApplicable => ([Reset, Reset], false),
+        // Rules that let the connection be opened probably let its packets pass.
+        OnStray::ReevaluateRules | OnStray::PolicyThenNewEntry => ([Repick, Repick], false),
+        // Rules that keep state for a SYN alone have nothing for a packet in mid-stream.
+        OnStray::ByRuleset | OnStray::ByFlowTable | OnStray::DropIfNotAllowedByRules => ([Lost, Lost], false),
+        OnStray::RstIfBackendLocalElseHang | OnStray::Unspecified | OnStray::Unknown => ([Lost, Lost], false),
+    }
+}
+
+/// The model of one box.
+#[derive(Clone, Debug)]
+pub struct IdleBox {
+    timers: [Timer; Clause::ALL.len()],
+    on_expiry: OnExpiry,
+    on_stray: OnStray,
+    stray_verified: bool,
+    refresh: Refresh,
+    activity: Activity,
+    probes: Probing,
+}
+
+impl IdleBox {
+    /// The box that a policy describes.
+    pub fn new(policy: &IdlePolicy) -> IdleBox {
+        IdleBox {
+            timers: Clause::ALL.map(|clause| timer(policy, clause)),
+            on_expiry: policy.on_expiry,
+            on_stray: policy.on_stray,
+            stray_verified: !policy.is_unverified("on_stray"),
+            refresh: policy.refresh,
+            activity: policy.activity(),
+            probes: policy.probes,
+        }
+    }
+
+    /// The timer that a state sets.
+    pub const fn timer(&self, clause: Clause) -> Timer {
+        self.timers[clause as usize]
+    }
+
+    /// When the entry expires, and by which clause.
+    pub fn deadline(&self, entry: &IdleEntry) -> (Instant, Clause) {
+        (entry.set_at + self.timer(entry.timer).timeout, entry.timer)
+    }
+
+    /// As [`IdleBox::deadline`], where both ends are alive and answer the probes that the box sends before it lets an established
+    /// connection expire.
+    pub fn deadline_if_answered(&self, entry: &IdleEntry) -> (Instant, Clause) {
+        let (at, clause) = self.deadline(entry);
+        let probed = self.probes == Probing::BeforeExpiry && clause == Clause::Established;
+        (if probed { Instant::MAX } else { at }, clause)
+    }
+
+    /// What the box sends when the entry expires. Resets are sent for an established connection only, as Azure documents
+    /// it; nothing is ever sent for UDP.
+    pub fn farewell(&self, entry: &IdleEntry) -> Farewell {
+        match self.on_expiry {
+            _ if entry.state as u8 >= Clause::UdpFirst as u8 => Farewell::Nothing,
+            OnExpiry::RstBoth if entry.state == Clause::Established => Farewell::ResetBoth,
+            OnExpiry::FinBoth => Farewell::FinBoth,
+            OnExpiry::CloseBoth | OnExpiry::Close | OnExpiry::FinOrRstBoth => Farewell::CloseBoth,
+            OnExpiry::Silent | OnExpiry::RstBoth | OnExpiry::LruEviction | OnExpiry::NotApplicable => Farewell::Nothing,
+        }
+    }
+
+    /// A packet of a flow that the box does not know.
+    pub fn open(&self, proto: Proto, seg: &Segment, from: Direction, now: Instant) -> IdleStep {
+        let opens = from == Direction::Original && (proto == Proto::Udp || opening_syn(seg));
+        let (fates, settled) = fates(self.on_stray);
+        match fates[from.index()] {
+            Fate::Rehash if proto == Proto::Udp || !seg.flags.has(TcpFlags::RST) => {
+                self.made(proto, seg, from, now, Change::Rehashed, true)
+            }
+            _ if opens => self.made(proto, seg, from, now, Change::Created, true),
+            Fate::Rehash => self.refused(Action::Forward, settled),
+            // No TCP answers a reset with a reset, and no documented box makes an entry for one (RFC 9293, 3.10.7.1).
+            _ if proto == Proto::Tcp && seg.flags.has(TcpFlags::RST) => self.refused(Action::Drop, settled),
+            Fate::Repick => self.made(proto, seg, from, now, Change::Repicked, settled),
+            Fate::Reset if proto == Proto::Tcp => self.refused(Action::ResetSender, settled),
+            Fate::Reset | Fate::Lost => self.refused(Action::Drop, settled),
+        }
+    }
+
+    /// The first packet of a flow whose beginning the capture missed: the flow is taken as established before.
+    pub fn adopt(&self, proto: Proto, seg: &Segment, from: Direction, now: Instant) -> IdleStep {
+        self.made(proto, seg, from, now, Change::Created, true)
+    }
+
+    /// A packet of a flow that the box knows and that has not expired.
+    pub fn step(&self, entry: &mut IdleEntry, proto: Proto, seg: &Segment, from: Direction, now: Instant) -> IdleStep {
+        let counts = self.counts(entry, proto, seg, from);
+        let before = entry.state;
+        match proto {
+            Proto::Tcp => follow_tcp(entry, seg, from),
+            Proto::Udp => follow_udp(entry, from),
+        }
+        // A connection that moves on is timed by its new state, whoever moved it. A UDP reply is no more than a packet.
+        if counts || (proto == Proto::Tcp && entry.state != before) {
+            entry.set_at = now;
+            entry.timer = entry.state;
+        }
+        IdleStep { action: Action::Forward, change: Change::Kept, entry: None, timer: Some(self.timer(entry.timer)), certain: true }
+    }
+
+    /// Whether the packet restarts the timer.
+    fn counts(&self, entry: &IdleEntry, proto: Proto, seg: &Segment, from: Direction) -> bool {
+        let inward = from == Direction::Reply;
+        let direction = match self.refresh {
+            Refresh::Both => true,
+            Refresh::Outbound | Refresh::OutboundRequired => !inward,
+            Refresh::OutboundUdp => !inward || proto == Proto::Tcp,
+        };
+        let fresh = seg.len > 0 && (!entry.has(HEARD, from) || seg.end().after(entry.end[from.index()]));
+        // A keepalive may carry one byte, but an old one; a proxy's own TCP does not hand it on.
+        let content = proto == Proto::Udp || fresh || seg.flags.any(TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST);
+        direction && (self.activity == Activity::Packets || content)
+    }
+
+    fn made(&self, proto: Proto, seg: &Segment, from: Direction, now: Instant, change: Change, settled: bool) -> IdleStep {
+        let state = match proto {
+            Proto::Udp => Clause::UdpFirst,
+            Proto::Tcp if seg.flags.has(TcpFlags::SYN) => Clause::SynSent,
+            Proto::Tcp => Clause::Established,
+        };
+        let mut entry = IdleEntry { set_at: now, end: [Seq(0); 2], fin: [Seq(0); 2], state, timer: state, marks: 0 };
+        self.step(&mut entry, proto, seg, from, now);
+        // The packet that makes an entry starts its timer, in whichever direction it goes and whatever it carries.
+        entry.set_at = now;
+        entry.timer = entry.state;
+        let certain = settled && (change == Change::Created || self.stray_verified);
+        IdleStep { action: Action::Forward, change, entry: Some(entry), timer: Some(self.timer(entry.timer)), certain }
+    }
+
+    fn refused(&self, action: Action, settled: bool) -> IdleStep {
+        IdleStep { action, change: Change::Absent, entry: None, timer: None, certain: settled && self.stray_verified }
+    }
+}
+
+const fn opening_syn(seg: &Segment) -> bool {
+    seg.flags.has(TcpFlags::SYN) && !seg.flags.any(TcpFlags::ACK | TcpFlags::RST)
+}
+
+fn timer(policy: &IdlePolicy, clause: Clause) -> Timer {
+    let (setting, stated) = match clause {
+        Clause::SynSent => ("syn_sent", policy.syn_sent),
+        Clause::SynRecv => ("syn_recv", policy.syn_recv),
+        Clause::Established => ("established", Some(policy.established)),
+        Clause::FinWait => ("fin_wait", policy.fin_wait),
+        Clause::CloseWait => ("close_wait", policy.close_wait),
+        Clause::LastAck => ("last_ack", policy.last_ack),
+        Clause::TimeWait => ("time_wait", policy.time_wait),
+        Clause::Close => ("close", policy.close),
+        // Most boxes have one UDP timer, whichever of the three it was entered as.
+        Clause::UdpFirst => ("udp_first", policy.udp_first.or(policy.udp_unreplied).or(policy.udp_stream)),
+        Clause::UdpUnreplied => ("udp_unreplied", policy.udp_unreplied.or(policy.udp_first).or(policy.udp_stream)),
+        Clause::UdpStream => ("udp_stream", policy.udp_stream.or(policy.udp_unreplied).or(policy.udp_first)),
+    };
+    let basis = match stated {
+        None => Basis::Assumed,
+        Some(_) if policy.is_unverified(setting) => Basis::Unverified,
+        Some(_) => Basis::Stated,
+    };
+    Timer { clause, timeout: stated.unwrap_or(policy.established), basis }
+}
+
+fn follow_udp(entry: &mut IdleEntry, from: Direction) {
+    let (again, answered) = (entry.has(HEARD, from), entry.has(HEARD, from.opposite()));
+    entry.state = match (answered, again) {
+        (true, _) => Clause::UdpStream,
+        (false, true) => Clause::UdpUnreplied,
+        (false, false) => Clause::UdpFirst,
+    };
+    entry.mark(HEARD, from);
+}
+
+fn follow_tcp(entry: &mut IdleEntry, seg: &Segment, from: Direction) {
+    let (me, flags) = (from.index(), seg.flags);
+    let advance = |entry: &mut IdleEntry, event: Event| entry.state = NEXT[entry.state as usize][event as usize];
+    if flags.has(TcpFlags::RST) {
+        advance(entry, Event::Rst);
+        return;
+    }
+    if opening_syn(seg) && from == Direction::Original && matches!(entry.state, Clause::TimeWait | Clause::Close) {
+        // A new connection on the same ports: what is known of the old one does not apply to it.
+        entry.marks = 0;
+    }
+    if !entry.has(HEARD, from) || seg.end().after(entry.end[me]) {
+        entry.end[me] = seg.end();
+    }
+    entry.mark(HEARD, from);
+    if flags.has(TcpFlags::SYN) {
+        match (flags.has(TcpFlags::ACK), from) {
+            (false, Direction::Original) => advance(entry, Event::Syn),
+            (true, Direction::Reply) => advance(entry, Event::SynAck),
+            _ => {}
+        }
+        return;
+    }
+    if flags.has(TcpFlags::ACK) && from == Direction::Original {
+        advance(entry, Event::Ack);
+    }
+    let other = from.opposite();
+    if flags.has(TcpFlags::ACK) && entry.has(FIN, other) && !entry.has(FIN_ACKED, other) && !seg.ack.before(entry.fin[other.index()]) {
+        entry.mark(FIN_ACKED, other);
+        let both = entry.has(FIN_ACKED, from);
+        advance(entry, if both { Event::BothAcked } else { Event::FirstFinAcked });
+    }
+    if flags.has(TcpFlags::FIN) && !entry.has(FIN, from) {
+        entry.mark(FIN, from);
+        entry.fin[me] = seg.end();
+        let second = entry.has(FIN, other);
+        advance(entry, if second { Event::SecondFin } else { Event::FirstFin });
+    }
+}
