@@ -10,7 +10,7 @@ use crate::model::conntrack::table::{Lateness, Table};
 use crate::model::conntrack::track::Conntrack;
 use crate::model::conntrack::{self};
 use crate::model::director::{Director, DirectorState};
-use crate::model::ipvs::conn::{Conn, conn_has_ended};
+use crate::model::ipvs::conn::Conn;
 use crate::model::ipvs::{self, Method};
 use crate::model::{CtState, End, Host, Moment, Outcome, Packet, Sent, Side, Tuple, What};
 use crate::net::{Proto, Segment, TcpFlags};
@@ -160,7 +160,7 @@ impl Bench {
             None => BoxUnderTest::Router(Router { conntrack: ct, nat, rules, input_accepts: true, place }),
             Some(method) => BoxUnderTest::Director(Director {
                 ipvs: ipvs_settings(header, method)?,
-                hz: Some(hz),
+                lateness: Lateness::Wheel(hz),
                 conntrack: (header.option("conntrack") == Some("1")).then_some(ct),
                 vip_local: true,
                 real_port: None,
@@ -235,7 +235,7 @@ impl Bench {
             (Side::Server, Tuple { src: End { host: SERVER, port: SERVICE_PORT }, dst: End { host: self.answered, port: step.port } })
         };
         let drawn = step.out.first().and_then(|o| if o.to == "server" { o.sport } else { o.dport });
-        let mut moment = Moment { now: step.at(), blur: self.hz.tick(), answers, asked: 0, port: drawn };
+        let mut moment = Moment { blur: self.hz.tick(), answers, port: drawn, ..Moment::exact(step.at()) };
         let packet = Packet { from, tuple, proto: self.proto, seg: &seg };
         let outcome = match &self.device {
             BoxUnderTest::Router(router) => router.packet(&mut memory.table, packet, &mut moment),
@@ -358,7 +358,7 @@ impl Bench {
         let ends_of_dialogue = [CLIENT, FAR].map(|host| End { host, port: step.port });
         let concerns =
             |e: &Entry| [e.original.src, e.original.dst, e.reply.src, e.reply.dst].iter().any(|end| ends_of_dialogue.contains(end));
-        let ended = |e: &Entry| ends(self.both_ways(now, |m| self.lateness.has_ended(e, m)));
+        let ended = |e: &Entry| ends(self.both_ways(now, |m| self.lateness.has_ended(e.refreshed, e.timeout, m)));
         let candidates: Vec<Entry> = memory.entries(self).iter().filter(|e| concerns(e) && ended(e) != Ended::Yes).copied().collect();
         let certain = candidates.iter().any(|e| ended(e) == Ended::No);
         let Some(listed) = recorded else {
@@ -387,8 +387,7 @@ impl Bench {
         when: &str,
     ) -> std::result::Result<Option<&'static str>, (String, String)> {
         let now = step.at();
-        let wheel = director.hz.filter(|_| director.ipvs.dialect.wheel);
-        let ended = |c: &Conn| ends(self.both_ways(now, |m| conn_has_ended(c, m, wheel)));
+        let ended = |c: &Conn| ends(self.both_ways(now, |m| director.lateness().has_ended(c.refreshed, c.timeout, m)));
         let conn = memory.director.conns.iter().find(|c| c.client.port == step.port).copied().filter(|c| ended(c) != Ended::Yes);
         let (fits, reason) = match (recorded, &conn) {
             (Some(listed), Some(c)) => (self.conn_fits(c, listed, now), None),

@@ -8,12 +8,12 @@ use super::conntrack::router::{Place, answer_segment, local_answer};
 use super::conntrack::table::Table;
 use super::conntrack::track::{Attached, Conntrack, Tracked};
 use super::few::Slot;
-use super::ipvs::conn::{Conn, Conns, Template, conn_has_ended, flag};
+use super::ipvs::conn::{Conn, Conns, Template, flag};
+use super::lateness::Lateness;
 use super::ipvs::dialect::{Reuse, Weight0};
 use super::ipvs::state::State;
 use super::ipvs::{Method, Settings};
 use super::{CtState, DropReason, End, Moment, Outcome, Packet, Sent, Side, Tuple, What};
-use crate::kernel::wheel::Hz;
 use crate::net::{Proto, Segment, TcpFlags};
 use crate::time::{Duration, Instant};
 
@@ -22,8 +22,8 @@ use crate::time::{Duration, Instant};
 pub struct Director {
     /// Its IPVS.
     pub ipvs: Settings,
-    /// Ticks a second, where timers are as late as the wheel makes them; nothing for exact timers.
-    pub hz: Option<Hz>,
+    /// How late its timers may fire; kernels before 4.8 have exact ones whatever is said here.
+    pub lateness: Lateness,
     /// Its conntrack, where one is loaded.
     pub conntrack: Option<Conntrack>,
     /// Whether the virtual address is the director's own, so that stray packets reach its stack.
@@ -92,7 +92,7 @@ impl Director {
     fn reap(&self, state: &mut DirectorState, moment: &mut Moment, out: &mut Outcome) {
         let mut index = 0;
         while let Some(conn) = state.conns.at(index).copied() {
-            if conn_has_ended(&conn, moment, self.wheel()) {
+            if self.lateness().has_ended(conn.refreshed, conn.timeout, moment) {
                 state.conns.remove(Slot(index));
                 out.lapse = Some(conn.lapse());
                 self.forget_conntrack(state, &conn);
@@ -111,8 +111,9 @@ impl Director {
         }
     }
 
-    fn wheel(&self) -> Option<Hz> {
-        self.hz.filter(|_| self.ipvs.dialect.wheel)
+    /// How late timers are in this release.
+    pub fn lateness(&self) -> Lateness {
+        if self.ipvs.dialect.wheel { self.lateness } else { Lateness::Exact }
     }
 
     /// An entry that ends takes client→service out of conntrack (`ip_vs_conn_drop_conntrack`).

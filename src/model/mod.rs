@@ -8,6 +8,7 @@ pub mod director;
 pub mod few;
 pub mod idle;
 pub mod ipvs;
+pub mod lateness;
 
 use crate::net::{Proto, Segment, Seq};
 use crate::time::{Duration, Instant};
@@ -143,7 +144,7 @@ pub enum DropReason {
 }
 
 /// Which rule set a timer.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Clause {
     /// No timer yet.
     None,
@@ -169,6 +170,8 @@ pub enum Clause {
     Ipvs(ipvs::state::State),
     /// IPVS: UDP.
     IpvsUdp,
+    /// A box known by its timers alone: the state's timer.
+    Idle(idle::Clause),
 }
 
 /// An entry that had ended when a packet came.
@@ -247,17 +250,24 @@ pub struct Moment {
     pub asked: u8,
     /// The port that NAT is to take where it draws one at random, if it is free.
     pub port: Option<u16>,
+    /// Whether entries are to be taken as alive whatever their timers say: packets that kept them may be missing.
+    pub keep: bool,
+    /// Whether an entry that had certainly ended was kept for that reason.
+    pub kept: bool,
 }
 
 impl Moment {
     /// An exact moment, every doubt resolved in favour of the entry.
     pub const fn exact(now: Instant) -> Moment {
-        Moment { now, blur: Duration::ZERO, answers: 0, asked: 0, port: None }
+        Moment { now, blur: Duration::ZERO, answers: 0, asked: 0, port: None, keep: false, kept: false }
     }
 
     /// Whether something that ends between `earliest` and `latest` has ended; asks where that cannot be known.
     pub fn has_ended(&mut self, earliest: Instant, latest: Instant) -> bool {
         if self.now + self.blur < earliest {
+            false
+        } else if self.keep {
+            self.kept = true;
             false
         } else if self.now >= latest + self.blur {
             true

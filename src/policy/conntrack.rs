@@ -138,8 +138,8 @@ impl ConntrackPolicy {
 }
 
 const KEYS: &[Key<ConntrackPolicy>] = &[
-    key!(word "nat" [], nat, Nat::FORM),
-    key!(word "rules" ["ruleset", "filter"], rules, Rules::FORM),
+    key!(word plain "nat" [], nat, Nat::FORM),
+    key!(word plain "rules" ["ruleset", "filter"], rules, Rules::FORM),
     key!(plain "input" [], input, Input::FORM),
     key!(optional "dialect" ["kernel"], dialect, NAME),
     key!(optional "syn_sent" ["tcp_timeout_syn_sent"], tcp_timeout_syn_sent, SECONDS),

@@ -3,11 +3,10 @@
 //! Source: `nf_conntrack_find_get`, `nf_conntrack_tuple_taken` (`net/netfilter/nf_conntrack_core.c`). Judges no packets.
 
 use super::entry::{Entry, status};
-use crate::kernel::wheel::{Hz, lateness_max};
+pub use crate::model::lateness::Lateness;
 use crate::model::few::Few;
 pub use crate::model::few::Slot;
 use crate::model::{Lapse, Moment, Tuple};
-use crate::time::Duration;
 
 /// The entries of one flow's packets, unconfirmed ones included.
 pub type Table = Few<Entry>;
@@ -29,7 +28,7 @@ impl Few<Entry> {
                 index += 1;
                 continue;
             }
-            if lateness.has_ended(entry, moment) {
+            if lateness.has_ended(entry.refreshed, entry.timeout, moment) {
                 *lapse = Some(entry.lapse());
                 self.remove(Slot(index));
                 continue;
@@ -42,31 +41,7 @@ impl Few<Entry> {
     /// Whether a live entry other than `except` answers to a tuple in either direction.
     pub(crate) fn taken(&self, tuple: Tuple, except: Slot, moment: &mut Moment, lateness: Lateness) -> bool {
         self.iter().enumerate().any(|(index, e)| {
-            index != except.0 && e.is(status::CONFIRMED) && (e.original == tuple || e.reply == tuple) && !lateness.has_ended(e, moment)
+            index != except.0 && e.is(status::CONFIRMED) && (e.original == tuple || e.reply == tuple) && !lateness.has_ended(e.refreshed, e.timeout, moment)
         })
-    }
-}
-
-/// How late after its deadline an entry can still be found.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Lateness {
-    /// Never: the deadline is exact.
-    Exact,
-    /// The entry has a timer in the wheel of 4.8 and later; ticks a second decide how late it may fire.
-    Wheel(Hz),
-}
-
-impl Lateness {
-    /// The longest time by which a timer of this length may be late.
-    pub fn longest(self, timeout: Duration) -> Duration {
-        match self {
-            Lateness::Exact => Duration::ZERO,
-            Lateness::Wheel(hz) => lateness_max(timeout, hz),
-        }
-    }
-
-    /// Whether an entry has ended.
-    pub fn has_ended(self, entry: &Entry, moment: &mut Moment) -> bool {
-        moment.has_ended(entry.deadline(), entry.deadline() + self.longest(entry.timeout))
     }
 }

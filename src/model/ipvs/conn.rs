@@ -5,9 +5,8 @@
 
 use super::state::{State, TableSide, row_of};
 use super::{Method, Settings};
-use crate::kernel::wheel::{Hz, lateness_max};
 use crate::model::few::Few;
-use crate::model::{Clause, End, Lapse, Moment, Tuple};
+use crate::model::{Clause, End, Lapse, Tuple};
 use crate::net::{Proto, TcpFlags};
 use crate::time::{Duration, Instant};
 
@@ -161,9 +160,3 @@ impl Template {
 
 /// The entries of one flow's packets.
 pub type Conns = Few<Conn>;
-
-/// Whether an entry's timer has fired; with `hz`, as late as the timer wheel lets it.
-pub fn conn_has_ended(conn: &Conn, moment: &mut Moment, hz: Option<Hz>) -> bool {
-    let late = hz.map_or(Duration::ZERO, |hz| lateness_max(conn.timeout, hz));
-    moment.has_ended(conn.deadline(), conn.deadline() + late)
-}
