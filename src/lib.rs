@@ -9,6 +9,8 @@
 pub mod conform;
 pub mod capture;
 pub mod decode;
+pub mod engine;
+pub mod finding;
 pub mod flow;
 pub mod kernel;
 pub mod model;

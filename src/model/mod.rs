@@ -183,6 +183,8 @@ pub struct Lapse {
     pub timeout: Duration,
     /// By which rule.
     pub clause: Clause,
+    /// The state that the entry was in, as the box's own tools print it.
+    pub state: &'static str,
 }
 
 /// What a box made of one packet.

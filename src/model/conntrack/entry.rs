@@ -224,9 +224,18 @@ impl Entry {
         self.refreshed + self.timeout
     }
 
+    /// The state as conntrack prints it; for UDP, which prints none, whether both sides have spoken.
+    pub fn state_name(&self) -> &'static str {
+        match self.clause {
+            Clause::UdpUnreplied => "UNREPLIED",
+            Clause::UdpStream => "REPLIED",
+            _ => self.tcp.state.name(),
+        }
+    }
+
     /// The entry's end, told to whoever finds it ended.
     pub fn lapse(&self) -> Lapse {
-        Lapse { refreshed: self.refreshed, timeout: self.timeout, clause: self.clause }
+        Lapse { refreshed: self.refreshed, timeout: self.timeout, clause: self.clause, state: self.state_name() }
     }
 
     /// Whether the entry has ended by `now` (`nf_ct_is_expired`: deadline − now ≤ 0).

@@ -96,6 +96,11 @@ impl IdleEntry {
         IdleEntry { set_at: now, end: [Seq(0); 2], fin: [Seq(0); 2], state, timer: state, marks: 0 }
     }
 
+    /// When the timer was last set.
+    pub const fn set_at(&self) -> Instant {
+        self.set_at
+    }
+
     /// The state of the flow.
     pub const fn state(&self) -> Clause {
         self.state

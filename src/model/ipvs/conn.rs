@@ -88,9 +88,14 @@ impl Conn {
         self.refreshed + self.timeout
     }
 
+    /// The state as ipvsadm prints it.
+    pub fn state_name(&self) -> &'static str {
+        if self.clause == Clause::IpvsUdp { "UDP" } else { self.state.name() }
+    }
+
     /// The entry's end, told to whoever finds it ended.
     pub fn lapse(&self) -> Lapse {
-        Lapse { refreshed: self.refreshed, timeout: self.timeout, clause: self.clause }
+        Lapse { refreshed: self.refreshed, timeout: self.timeout, clause: self.clause, state: self.state_name() }
     }
 
     /// A packet of the entry: new state and timer. Returns the table that was used.

@@ -1,0 +1,15 @@
+//! Driving the boxes: a path is built from policies, the segments of each flow are led through it, and what happened is
+//! kept in a fixed amount per flow.
+//!
+//! A flow is the unit of simulation: nothing here is shared between flows, so the result does not depend on the number of
+//! threads. What it means for people is the business of `finding`.
+
+pub mod compile;
+pub mod hop;
+pub mod path;
+pub mod pipeline;
+pub mod profile;
+pub mod replay;
+
+pub use hop::{Device, Hop, HopState};
+pub use path::{Clock, Path, PathError};

@@ -1,0 +1,206 @@
+//! From an open capture to judged flows: read, decode, distribute over shards, replay.
+//!
+//! One thread reads and decodes a window of packets while the others replay the window before it. A flow's packets all
+//! go to the same shard, in order, so the result is the same for any number of threads. Memory grows with flows and is
+//! otherwise bounded by two windows.
+
+use super::path::Path;
+use super::replay::{FlowRun, Replay};
+use crate::capture::{Batch, Capture, Damage, TimeCounters};
+use crate::decode::{DecodeCounters, Decoder, Filter};
+use crate::flow::{Flow, FlowTable, StreamRule, number_streams, shard_hash};
+use crate::net::{Proto, Segment, Sock};
+use crate::time::Instant;
+use rayon::prelude::*;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Into how many shards flows are distributed: a constant, so that nothing depends on the number of threads.
+const SHARDS: usize = 64;
+/// How many segments make a window.
+const WINDOW: usize = 1 << 17;
+
+/// What a run is to do.
+#[derive(Clone, Debug, Default)]
+pub struct Job {
+    /// Threads to use; 0 for as many as there are cores.
+    pub threads: usize,
+    /// Which packets to look at; all of them without a filter.
+    pub filter: Option<Filter>,
+    /// Stop after this many records.
+    pub records_max: Option<u64>,
+}
+
+/// A flow and what became of it.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// The flow.
+    pub flow: Flow,
+    /// Its way through the path.
+    pub run: FlowRun,
+}
+
+/// Everything that one run found out.
+#[derive(Debug)]
+pub struct Run {
+    /// The flows, in the order of their first packets.
+    pub flows: Vec<Judged>,
+    /// What the records were.
+    pub counters: DecodeCounters,
+    /// Packets that the filter left out.
+    pub filtered: u64,
+    /// Where inputs were damaged.
+    pub damages: Vec<Damage>,
+    /// What was odd about times.
+    pub times: TimeCounters,
+    /// The names of the inputs.
+    pub names: Vec<String>,
+    /// The time of the earliest packet.
+    pub begin: Instant,
+    /// The time of the latest packet.
+    pub end: Instant,
+    /// Whether the run was stopped before the end of its input.
+    pub interrupted: bool,
+}
+
+/// One packet for a shard.
+struct Item {
+    src: Sock,
+    dst: Sock,
+    proto: Proto,
+    seg: Segment,
+    order: u64,
+}
+
+#[derive(Default)]
+struct Shard {
+    table: FlowTable,
+    runs: Vec<FlowRun>,
+}
+
+impl Shard {
+    fn work(&mut self, replay: &Replay<'_>, items: &mut Vec<Item>) {
+        for item in items.iter_mut() {
+            let placed = self.table.lookup_or_create(item.src, item.dst, item.proto, &mut item.seg, item.order);
+            let flow = &mut self.table.flows_mut()[placed.flow.get()];
+            let previous = flow.last_frame;
+            let observation = flow.observe(&item.seg);
+            if placed.is_new {
+                self.runs.push(replay.begin(flow, &item.seg));
+            }
+            replay.segment(&mut self.runs[placed.flow.get()], flow, &item.seg, &observation, previous);
+        }
+        items.clear();
+    }
+}
+
+/// Reading and decoding, a window at a time.
+struct Intake<'c> {
+    capture: &'c mut Capture,
+    batch: Batch,
+    next: usize,
+    decoder: Decoder,
+    filter: Option<&'c Filter>,
+    filtered: u64,
+    records: u64,
+    records_max: u64,
+    order: u64,
+    begin: Instant,
+    end: Instant,
+    stop: &'c AtomicBool,
+    interrupted: bool,
+}
+
+impl Intake<'_> {
+    /// Fills the bins with the next window; false where nothing was left.
+    fn window(&mut self, bins: &mut [Vec<Item>]) -> bool {
+        let mut count = 0;
+        while count < WINDOW {
+            if self.next >= self.batch.len() {
+                if self.stop.load(Ordering::Relaxed) {
+                    self.interrupted = true;
+                    break;
+                }
+                self.next = 0;
+                if self.records >= self.records_max || !self.capture.next_batch(&mut self.batch) {
+                    break;
+                }
+            }
+            let Some(record) = self.batch.get(self.next) else { break };
+            self.next += 1;
+            if self.records >= self.records_max {
+                self.next = self.batch.len();
+                break;
+            }
+            self.records += 1;
+            self.begin = self.begin.min(record.at);
+            self.end = self.end.max(record.at);
+            let Some(packet) = self.decoder.decode(&record) else { continue };
+            if self.filter.is_some_and(|f| !f.matches(packet)) {
+                self.filtered += 1;
+                continue;
+            }
+            let shard = (shard_hash(packet.src, packet.dst, packet.proto) % SHARDS as u64) as usize;
+            bins[shard].push(Item { src: packet.src, dst: packet.dst, proto: packet.proto, seg: packet.segment, order: self.order });
+            self.order += 1;
+            count += 1;
+        }
+        count > 0
+    }
+}
+
+/// Replays a capture through a path. When `stop` becomes true, what was read so far is judged.
+///
+/// # Panics
+/// Where the operating system cannot start a thread.
+pub fn run(capture: &mut Capture, path: &Path, job: &Job, stop: &AtomicBool) -> Run {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(job.threads).build().expect("threads can be started");
+    let replay = Replay::new(path);
+    let mut shards: Vec<Shard> = (0..SHARDS).map(|_| Shard { table: FlowTable::new(StreamRule::default()), runs: Vec::new() }).collect();
+    let new_bins = || (0..SHARDS).map(|_| Vec::new()).collect::<Vec<Vec<Item>>>();
+    let (mut filling, mut working) = (new_bins(), new_bins());
+    let mut intake = Intake {
+        capture,
+        batch: Batch::new(),
+        next: 0,
+        decoder: Decoder::new(),
+        filter: job.filter.as_ref(),
+        filtered: 0,
+        records: 0,
+        records_max: job.records_max.unwrap_or(u64::MAX),
+        order: 0,
+        begin: Instant::MAX,
+        end: Instant::ZERO,
+        stop,
+        interrupted: false,
+    };
+    let mut more = intake.window(&mut filling);
+    while more {
+        std::mem::swap(&mut filling, &mut working);
+        let (again, ()) = pool.install(|| {
+            rayon::join(
+                || intake.window(&mut filling),
+                || shards.par_iter_mut().zip(working.par_iter_mut()).for_each(|(shard, items)| shard.work(&replay, items)),
+            )
+        });
+        more = again;
+    }
+    let (counters, filtered, interrupted, begin, end) =
+        (intake.decoder.counters(), intake.filtered, intake.interrupted, intake.begin.min(intake.end), intake.end);
+    number_streams(shards.iter_mut().map(|s| &mut s.table));
+    let mut flows: Vec<Judged> = shards
+        .into_iter()
+        .flat_map(|s| s.table.into_flows().into_iter().zip(s.runs).map(|(flow, run)| Judged { flow, run }))
+        .collect();
+    flows.sort_unstable_by_key(|j| j.flow.first_order);
+    Run {
+        flows,
+        counters,
+        filtered,
+        damages: capture.damages(),
+        times: capture.times(),
+        names: capture.names().to_vec(),
+        begin,
+        end,
+        interrupted,
+    }
+}

@@ -1,0 +1,364 @@
+//! The open loop: the captured segments of one flow are led through the path until the first cut.
+//!
+//! After a cut the capture shows what would not have been sent, so nothing more is judged.
+
+use super::hop::HopState;
+use super::path::{Clock, Path};
+use super::profile::{Profile, Spell};
+use crate::flow::{Closing, Flow, GapEvidence, Observation, Opening, Shape};
+use crate::kernel::wheel::{Hz, Phase};
+use crate::model::{Clause, DropReason, Lapse, Moment, Outcome, Packet, Side, Tuple, What};
+use crate::net::{Direction, Proto, Segment, TcpFlags};
+use crate::time::{Duration, Instant};
+
+/// What became of the packet that came too late.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fate {
+    /// It disappeared.
+    Dropped(DropReason),
+    /// It disappeared and its sender got a reset.
+    Reset,
+    /// It disappeared and its sender got an ICMP error.
+    Unreachable,
+    /// It left with addresses that its receiver does not know.
+    Leaked,
+}
+
+/// A packet that came after an entry had ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Late {
+    /// Which box, from the client.
+    pub hop: u8,
+    /// The entry's end.
+    pub lapse: Lapse,
+    /// When the packet came.
+    pub at: Instant,
+    /// Its frame.
+    pub frame: u32,
+    /// Its file.
+    pub file: u16,
+    /// The frame of the flow's previous packet.
+    pub before: u32,
+    /// Which way it went.
+    pub dir: Direction,
+    /// Its payload bytes.
+    pub len: u32,
+    /// Its flags.
+    pub flags: TcpFlags,
+    /// Whether it was a keepalive probe.
+    pub probe: bool,
+    /// What is known about the silence before it.
+    pub evidence: GapEvidence,
+}
+
+impl Late {
+    /// How long the entry had been idle.
+    pub fn idle(&self) -> Duration {
+        self.at.since(self.lapse.refreshed)
+    }
+}
+
+/// A flow that the clock cannot decide.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Doubt {
+    /// The packet in question.
+    pub late: Late,
+    /// The chance that its entry had ended, 0 to 1000.
+    pub permille: u16,
+}
+
+/// One box's part of a flow.
+#[derive(Clone, Debug)]
+pub struct HopRun {
+    /// What the box remembers.
+    pub state: HopState,
+    /// The longest spells.
+    pub profile: Profile,
+    /// The frame that last renewed the timer.
+    renewed_by: u32,
+}
+
+/// A flow on its way through a path.
+#[derive(Clone, Debug)]
+pub struct FlowRun {
+    /// Each box's part.
+    pub hops: Box<[HopRun]>,
+    /// The first packet that did not get through because an entry had ended, and its fate.
+    pub cut: Option<Box<(Late, Fate)>>,
+    /// The first packet that got through although an entry had ended, because the box took the flow up again.
+    pub repaired: Option<Box<Late>>,
+    /// How many such packets there were.
+    pub repairs: u32,
+    /// The first packet whose fate the clock cannot decide.
+    pub doubt: Option<Box<Doubt>>,
+    /// The first packet that would have been late if the silence before it were real.
+    pub hole: Option<Box<Late>>,
+    /// Packets that a box kept for itself for other reasons than a timer.
+    pub blocked: u32,
+    /// The first of them.
+    pub first_blocked: Option<(u32, DropReason)>,
+    /// Packets that conntrack called INVALID.
+    pub invalid: u32,
+    /// Whether the flow was over before this point.
+    over: bool,
+}
+
+/// What stays the same for all flows.
+#[derive(Clone, Copy, Debug)]
+pub struct Replay<'p> {
+    /// The path.
+    pub path: &'p Path,
+    /// How far the clock may be off.
+    blur: Duration,
+    /// The tick grid, where its phase is known.
+    phase: Option<Phase>,
+}
+
+impl<'p> Replay<'p> {
+    /// Prepares a replay through a path.
+    pub fn new(path: &'p Path) -> Replay<'p> {
+        let (blur, phase) = match path.clock {
+            Clock::Ideal => (Duration::ZERO, None),
+            Clock::Wheel { phase: Some(phase), .. } => (Duration::ZERO, Some(phase)),
+            Clock::Wheel { hz: Hz(hz), phase: None } => (Hz(hz).tick(), None),
+        };
+        Replay { path, blur, phase }
+    }
+
+    /// Begins a flow with its first segment.
+    pub fn begin(&self, flow: &Flow, seg: &Segment) -> FlowRun {
+        let client = Path::from_client(flow.client.port, flow.server.port);
+        let syn_ack = flow.proto == Proto::Tcp && seg.flags.has(TcpFlags::SYN | TcpFlags::ACK);
+        let known = flow.proto == Proto::Udp || flow.opening() != Opening::Midstream && !syn_ack;
+        let mut tuple = client;
+        let hops = self.path.hops.iter().map(|hop| {
+            let state = if known { hop.empty() } else { hop.adopted(flow.proto, tuple, seg, syn_ack) };
+            tuple = onward(hop, tuple);
+            HopRun { state, profile: Profile::default(), renewed_by: seg.frame }
+        });
+        FlowRun {
+            hops: hops.collect(),
+            cut: None,
+            repaired: None,
+            repairs: 0,
+            doubt: None,
+            hole: None,
+            blocked: 0,
+            first_blocked: None,
+            invalid: 0,
+            over: false,
+        }
+    }
+
+    /// Leads one segment through the path. `observation` is what the flow said of it.
+    pub fn segment(&self, run: &mut FlowRun, flow: &Flow, seg: &Segment, observation: &Observation, previous_frame: u32) {
+        if let Some(revision) = observation.revises {
+            run.revise(revision.frame, revision.evidence);
+        }
+        // A packet that the capture point saw twice crossed the boxes once.
+        if run.cut.is_some() || observation.shape == Shape::Duplicate {
+            return;
+        }
+        let (client_port, server_port) = (flow.client.port, flow.server.port);
+        let mut tuple = match seg.dir {
+            Direction::Original => Path::from_client(client_port, server_port),
+            Direction::Reply => self.path.from_server(client_port, server_port),
+        };
+        let goal = match seg.dir {
+            Direction::Original => self.path.from_server(client_port, server_port).inverse(),
+            Direction::Reply => Path::from_client(client_port, server_port).inverse(),
+        };
+        let now = self.phase.map_or(seg.at, |p| p.instant_of(p.tick_at(seg.at)));
+        let count = self.path.hops.len();
+        let mut late: Option<Late> = None;
+        for step in 0..count {
+            let index = if seg.dir == Direction::Original { step } else { count - 1 - step };
+            let hop = &self.path.hops[index];
+            if seg.dir == Direction::Reply && !hop.sees_replies() {
+                continue;
+            }
+            let part = &mut run.hops[index];
+            let found = hop.running(&part.state, tuple);
+            if let Some(found) = found {
+                let spell = Spell {
+                    idle: now.since(found.refreshed),
+                    timeout: found.timeout,
+                    before: part.renewed_by,
+                    after: seg.frame,
+                    evidence: observation.evidence,
+                };
+                part.profile.note(found.clause, spell);
+            }
+            let mut moment =
+                Moment { blur: self.blur, keep: observation.evidence == GapEvidence::Hole && !run.over, ..Moment::exact(now) };
+            let from = if seg.dir == Direction::Original { Side::Client } else { Side::Server };
+            let outcome = hop.packet(&mut part.state, Packet { from, tuple, proto: flow.proto, seg }, &mut moment);
+            if hop.running(&part.state, tuple).is_some_and(|r| r.refreshed == now) {
+                part.renewed_by = seg.frame;
+            }
+            run.invalid += u32::from(outcome.invalid.is_some());
+            let tell = |lapse| late_packet(index, lapse, seg, observation, previous_frame);
+            if !run.over {
+                if moment.kept && run.hole.is_none() {
+                    run.hole = found.map(|f| Box::new(tell(f)));
+                }
+                if moment.asked > 0 && run.doubt.is_none() {
+                    let permille = |f: Lapse| chance(hop.lateness().fires(f.refreshed, f.timeout), now);
+                    run.doubt = found.map(|f| Box::new(Doubt { late: tell(f), permille: permille(f) }));
+                }
+            }
+            if let Some(lapse) = outcome.lapse.filter(|_| !run.over) {
+                late.get_or_insert(tell(lapse));
+            }
+            match outcome.forwarded() {
+                Some(sent) if expected_side(sent.to, seg.dir) => tuple = sent.tuple,
+                _ => {
+                    run.not_forwarded(late, fate_of(&outcome), seg, &outcome);
+                    return;
+                }
+            }
+        }
+        if tuple != goal {
+            run.not_forwarded(late, Fate::Leaked, seg, &Outcome::NOTHING);
+            return;
+        }
+        if let Some(late) = late {
+            run.repairs += 1;
+            run.repaired.get_or_insert_with(|| Box::new(late));
+        }
+        run.over = matches!(flow.closing(), Closing::Fin | Closing::Reset);
+    }
+
+    /// Whether a packet of the given direction would get through at `now`, which nobody sent: for the flows that are silent at
+    /// the end of the capture.
+    pub fn would_pass(&self, run: &FlowRun, flow: &Flow, dir: Direction, now: Instant) -> Result<(), (u8, Lapse, Fate)> {
+        let mut copy = run.clone();
+        let seg = Segment { at: now, flags: TcpFlags(TcpFlags::ACK), dir, window: 1, len: 1, ..Segment::EMPTY };
+        let observation = Observation { gap: Duration::ZERO, evidence: GapEvidence::Censored, shape: Shape::Datagram, revises: None };
+        copy.over = false;
+        copy.doubt = None;
+        self.segment(&mut copy, flow, &seg, &observation, flow.last_frame);
+        match copy.cut.as_deref() {
+            Some((late, fate)) => Err((late.hop, late.lapse, *fate)),
+            None => Ok(()),
+        }
+    }
+
+    /// The timers that run at each box when the capture ends, as seen from the client.
+    pub fn running<'r>(&self, run: &'r FlowRun, flow: &Flow) -> impl Iterator<Item = (u8, Lapse)> + use<'r, 'p> {
+        let mut tuple = Path::from_client(flow.client.port, flow.server.port);
+        let path = self.path;
+        run.hops.iter().enumerate().filter_map(move |(index, part)| {
+            let hop = &path.hops[index];
+            let found = hop.running(&part.state, tuple);
+            tuple = onward(hop, tuple);
+            found.map(|f| (index as u8, f))
+        })
+    }
+}
+
+impl FlowRun {
+    fn not_forwarded(&mut self, late: Option<Late>, fate: Fate, seg: &Segment, outcome: &Outcome) {
+        match late {
+            Some(late) => self.cut = Some(Box::new((late, fate))),
+            None => {
+                self.blocked += 1;
+                let reason = outcome.dropped.unwrap_or(DropReason::LocalSilence);
+                self.first_blocked.get_or_insert((seg.frame, reason));
+            }
+        }
+    }
+
+    fn revise(&mut self, frame: u32, evidence: GapEvidence) {
+        for part in &mut self.hops {
+            part.profile.revise(frame, evidence);
+        }
+        let settle = |late: &mut Late| {
+            if late.frame == frame {
+                late.evidence = evidence;
+            }
+        };
+        if let Some(cut) = &mut self.cut {
+            settle(&mut cut.0);
+        }
+        if let Some(late) = &mut self.repaired {
+            settle(late);
+        }
+        if let Some(late) = &mut self.hole {
+            settle(late);
+        }
+        if let Some(doubt) = &mut self.doubt {
+            settle(&mut doubt.late);
+        }
+    }
+
+    /// Whether the connection was closed or reset before the last segment that was judged.
+    pub fn is_over(&self) -> bool {
+        self.over
+    }
+}
+
+fn late_packet(hop: usize, lapse: Lapse, seg: &Segment, observation: &Observation, before: u32) -> Late {
+    Late {
+        hop: hop as u8,
+        lapse,
+        at: seg.at,
+        frame: seg.frame,
+        file: seg.file,
+        before,
+        dir: seg.dir,
+        len: seg.len,
+        flags: seg.flags,
+        probe: observation.shape == Shape::KeepaliveProbe,
+        evidence: observation.evidence,
+    }
+}
+
+/// The addresses behind a box, once a connection is set up.
+fn onward(hop: &super::hop::Hop, tuple: Tuple) -> Tuple {
+    use super::hop::Device;
+    use crate::model::conntrack::router::Nat;
+    use crate::model::ipvs::Method;
+    let mut tuple = tuple;
+    match &hop.device {
+        Device::Router(r) if r.nat == Nat::Masquerade => tuple.src.host = r.place.far,
+        Device::Router(r) if r.nat == Nat::Dnat => tuple.dst.host = r.place.real,
+        Device::Director(d) if d.ipvs.method == Method::Masq => tuple.dst.host = d.place.real,
+        _ => {}
+    }
+    tuple
+}
+
+fn expected_side(side: Side, dir: Direction) -> bool {
+    side == if dir == Direction::Original { Side::Server } else { Side::Client }
+}
+
+fn fate_of(outcome: &Outcome) -> Fate {
+    for sent in outcome.sent.iter().flatten() {
+        match sent.what {
+            What::Reset { .. } => return Fate::Reset,
+            What::Unreachable => return Fate::Unreachable,
+            What::Packet => return Fate::Leaked,
+        }
+    }
+    Fate::Dropped(outcome.dropped.unwrap_or(DropReason::LocalSilence))
+}
+
+/// How likely it is that a timer which fires somewhere between two instants has fired.
+fn chance((earliest, latest): (Instant, Instant), now: Instant) -> u16 {
+    let width = latest.since(earliest).0;
+    if width == 0 { 500 } else { (u128::from(now.since(earliest).0) * 1000 / u128::from(width)).min(1000) as u16 }
+}
+
+/// Whether a clause names a timer that only closing connections have.
+pub fn is_closing(clause: Clause) -> bool {
+    use crate::model::conntrack::entry::State as Ct;
+    use crate::model::idle::Clause as Idle;
+    use crate::model::ipvs::state::State as Vs;
+    match clause {
+        Clause::State(s) => matches!(s, Ct::FinWait | Ct::CloseWait | Ct::LastAck | Ct::TimeWait | Ct::Close),
+        Clause::Ipvs(s) => matches!(s, Vs::FinWait | Vs::CloseWait | Vs::LastAck | Vs::TimeWait | Vs::Close),
+        Clause::Idle(s) => matches!(s, Idle::FinWait | Idle::CloseWait | Idle::LastAck | Idle::TimeWait | Idle::Close),
+        _ => false,
+    }
+}

@@ -1,0 +1,110 @@
+//! Which state, which timer, which setting: a clause in the words that people can look up and type.
+
+use crate::engine::{Device, Hop};
+use crate::model::Clause;
+use crate::model::conntrack::entry::State as CtState;
+use crate::model::idle::Clause as IdleClause;
+use crate::model::ipvs::state::State as VsState;
+use crate::policy::BoxPolicy;
+
+/// Whose timer ended, and who sets it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cause {
+    /// The state that the entry was in, as the box's own tools print it.
+    pub state: &'static str,
+    /// The timer that ran, in a word or two.
+    pub timer: &'static str,
+    /// The setting that decides its length, by the name under which it is set; none where nothing can set it.
+    pub setting: Option<String>,
+    /// Why this timer ran and not the state's own, where that is so.
+    pub why: Option<&'static str>,
+    /// The clause itself.
+    pub clause: Clause,
+}
+
+const CT: &str = "net.netfilter.nf_conntrack_";
+
+/// Explains a clause of a box.
+pub fn cause(hop: &Hop, clause: Clause, state: &'static str) -> Cause {
+    let (timer, setting, why) = match clause {
+        Clause::None => ("none", None, None),
+        // No sysctl sets it (the old tree of 2.6.31 to 4.8 apart).
+        Clause::State(CtState::SynSent2) => ("syn_sent2", None, None),
+        Clause::State(s) => {
+            let name = lower(s.name());
+            (name, Some(format!("{CT}tcp_timeout_{name}")), None)
+        }
+        Clause::MaxRetrans => (
+            "max_retrans",
+            Some(format!("{CT}tcp_timeout_max_retrans")),
+            Some("the same packet was seen again and again without another one in between"),
+        ),
+        Clause::ZeroWindow => ("max_retrans", Some(format!("{CT}tcp_timeout_max_retrans")), Some("the last ACK announced a window of zero")),
+        Clause::Unacknowledged => (
+            "unacknowledged",
+            Some(format!("{CT}tcp_timeout_unacknowledged")),
+            Some("the exact acknowledgement of the last data was not seen"),
+        ),
+        Clause::UnrepliedEstablished => (
+            "unacknowledged",
+            Some(format!("{CT}tcp_timeout_unacknowledged")),
+            Some("the entry was picked up in mid-stream and saw no reply yet"),
+        ),
+        Clause::InexactReset => ("close", Some(format!("{CT}tcp_timeout_close")), Some("a RST came that did not match exactly")),
+        Clause::InvalidPair => (
+            "unacknowledged",
+            Some(format!("{CT}tcp_timeout_unacknowledged")),
+            Some("FIN or RST outside the window came from both sides"),
+        ),
+        Clause::UdpUnreplied => ("udp", Some(format!("{CT}udp_timeout")), None),
+        Clause::UdpStream => ("udp_stream", Some(format!("{CT}udp_timeout_stream")), None),
+        Clause::Ipvs(s) => ipvs(hop, s),
+        Clause::IpvsUdp => ("udp", Some("ipvsadm --set (third value)".to_owned()), None),
+        Clause::Idle(s) => idle(hop, s),
+    };
+    Cause { state, timer, setting, why, clause }
+}
+
+fn ipvs(hop: &Hop, state: VsState) -> (&'static str, Option<String>, Option<&'static str>) {
+    let setting = match state {
+        VsState::Established => Some("ipvsadm --set (first value)".to_owned()),
+        VsState::FinWait => Some("ipvsadm --set (second value)".to_owned()),
+        _ => None,
+    };
+    let born_under_defence = matches!(&hop.device, Device::Director(d) if d.ipvs.secure_tcp && d.ipvs.dialect.dos_timeouts);
+    if born_under_defence {
+        let why = "the entry was born under secure_tcp, which has timers of its own in 2.4";
+        return (lower(state.name()), Some(format!("net.ipv4.vs.timeout_{}", lower(state.name()).replace('_', ""))), Some(why));
+    }
+    (lower(state.name()), setting, None)
+}
+
+fn idle(hop: &Hop, state: IdleClause) -> (&'static str, Option<String>, Option<&'static str>) {
+    let name = lower(state.name());
+    let setting = match &hop.policy {
+        BoxPolicy::Idle(p) => p
+            .provenance()
+            .map_or_else(|| Some(format!("{name} of '{}'", hop.label)), |preset| Some(format!("{name} of {}", preset.id))),
+        _ => None,
+    };
+    (name, setting, None)
+}
+
+/// The lower-case form of a state's name, which is how settings spell it.
+fn lower(name: &'static str) -> &'static str {
+    match name {
+        "NONE" => "none",
+        "SYN_SENT" => "syn_sent",
+        "SYN_RECV" => "syn_recv",
+        "ESTABLISHED" => "established",
+        "FIN_WAIT" => "fin_wait",
+        "CLOSE_WAIT" => "close_wait",
+        "LAST_ACK" => "last_ack",
+        "TIME_WAIT" => "time_wait",
+        "CLOSE" => "close",
+        "SYN_SENT2" => "syn_sent2",
+        "LISTEN" => "listen",
+        "SYNACK" => "synack",
+        other => other,
+    }
+}

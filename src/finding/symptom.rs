@@ -1,0 +1,169 @@
+//! What the two ends of a cut flow would have felt, and when.
+//!
+//! A prediction by the rules of Linux endpoints with default settings (the spec's endpoints.md sections 2 to 5); the
+//! closed loop is what proves one.
+
+use super::VictimKind;
+use crate::engine::replay::Fate;
+use crate::net::{Direction, Proto};
+use crate::time::Duration;
+
+/// What one end feels.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Feeling {
+    /// Nothing is lost for it.
+    Nothing,
+    /// ECONNRESET.
+    Reset,
+    /// ETIMEDOUT after retransmitting.
+    Timeout,
+    /// ETIMEDOUT after keepalive probes.
+    KeepaliveTimeout,
+    /// It waits for something that does not come, and learns of it only by a timer of its own.
+    Hang,
+    /// A datagram is lost.
+    Lost,
+}
+
+impl Feeling {
+    /// The name for machines.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Feeling::Nothing => "nothing",
+            Feeling::Reset => "reset",
+            Feeling::Timeout => "timeout",
+            Feeling::KeepaliveTimeout => "keepalive-timeout",
+            Feeling::Hang => "hang",
+            Feeling::Lost => "lost",
+        }
+    }
+}
+
+/// What one end feels, and how long after the victim was sent it knows.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Symptom {
+    /// What it feels.
+    pub feeling: Feeling,
+    /// How long after the victim it learns of it; none where only a timer of its own, or nothing, tells it.
+    pub after: Option<Duration>,
+    /// The sentence for people.
+    pub text: String,
+}
+
+/// `tcp_retries2` = 15 as the kernel's own model has it: (2¹⁰ − 1)·0.2 s + 6·120 s.
+const RETRIES2_LIMIT: Duration = Duration(924_600_000_000);
+/// `TCP_RTO_MIN`: what is added to the round-trip time of a settled connection.
+const RTO_MIN: Duration = Duration(200_000_000);
+/// `TCP_RTO_MAX`.
+const RTO_MAX: Duration = Duration::from_secs(120);
+
+/// How long after sending a segment into a black hole a Linux socket gives up (E-14, E-15: the first retransmission starts the
+/// clock, and the decision falls at the first timer after the limit).
+pub fn gives_up_after(rtt: Duration) -> Duration {
+    let mut rto = rtt + RTO_MIN;
+    let first = rto;
+    let mut elapsed = Duration::ZERO;
+    while elapsed < RETRIES2_LIMIT {
+        rto = Duration(rto.0.saturating_mul(2).min(RTO_MAX.0));
+        elapsed = elapsed + rto;
+    }
+    first + elapsed
+}
+
+/// What the client and the server feel of a victim's fate. `reset_at_expiry` says that the box tells both ends when an entry ends.
+pub fn predict(proto: Proto, kind: VictimKind, dir: Direction, fate: Fate, rtt: Option<Duration>, reset_at_expiry: bool) -> [Symptom; 2] {
+    let names = ["client", "server"];
+    let (sender, other) = (names[dir.index()], names[dir.opposite().index()]);
+    let pair = |s: Symptom, o: Symptom| if dir == Direction::Original { [s, o] } else { [o, s] };
+    if reset_at_expiry && proto == Proto::Tcp {
+        let told = |who: &str| Symptom {
+            feeling: Feeling::Reset,
+            after: None,
+            text: format!("{who}: the box resets it when the entry ends (ECONNRESET)"),
+        };
+        return pair(told(sender), told(other));
+    }
+    if proto == Proto::Udp {
+        let lost = Symptom { feeling: Feeling::Lost, after: None, text: format!("{sender}: its datagram is lost; UDP does not tell it") };
+        let waits = Symptom { feeling: Feeling::Hang, after: None, text: format!("{other}: the datagram never comes") };
+        return pair(lost, waits);
+    }
+    let unaware = Symptom {
+        feeling: Feeling::Hang,
+        after: None,
+        text: format!(
+            "{other}: learns nothing; it believes the connection open until it sends, or until its own keepalive fails (7875 s with Linux defaults, never without SO_KEEPALIVE)"
+        ),
+    };
+    let silent = silence(sender, kind, rtt);
+    match fate {
+        Fate::Reset => {
+            let reset = Symptom {
+                feeling: Feeling::Reset,
+                after: Some(rtt.unwrap_or(Duration::ZERO)),
+                text: format!("{sender}: \"Connection reset by peer\" (ECONNRESET) within a round trip to the box"),
+            };
+            pair(reset, unaware)
+        }
+        Fate::Leaked => {
+            let mut leaks = silent;
+            leaks.text = format!(
+                "{sender}: its packet leaves with an address that the {other} does not know; a reset comes back if that address can be reached (ECONNRESET), else {}",
+                leaks.text.split_once(": ").map_or(leaks.text.as_str(), |(_, rest)| rest)
+            );
+            pair(leaks, unaware)
+        }
+        Fate::Unreachable => {
+            let mut soft = silent;
+            soft.text.push_str("; the ICMP error is only remembered for the final errno");
+            pair(soft, unaware)
+        }
+        Fate::Dropped(_) => pair(silent, unaware),
+    }
+}
+
+/// What the sender of a packet feels that disappears without a word.
+fn silence(sender: &str, kind: VictimKind, rtt: Option<Duration>) -> Symptom {
+    match kind {
+        VictimKind::Probe => Symptom {
+            feeling: Feeling::KeepaliveTimeout,
+            after: Some(Duration::from_secs(675)),
+            text: format!("{sender}: its keepalive probes go unanswered: ETIMEDOUT 675 s later (9 probes 75 s apart, Linux defaults)"),
+        },
+        VictimKind::Ack | VictimKind::Rst | VictimKind::Nobody => Symptom {
+            feeling: Feeling::Hang,
+            after: None,
+            text: format!("{sender}: notices nothing by this packet; the next data it sends is not answered"),
+        },
+        VictimKind::Syn => Symptom {
+            feeling: Feeling::Timeout,
+            after: Some(Duration::from_secs(131)),
+            text: format!("{sender}: its SYN is not answered: ETIMEDOUT after about 131 s (127 s before 6.5)"),
+        },
+        VictimKind::Data | VictimKind::Fin | VictimKind::Datagram => {
+            let after = gives_up_after(rtt.unwrap_or(Duration::from_millis(1)));
+            Symptom {
+                feeling: Feeling::Timeout,
+                after: Some(after),
+                text: format!(
+                    "{sender}: hangs, retransmitting for {} ({}), then ETIMEDOUT (tcp_retries2 = 15); keepalive is silent meanwhile",
+                    after,
+                    after.human()
+                ),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn giving_up_is_the_staircase_of_the_kernel() {
+        for (rtt_micros, tenths) in [(100, 10_447), (1_000, 9_256), (10_000, 9_348), (50_000, 9_678), (100_000, 9_933), (200_000, 10_444), (300_000, 9_675)] {
+            let after = gives_up_after(Duration(rtt_micros * 1000));
+            assert_eq!((after.0 + 50_000_000) / 100_000_000, tenths, "RTT {rtt_micros} µs");
+        }
+    }
+}
