@@ -5,70 +5,15 @@
 //! interval of boxes that collect expired entries late, and every probe that the box sends itself. The caller tests
 //! whether an entry has expired before it calls [`IdleBox::step`]; nothing here knows captures or the clock.
 
-use crate::net::{Direction, Proto, Segment, Seq, TcpFlags};
+mod state;
+
+pub use state::{Clause, IdleEntry};
+
+use crate::net::{Direction, Proto, Segment, TcpFlags};
 use crate::policy::IdlePolicy;
 use crate::policy::idle::{Activity, OnExpiry, OnStray, Probing, Refresh};
 use crate::time::{Duration, Instant};
-use std::fmt;
-
-/// The state that a flow is in, which is also the name of the timer that runs.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[repr(u8)]
-pub enum Clause {
-    /// The client's SYN was seen.
-    SynSent,
-    /// The server's SYN/ACK was seen.
-    SynRecv,
-    /// The handshake is complete.
-    Established,
-    /// One end has sent a FIN.
-    FinWait,
-    /// That FIN was acknowledged.
-    CloseWait,
-    /// Both ends have sent a FIN.
-    LastAck,
-    /// Both FINs were acknowledged.
-    TimeWait,
-    /// A reset was seen.
-    Close,
-    /// One datagram was seen.
-    UdpFirst,
-    /// Several datagrams were seen, all in one direction.
-    UdpUnreplied,
-    /// Datagrams were seen in both directions.
-    UdpStream,
-}
-
-impl Clause {
-    /// Every clause, in the order of a connection's life.
-    pub const ALL: [Clause; 11] = {
-        use Clause::{Close, CloseWait, Established, FinWait, LastAck, SynRecv, SynSent, TimeWait, UdpFirst, UdpStream, UdpUnreplied};
-        [SynSent, SynRecv, Established, FinWait, CloseWait, LastAck, TimeWait, Close, UdpFirst, UdpUnreplied, UdpStream]
-    };
-
-    /// The name as conntrack prints states; for UDP the name of the setting.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Clause::SynSent => "SYN_SENT",
-            Clause::SynRecv => "SYN_RECV",
-            Clause::Established => "ESTABLISHED",
-            Clause::FinWait => "FIN_WAIT",
-            Clause::CloseWait => "CLOSE_WAIT",
-            Clause::LastAck => "LAST_ACK",
-            Clause::TimeWait => "TIME_WAIT",
-            Clause::Close => "CLOSE",
-            Clause::UdpFirst => "udp_first",
-            Clause::UdpUnreplied => "udp_unreplied",
-            Clause::UdpStream => "udp_stream",
-        }
-    }
-}
-
-impl fmt::Display for Clause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+use state::{HEARD, follow_tcp, follow_udp, opening_syn};
 
 /// How far a timeout can be relied on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -145,77 +90,6 @@ pub enum Farewell {
     /// The end of the connection, by FIN or by reset.
     CloseBoth,
 }
-
-/// What the box remembers about one flow.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct IdleEntry {
-    /// When the timer was last set.
-    set_at: Instant,
-    /// The highest sequence number of each direction.
-    end: [Seq; 2],
-    /// The sequence number after the FIN of each direction.
-    fin: [Seq; 2],
-    state: Clause,
-    /// The clause that set the timer. It lags behind `state` where a packet moves the state and may not restart the timer.
-    timer: Clause,
-    marks: u8,
-}
-
-const _: () = assert!(size_of::<IdleEntry>() <= 32);
-
-/// A packet of this direction was seen; shifted by the direction, as are the next two.
-const HEARD: u8 = 0x01;
-/// A FIN of this direction was seen.
-const FIN: u8 = 0x04;
-/// That FIN was acknowledged.
-const FIN_ACKED: u8 = 0x10;
-
-impl IdleEntry {
-    /// The state of the flow.
-    pub const fn state(&self) -> Clause {
-        self.state
-    }
-
-    const fn has(&self, mark: u8, direction: Direction) -> bool {
-        self.marks & (mark << direction.index()) != 0
-    }
-
-    const fn mark(&mut self, mark: u8, direction: Direction) {
-        self.marks |= mark << direction.index();
-    }
-}
-
-/// What a segment means to the state of a connection: the columns of [`NEXT`].
-#[derive(Clone, Copy)]
-enum Event {
-    Syn,
-    SynAck,
-    Ack,
-    FirstFin,
-    FirstFinAcked,
-    SecondFin,
-    BothAcked,
-    Rst,
-}
-
-/// The next state. A SYN on a connection that is not over leaves the state alone, since no documentation says otherwise.
-const NEXT: [[Clause; 8]; 8] = {
-    use Clause::{
-        Close as CL, CloseWait as CW, Established as ES, FinWait as FW, LastAck as LA, SynRecv as SR, SynSent as SS, TimeWait as TW,
-    };
-    [
-        //                  SYN SYN/ACK ACK 1st FIN acked 2nd FIN both acked RST
-        /* SYN_SENT    */
-        [SS, SR, ES, FW, SS, LA, TW, CL],
-        /* SYN_RECV    */ [SR, SR, ES, FW, SR, LA, TW, CL],
-        /* ESTABLISHED */ [ES, ES, ES, FW, ES, LA, TW, CL],
-        /* FIN_WAIT    */ [FW, FW, FW, FW, CW, LA, TW, CL],
-        /* CLOSE_WAIT  */ [CW, CW, CW, CW, CW, LA, TW, CL],
-        /* LAST_ACK    */ [LA, LA, LA, LA, LA, LA, TW, CL],
-        /* TIME_WAIT   */ [SS, TW, TW, TW, TW, TW, TW, CL],
-        /* CLOSE       */ [SS, CL, CL, CL, CL, CL, CL, CL],
-    ]
-};
 
 /// What becomes of a packet without an entry.
 #[derive(Clone, Copy)]
@@ -306,11 +180,9 @@ impl IdleBox {
         let opens = from == Direction::Original && (proto == Proto::Udp || opening_syn(seg));
         let (fates, settled) = fates(self.on_stray);
         match fates[from.index()] {
-            Fate::Rehash if proto == Proto::Udp || !seg.flags.has(TcpFlags::RST) => {
-                self.made(proto, seg, from, now, Change::Rehashed, true)
-            }
             _ if opens => self.made(proto, seg, from, now, Change::Created, true),
-            Fate::Rehash => self.refused(Action::Forward, settled),
+            Fate::Rehash if proto == Proto::Tcp && seg.flags.has(TcpFlags::RST) => self.refused(Action::Forward, settled),
+            Fate::Rehash => self.made(proto, seg, from, now, Change::Rehashed, settled),
             // No TCP answers a reset with a reset, and no documented box makes an entry for one (RFC 9293, 3.10.7.1).
             _ if proto == Proto::Tcp && seg.flags.has(TcpFlags::RST) => self.refused(Action::Drop, settled),
             Fate::Repick => self.made(proto, seg, from, now, Change::Repicked, settled),
@@ -360,7 +232,7 @@ impl IdleBox {
             Proto::Tcp if seg.flags.has(TcpFlags::SYN) => Clause::SynSent,
             Proto::Tcp => Clause::Established,
         };
-        let mut entry = IdleEntry { set_at: now, end: [Seq(0); 2], fin: [Seq(0); 2], state, timer: state, marks: 0 };
+        let mut entry = IdleEntry::new(state, now);
         self.step(&mut entry, proto, seg, from, now);
         // The packet that makes an entry starts its timer, in whichever direction it goes and whatever it carries.
         entry.set_at = now;
@@ -374,79 +246,29 @@ impl IdleBox {
     }
 }
 
-const fn opening_syn(seg: &Segment) -> bool {
-    seg.flags.has(TcpFlags::SYN) && !seg.flags.any(TcpFlags::ACK | TcpFlags::RST)
-}
-
 fn timer(policy: &IdlePolicy, clause: Clause) -> Timer {
-    let (setting, stated) = match clause {
-        Clause::SynSent => ("syn_sent", policy.syn_sent),
-        Clause::SynRecv => ("syn_recv", policy.syn_recv),
-        Clause::Established => ("established", Some(policy.established)),
-        Clause::FinWait => ("fin_wait", policy.fin_wait),
-        Clause::CloseWait => ("close_wait", policy.close_wait),
-        Clause::LastAck => ("last_ack", policy.last_ack),
-        Clause::TimeWait => ("time_wait", policy.time_wait),
-        Clause::Close => ("close", policy.close),
-        // Most boxes have one UDP timer, whichever of the three it was entered as.
-        Clause::UdpFirst => ("udp_first", policy.udp_first.or(policy.udp_unreplied).or(policy.udp_stream)),
-        Clause::UdpUnreplied => ("udp_unreplied", policy.udp_unreplied.or(policy.udp_first).or(policy.udp_stream)),
-        Clause::UdpStream => ("udp_stream", policy.udp_stream.or(policy.udp_unreplied).or(policy.udp_first)),
+    let udp_first = ("udp_first", policy.udp_first);
+    let udp_unreplied = ("udp_unreplied", policy.udp_unreplied);
+    let udp_stream = ("udp_stream", policy.udp_stream);
+    // Most boxes have one UDP timer, whichever of the three it was entered as.
+    let candidates = match clause {
+        Clause::SynSent => [("syn_sent", policy.syn_sent); 3],
+        Clause::SynRecv => [("syn_recv", policy.syn_recv); 3],
+        Clause::Established => [("established", Some(policy.established)); 3],
+        Clause::FinWait => [("fin_wait", policy.fin_wait); 3],
+        Clause::CloseWait => [("close_wait", policy.close_wait); 3],
+        Clause::LastAck => [("last_ack", policy.last_ack); 3],
+        Clause::TimeWait => [("time_wait", policy.time_wait); 3],
+        Clause::Close => [("close", policy.close); 3],
+        Clause::UdpFirst => [udp_first, udp_unreplied, udp_stream],
+        Clause::UdpUnreplied => [udp_unreplied, udp_first, udp_stream],
+        Clause::UdpStream => [udp_stream, udp_unreplied, udp_first],
     };
-    let basis = match stated {
-        None => Basis::Assumed,
-        Some(_) if policy.is_unverified(setting) => Basis::Unverified,
-        Some(_) => Basis::Stated,
-    };
-    Timer { clause, timeout: stated.unwrap_or(policy.established), basis }
-}
-
-fn follow_udp(entry: &mut IdleEntry, from: Direction) {
-    let (again, answered) = (entry.has(HEARD, from), entry.has(HEARD, from.opposite()));
-    entry.state = match (answered, again) {
-        (true, _) => Clause::UdpStream,
-        (false, true) => Clause::UdpUnreplied,
-        (false, false) => Clause::UdpFirst,
-    };
-    entry.mark(HEARD, from);
-}
-
-fn follow_tcp(entry: &mut IdleEntry, seg: &Segment, from: Direction) {
-    let (me, flags) = (from.index(), seg.flags);
-    let advance = |entry: &mut IdleEntry, event: Event| entry.state = NEXT[entry.state as usize][event as usize];
-    if flags.has(TcpFlags::RST) {
-        advance(entry, Event::Rst);
-        return;
-    }
-    if opening_syn(seg) && from == Direction::Original && matches!(entry.state, Clause::TimeWait | Clause::Close) {
-        // A new connection on the same ports: what is known of the old one does not apply to it.
-        entry.marks = 0;
-    }
-    if !entry.has(HEARD, from) || seg.end().after(entry.end[me]) {
-        entry.end[me] = seg.end();
-    }
-    entry.mark(HEARD, from);
-    if flags.has(TcpFlags::SYN) {
-        match (flags.has(TcpFlags::ACK), from) {
-            (false, Direction::Original) => advance(entry, Event::Syn),
-            (true, Direction::Reply) => advance(entry, Event::SynAck),
-            _ => {}
+    match candidates.into_iter().find_map(|(setting, stated)| Some((setting, stated?))) {
+        None => Timer { clause, timeout: policy.established, basis: Basis::Assumed },
+        Some((setting, timeout)) => {
+            let basis = if policy.is_unverified(setting) { Basis::Unverified } else { Basis::Stated };
+            Timer { clause, timeout, basis }
         }
-        return;
-    }
-    if flags.has(TcpFlags::ACK) && from == Direction::Original {
-        advance(entry, Event::Ack);
-    }
-    let other = from.opposite();
-    if flags.has(TcpFlags::ACK) && entry.has(FIN, other) && !entry.has(FIN_ACKED, other) && !seg.ack.before(entry.fin[other.index()]) {
-        entry.mark(FIN_ACKED, other);
-        let both = entry.has(FIN_ACKED, from);
-        advance(entry, if both { Event::BothAcked } else { Event::FirstFinAcked });
-    }
-    if flags.has(TcpFlags::FIN) && !entry.has(FIN, from) {
-        entry.mark(FIN, from);
-        entry.fin[me] = seg.end();
-        let second = entry.has(FIN, other);
-        advance(entry, if second { Event::SecondFin } else { Event::FirstFin });
     }
 }

@@ -213,7 +213,7 @@ impl IdlePolicy {
 }
 
 const KEYS: &[Key<IdlePolicy>] = &[
-    key!(word "kind" [], kind, Kind::FORM),
+    key!(word plain "kind" [], kind, Kind::FORM),
     key!(optional "syn_sent" ["tcp_timeout_syn_sent"], syn_sent, SPAN),
     key!(optional "syn_recv" ["tcp_timeout_syn_recv"], syn_recv, SPAN),
     key!(plain "established" ["tcp", "idle", "timeout", "tcp_timeout_established"], established, SPAN),

@@ -165,7 +165,7 @@ impl IpvsPolicy {
 }
 
 const KEYS: &[Key<IpvsPolicy>] = &[
-    key!(word "method" ["forward", "lvs_method"], method, Method::FORM),
+    key!(word plain "method" ["forward", "lvs_method"], method, Method::FORM),
     key!(optional "dialect" ["kernel"], dialect, NAME),
     key!(optional "tcp" ["timeout_tcp"], timeout_tcp, SECONDS),
     key!(optional "tcpfin" ["timeout_tcpfin"], timeout_tcpfin, SECONDS),
@@ -182,7 +182,7 @@ const KEYS: &[Key<IpvsPolicy>] = &[
     key!(optional "conntrack" [], conntrack, SWITCH),
     key!(optional "nat_icmp_send" [], nat_icmp_send, SWITCH),
     key!(optional "persist" ["persistence", "persistent", "persistence_timeout"], persistence, SECONDS),
-    key!(optional "scheduler" ["sched", "lvs_sched"], scheduler, Scheduler::FORM),
+    key!(word optional "scheduler" ["sched", "lvs_sched"], scheduler, Scheduler::FORM),
     key!(optional "real_servers" ["servers", "reals"], real_servers, AT_LEAST_ONE),
     key!(optional "vip_local" [], vip_local, SWITCH),
     key!(optional "dos_established" ["timeout_established"], dos.established, SECONDS),

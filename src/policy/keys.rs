@@ -203,8 +203,11 @@ pub trait Settings: Clone + PartialEq + Sized + 'static {
         for key in Self::keys() {
             let (mine, theirs) = ((key.get)(self), (key.get)(base));
             if mine != theirs {
-                let value = mine.unwrap_or_else(|| DEFAULT.to_owned());
-                out.push(if key.bare { value } else { format!("{}={value}", key.name) });
+                out.push(match mine {
+                    Some(word) if key.bare => word,
+                    Some(value) => format!("{}={value}", key.name),
+                    None => format!("{}={DEFAULT}", key.name),
+                });
             }
         }
         out
@@ -216,7 +219,8 @@ fn words_in(takes: &'static str) -> impl Iterator<Item = &'static str> {
     takes.strip_prefix("one of the words ").unwrap_or_default().split_whitespace()
 }
 
-/// A row of a key table for a field, by the form of its value; `optional` for a field that a default may decide.
+/// A row of a key table for a field, by the form of its value: `optional` for a field that a default may decide, `word` for one
+/// whose words may stand alone.
 macro_rules! key {
     (optional $name:literal $aliases:expr, $($field:ident).+, $form:expr) => {
         Key {
@@ -232,8 +236,8 @@ macro_rules! key {
             get: |policy| Some(($form.write)(&policy.$($field).+)),
         }
     };
-    (word $name:literal $aliases:expr, $($field:ident).+, $form:expr) => {
-        Key { bare: true, ..$crate::policy::keys::key!(plain $name $aliases, $($field).+, $form) }
+    (word $how:ident $name:literal $aliases:expr, $($field:ident).+, $form:expr) => {
+        Key { bare: true, ..$crate::policy::keys::key!($how $name $aliases, $($field).+, $form) }
     };
 }
 pub(crate) use key;

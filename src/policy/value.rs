@@ -70,6 +70,9 @@ pub(crate) const MODE: Form<u8> =
 /// A small count.
 pub(crate) const BYTE: Form<u8> = Form { takes: "a whole number from 0 to 255", read: |text| text.parse().ok(), write: u8::to_string };
 
+/// `tcp_loose`: a count of packets before 2.6.21, a switch since.
+pub(crate) const LOOSE: Form<u8> = Form { read: |text| (BYTE.read)(text).or_else(|| (SWITCH.read)(text).map(u8::from)), ..BYTE };
+
 /// A kernel's integer that must not be negative.
 pub(crate) const COUNT: Form<u32> = Form {
     takes: "a whole number from 0 to 2147483647",
