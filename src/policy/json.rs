@@ -90,7 +90,7 @@ impl<'de> Visitor<'de> for BoxVisitor {
                     };
                 }
                 (ConntrackPolicy::KIND, None) => {
-                    policy = Some(BoxPolicy::Conntrack(map.next_value_seed(Fill(ConntrackPolicy::default()))?))
+                    policy = Some(BoxPolicy::Conntrack(map.next_value_seed(Fill(ConntrackPolicy::default()))?));
                 }
                 (IpvsPolicy::KIND, None) => policy = Some(BoxPolicy::Ipvs(map.next_value_seed(Fill(IpvsPolicy::default()))?)),
                 (IdlePolicy::KIND, None) => policy = Some(BoxPolicy::Idle(map.next_value_seed(Fill(IdlePolicy::new(Duration::ZERO)))?)),
