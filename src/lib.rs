@@ -6,6 +6,10 @@
 //!
 //! The directories are the layers; a module uses only layers below its own:
 //! [`time`] and [`net`] → [`kernel`] → `capture` → `decode` → `flow` → `policy` → `model` → `engine` → `finding` → `report`.
+pub mod conform;
+pub mod capture;
+pub mod decode;
+pub mod flow;
 pub mod kernel;
 pub mod model;
 pub mod net;

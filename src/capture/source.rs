@@ -1,0 +1,191 @@
+//! Where the bytes come from: files, standard input, memory; decompressed by what they begin with.
+//!
+//! The only place of the library that reads files. Nothing here knows packets.
+use super::Options;
+use super::error::CaptureError;
+use flate2::read::MultiGzDecoder;
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, BufReader, Read};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// One input of an analysis.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Input {
+    /// A file, a named pipe, a device.
+    Path(PathBuf),
+    /// Standard input.
+    Stdin,
+    /// Bytes that are already in memory, under a name for messages.
+    Bytes {
+        /// What messages call it.
+        name: String,
+        /// The bytes of the file.
+        bytes: Arc<[u8]>,
+    },
+}
+
+impl Input {
+    /// The input that a command-line argument names: `-` is standard input, everything else a path.
+    pub fn from_arg(argument: &OsStr) -> Input {
+        if argument == "-" { Input::Stdin } else { Input::Path(PathBuf::from(argument)) }
+    }
+
+    /// The name for messages.
+    pub fn name(&self) -> String {
+        match self {
+            Input::Path(path) => path.display().to_string(),
+            Input::Stdin => "-".to_owned(),
+            Input::Bytes { name, .. } => name.clone(),
+        }
+    }
+}
+
+type Raw = Counted<io::Chain<io::Cursor<Vec<u8>>, Box<dyn Read + Send>>>;
+
+enum Stream {
+    Plain(Raw),
+    Gzip(Box<MultiGzDecoder<Raw>>),
+    Zstd(Box<zstd::stream::read::Decoder<'static, BufReader<Raw>>>),
+}
+
+/// A stream of decompressed bytes that remembers why it ended.
+pub(super) struct Source {
+    stream: Stream,
+    produced: u64,
+    options: Options,
+    failure: Option<String>,
+}
+
+impl Source {
+    pub(super) fn open(input: &Input, options: &Options) -> Result<Source, CaptureError> {
+        let unreadable = |source| CaptureError::Unreadable { input: input.name(), source };
+        let mut raw: Box<dyn Read + Send> = match input {
+            Input::Path(path) => {
+                let file = fs::File::open(path).map_err(unreadable)?;
+                // A directory opens like a file and fails at the first read with a message that helps nobody.
+                if file.metadata().map_err(unreadable)?.is_dir() {
+                    return Err(CaptureError::Directory { input: input.name() });
+                }
+                Box::new(file)
+            }
+            Input::Stdin => Box::new(io::stdin()),
+            Input::Bytes { bytes, .. } => Box::new(io::Cursor::new(Arc::clone(bytes))),
+        };
+        let mut head = Vec::with_capacity(8);
+        raw.by_ref().take(8).read_to_end(&mut head).map_err(unreadable)?;
+        if head.is_empty() {
+            return Err(CaptureError::Empty { input: input.name() });
+        }
+        let compression = Compression::of(&head);
+        let chained = Counted { inner: io::Cursor::new(head).chain(raw), count: 0 };
+        let stream = match compression {
+            Compression::None => Stream::Plain(chained),
+            Compression::Gzip => Stream::Gzip(Box::new(MultiGzDecoder::new(chained))),
+            Compression::Zstd => Stream::Zstd(Box::new(zstd::stream::read::Decoder::new(chained).map_err(unreadable)?)),
+            Compression::Other(name, command) => {
+                let what = format!("it is compressed with {name}; decompress it first with {command}");
+                return Err(CaptureError::Foreign { input: input.name(), what });
+            }
+        };
+        Ok(Source { stream, produced: 0, options: *options, failure: None })
+    }
+
+    /// Reads until `buffer` is full or the stream has ended, and says how many bytes came.
+    pub(super) fn fill(&mut self, buffer: &mut [u8]) -> usize {
+        let mut filled = 0;
+        while filled < buffer.len() && self.failure.is_none() {
+            let rest = &mut buffer[filled..];
+            let read = match &mut self.stream {
+                Stream::Plain(raw) => raw.read(rest),
+                Stream::Gzip(gzip) => gzip.read(rest),
+                Stream::Zstd(zstd) => zstd.read(rest),
+            };
+            match read {
+                Ok(0) => break,
+                Ok(count) => {
+                    filled += count;
+                    self.produced += count as u64;
+                    self.check_expansion();
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => self.failure = Some(self.describe(&error)),
+            }
+        }
+        filled
+    }
+
+    /// What went wrong with the stream, if it did not simply end.
+    pub(super) fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
+    }
+
+    /// The name of the compression, if there is one.
+    pub(super) fn compression(&self) -> Option<&'static str> {
+        match self.stream {
+            Stream::Plain(_) => None,
+            Stream::Gzip(_) => Some("gzip"),
+            Stream::Zstd(_) => Some("zstd"),
+        }
+    }
+
+    fn check_expansion(&mut self) {
+        let consumed = match &self.stream {
+            Stream::Plain(_) => return,
+            Stream::Gzip(gzip) => gzip.get_ref().count,
+            Stream::Zstd(zstd) => zstd.get_ref().get_ref().count,
+        };
+        let Options { expansion_bytes, expansion_ratio, .. } = self.options;
+        if self.produced > expansion_bytes && self.produced > consumed.saturating_mul(expansion_ratio) {
+            self.failure = Some(format!(
+                "the compressed input expands to more than {expansion_bytes} bytes and more than {expansion_ratio} times its size; \
+                 decompress it first if it is meant to"
+            ));
+        }
+    }
+
+    fn describe(&self, error: &io::Error) -> String {
+        match self.compression() {
+            Some(name) if error.kind() == io::ErrorKind::UnexpectedEof => format!("the {name} stream is cut short"),
+            Some(name) => format!("the {name} stream is damaged: {error}"),
+            None => format!("cannot be read further: {error}"),
+        }
+    }
+}
+
+enum Compression {
+    None,
+    Gzip,
+    Zstd,
+    Other(&'static str, &'static str),
+}
+
+impl Compression {
+    fn of(head: &[u8]) -> Compression {
+        match head {
+            [0x1f, 0x8b, ..] => Compression::Gzip,
+            // A Zstandard stream may begin with a skippable frame, as parallel compressors write.
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Compression::Zstd,
+            [0x04, 0x22, 0x4d, 0x18, ..] => Compression::Other("lz4", "lz4 -d"),
+            [0xfd, b'7', b'z', b'X', b'Z', ..] => Compression::Other("xz", "xz -d"),
+            [b'B', b'Z', b'h', b'1'..=b'9', ..] => Compression::Other("bzip2", "bzip2 -d"),
+            [b'P', b'K', 3, 4, ..] => Compression::Other("zip", "unzip"),
+            _ => Compression::None,
+        }
+    }
+}
+
+/// Counts the compressed bytes, to know the ratio.
+struct Counted<R> {
+    inner: R,
+    count: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.count += read as u64;
+        Ok(read)
+    }
+}

@@ -1,0 +1,551 @@
+//! Compares the boxes with `steps` recordings: every packet sent, every entry, its state, flags and remaining time.
+
+use super::recording::{Header, Listed, Out, Step};
+use super::{Disagreement, Result};
+use crate::kernel::wheel::Hz;
+use crate::model::conntrack::dialect::Dialect;
+use crate::model::conntrack::entry::{Entry, State, status};
+use crate::model::conntrack::router::{Nat, Place, Router, Rules};
+use crate::model::conntrack::table::{Lateness, Table};
+use crate::model::conntrack::track::Conntrack;
+use crate::model::conntrack::{self};
+use crate::model::director::{Director, DirectorState};
+use crate::model::ipvs::conn::Conn;
+use crate::model::ipvs::{self, Method};
+use crate::model::{CtState, End, Host, Moment, Outcome, Packet, Sent, Side, Tuple, What};
+use crate::net::{Proto, Segment, TcpFlags};
+use crate::time::{Duration, Instant};
+use std::collections::BTreeMap;
+
+const CLIENT: Host = Host::CLIENT;
+const VIP: Host = Host::SERVICE;
+const SERVER: Host = Host(2);
+const NEAR: Host = Host(3);
+const FAR: Host = Host(4);
+const SERVICE_PORT: u16 = 80;
+
+/// The box under test.
+enum BoxUnderTest {
+    Router(Router),
+    Director(Director),
+}
+
+/// What the box remembers of one dialogue.
+#[derive(Clone, Default)]
+struct Memory {
+    table: Table,
+    director: DirectorState,
+}
+
+impl Memory {
+    fn entries(&self, bench: &Bench) -> &Table {
+        if matches!(bench.device, BoxUnderTest::Director(_)) { &self.director.table } else { &self.table }
+    }
+
+    fn entries_mut(&mut self, bench: &Bench) -> &mut Table {
+        if matches!(bench.device, BoxUnderTest::Director(_)) { &mut self.director.table } else { &mut self.table }
+    }
+}
+
+/// Everything that stays the same through a recording.
+struct Bench {
+    device: BoxUnderTest,
+    hz: Hz,
+    proto: Proto,
+    /// What clients dial.
+    dialled: Host,
+    /// Whom servers answer.
+    answered: Host,
+    addresses: [String; 5],
+    /// Whether replies bypass the box.
+    lateness: Lateness,
+}
+
+/// Compares a recording.
+///
+/// # Errors
+/// What cannot be read, with its line.
+pub fn compare(name: &str, text: &str) -> std::result::Result<Result, String> {
+    let mut lines = text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty());
+    let (_, first) = lines.next().ok_or("empty: expected a header line")?;
+    let header: Header = serde_json::from_str(first).map_err(|e| format!("line 1, column {}: {e}", e.column()))?;
+    let bench = Bench::new(&header)?;
+    let mut result = Result::new(name);
+    let mut memories: BTreeMap<u32, (Memory, Vec<String>)> = BTreeMap::new();
+    let mut reading = Reading::default();
+    for (number, line) in lines {
+        let step: Step = serde_json::from_str(line).map_err(|e| format!("line {}, column {}: {e}", number + 1, e.column()))?;
+        result.steps += 1;
+        // Only where an entry is missing from a listing does it matter what else the listing held.
+        if step.ct == Some(None) || step.before.as_ref().is_some_and(|b| b.ct == Some(None)) {
+            reading = Reading::new(&bench, &memories, reading.last, step.at());
+        }
+        reading.last = step.at();
+        let (memory, dialogue) = memories.entry(step.seq).or_default();
+        let count = result.steps;
+        bench.check(memory, dialogue, &step, count, &reading, &mut result);
+    }
+    Ok(result)
+}
+
+/// One way in which the model may have answered its doubts, and whether it fits the recording.
+struct Trial {
+    memory: Memory,
+    asked: u8,
+    verdict: std::result::Result<Option<&'static str>, (String, String)>,
+}
+
+/// What a listing of the whole conntrack table may have been like.
+///
+/// `/proc/net/nf_conntrack` is read a page at a time, each page resuming by the number of lines already shown, and reading
+/// it collects entries that have ended. So an entry that ends at the moment of a reading shifts the rest of the table by
+/// one, and a live entry behind it can be passed over (`ct_get_idx`, `ct_seq_show` in `nf_conntrack_standalone.c`).
+#[derive(Clone, Copy, Default)]
+struct Reading {
+    last: Instant,
+    may_skip: bool,
+}
+
+impl Reading {
+    /// As many entries as surely do not fit into a page of 4096 bytes.
+    const LINES_A_PAGE: usize = 20;
+
+    fn new(bench: &Bench, memories: &BTreeMap<u32, (Memory, Vec<String>)>, last: Instant, now: Instant) -> Reading {
+        let tick = bench.hz.tick();
+        let entries = || memories.values().flat_map(|(m, _)| m.entries(bench).iter());
+        let live = entries().filter(|e| e.deadline() > now).count();
+        let collected = entries().any(|e| e.deadline() + tick >= last && e.deadline() <= now + tick + tick);
+        Reading { last, may_skip: live > Self::LINES_A_PAGE && collected }
+    }
+}
+
+const SKIPPED: &str = "the end of another entry lies within the clock's uncertainty of the reading, which then skips lines";
+const CLOCK: &str = "a moment within the clock's uncertainty";
+const PORT: &str = "a port that the kernel draws at random";
+const TWO_ENTRIES: &str = "two entries of one dialogue";
+const RATE_LIMIT: &str = "ICMP errors are rate-limited";
+
+impl Bench {
+    /// Builds the box that a header describes.
+    ///
+    /// # Errors
+    /// What is not understood.
+    fn new(header: &Header) -> std::result::Result<Bench, String> {
+        let hz = Hz(header.hz());
+        let dialect = Dialect::for_release(&header.kernel).ok_or_else(|| format!("no conntrack dialect for kernel '{}'", header.kernel))?;
+        let lateness = Lateness::Exact;
+        let settings = conntrack_settings(header, dialect);
+        let nat = match header.option("nat") {
+            None => Nat::None,
+            Some("masquerade") => Nat::Masquerade,
+            Some("dnat") => Nat::Dnat,
+            Some(other) => return Err(format!("header: options.nat '{other}' is not masquerade or dnat")),
+        };
+        let rules = match header.option("rules") {
+            None => Rules::AcceptAll,
+            Some("drop-invalid") => Rules::DropInvalid,
+            Some("strict") => Rules::Strict,
+            Some(other) => return Err(format!("header: options.rules '{other}' is not drop-invalid or strict")),
+        };
+        let method = match header.kind.as_str() {
+            "conntrack" => None,
+            "ipvs-nat" => Some(Method::Masq),
+            "ipvs-dr" => Some(Method::Route),
+            "ipvs-tun" => Some(Method::Tunnel),
+            other => return Err(format!("header: box '{other}' is not conntrack, ipvs-nat, ipvs-dr or ipvs-tun")),
+        };
+        let place = Place { near: NEAR, far: FAR, service: VIP, real: SERVER, service_is_local: true, client_side: 1 };
+        let ct = Conntrack { settings, lateness };
+        let device = match method {
+            None => BoxUnderTest::Router(Router { conntrack: ct, nat, rules, input_accepts: true, place }),
+            Some(method) => BoxUnderTest::Director(Director {
+                ipvs: ipvs_settings(header, method)?,
+                lateness: Lateness::Wheel(hz),
+                conntrack: (header.option("conntrack") == Some("1")).then_some(ct),
+                vip_local: true,
+                real_port: None,
+                place,
+            }),
+        };
+        let six = header.option("family") == Some("6");
+        let (near, far) = if six { ("fd00:1::1", "fd00:2::1") } else { ("10.0.1.1", "10.0.2.1") };
+        let dialled = if method.is_some() || nat == Nat::Dnat { VIP } else { SERVER };
+        Ok(Bench {
+            device,
+            hz,
+            proto: if header.option("proto") == Some("udp") { Proto::Udp } else { Proto::Tcp },
+            dialled,
+            answered: if nat == Nat::Masquerade { FAR } else { CLIENT },
+            addresses: [header.client.clone(), header.vip.clone(), header.server.clone(), near.to_owned(), far.to_owned()],
+            lateness,
+        })
+    }
+
+    /// Runs one step in every way that the model's doubts allow, until one fits the recording.
+    fn check(&self, memory: &mut Memory, dialogue: &mut Vec<String>, step: &Step, number: usize, reading: &Reading, result: &mut Result) {
+        let mut doubt = false;
+        let mut skipped = false;
+        if let Some(before) = &step.before {
+            let verdict = self.listed(memory, step, before.ct.as_ref(), before.vs.as_ref(), "before: ", reading).map(|reason| {
+                doubt |= reason == Some(CLOCK);
+                skipped = reason == Some(SKIPPED);
+            });
+            if let Err((expected, got)) = verdict {
+                result.disagree(|| Disagreement { step: number, injected: step.describe(), expected, got, dialogue: dialogue.clone() });
+            }
+        }
+        let mut first: Option<Trial> = None;
+        let mut answers = 0_u8;
+        loop {
+            let trial = self.attempt(memory.clone(), step, answers, reading);
+            let asked = trial.asked.min(4);
+            if trial.verdict.is_ok() {
+                doubt |= asked > 0;
+                if let Ok(reason) = trial.verdict {
+                    if let Some(reason) = reason.or(skipped.then_some(SKIPPED)).or(doubt.then_some(CLOCK)) {
+                        result.undecided(number, reason);
+                    }
+                }
+                *memory = trial.memory;
+                break;
+            }
+            let more = first.as_ref().map_or(asked, |t| t.asked.min(4).max(asked));
+            if first.is_none() {
+                first = Some(trial);
+            }
+            answers += 1;
+            if answers >> more != 0 {
+                let trial = first.take().expect("the first trial was kept");
+                if let Err((expected, got)) = trial.verdict {
+                    result.disagree(|| Disagreement { step: number, injected: step.describe(), expected, got, dialogue: dialogue.clone() });
+                }
+                *memory = trial.memory;
+                break;
+            }
+        }
+        dialogue.push(format!("{} -> {}", step.describe(), tell_recorded(step)));
+    }
+
+    fn attempt(&self, mut memory: Memory, step: &Step, answers: u8, reading: &Reading) -> Trial {
+        let seg = step.segment();
+        let client = End { host: CLIENT, port: step.port };
+        let (from, tuple) = if step.from == "client" {
+            (Side::Client, Tuple { src: client, dst: End { host: self.dialled, port: SERVICE_PORT } })
+        } else {
+            (Side::Server, Tuple { src: End { host: SERVER, port: SERVICE_PORT }, dst: End { host: self.answered, port: step.port } })
+        };
+        let drawn = step.out.first().and_then(|o| if o.to == "server" { o.sport } else { o.dport });
+        let mut moment = Moment { blur: self.hz.tick(), answers, port: drawn, ..Moment::exact(step.at()) };
+        let packet = Packet { from, tuple, proto: self.proto, seg: &seg };
+        let outcome = match &self.device {
+            BoxUnderTest::Router(router) => router.packet(&mut memory.table, packet, &mut moment),
+            BoxUnderTest::Director(director) => director.packet(&mut memory.director, packet, &mut moment),
+        };
+        let verdict = self.sent(step, &seg, &outcome).and_then(|reason| {
+            let listed = self.listed(&mut memory, step, step.ct.as_ref(), step.vs.as_ref(), "", reading)?;
+            Ok(reason.or(listed))
+        });
+        Trial { memory, asked: moment.asked, verdict }
+    }
+
+    /// Compares the packets that left.
+    fn sent(&self, step: &Step, seg: &Segment, outcome: &Outcome) -> std::result::Result<Option<&'static str>, (String, String)> {
+        let mut reason = None;
+        let mut sent: Vec<&Sent> = outcome.sent.iter().flatten().collect();
+        if step.out.is_empty() && sent.len() == 1 && sent[0].what == What::Unreachable {
+            reason = Some(RATE_LIMIT);
+            sent.clear();
+        }
+        if outcome.drew_port {
+            reason = Some(PORT);
+        }
+        let fits = sent.len() == step.out.len() && sent.iter().zip(&step.out).all(|(s, o)| self.same(s, o, seg));
+        if fits {
+            return Ok(reason);
+        }
+        let expected = tell_recorded(step);
+        let mut got = sent.iter().map(|s| self.tell_sent(s, seg)).collect::<Vec<_>>().join(", ");
+        if let Some(reason) = outcome.dropped {
+            got.push_str(&format!(" ({reason:?})"));
+        }
+        if let Some(why) = outcome.invalid {
+            got.push_str(&format!(" (INVALID: {})", why.text()));
+        }
+        Err((expected, format!("sent [{got}]")))
+    }
+
+    fn same(&self, sent: &Sent, out: &Out, seg: &Segment) -> bool {
+        let side = if sent.to == Side::Client { "client" } else { "server" };
+        let ct = if sent.ct == CtState::Off { None } else { Some(sent.ct.name()) };
+        if out.to != side || out.ct.as_deref() != ct {
+            return false;
+        }
+        if let Some(kind) = out.icmp {
+            return sent.what == What::Unreachable && (kind == [3, 3] || kind == [1, 4]);
+        }
+        let addresses = out.src.as_deref() == Some(self.address(sent.tuple.src.host))
+            && out.dst.as_deref() == Some(self.address(sent.tuple.dst.host))
+            && out.sport == Some(sent.tuple.src.port)
+            && out.dport == Some(sent.tuple.dst.port);
+        let content = match sent.what {
+            What::Unreachable => false,
+            What::Packet if self.proto == Proto::Udp => out.len == Some(seg.len),
+            What::Packet => same_flags(out, seg.flags) && out.seq == Some(seg.seq.0) && out.ack == Some(seg.ack.0),
+            What::Reset { seq, ack } => {
+                let flags = TcpFlags(TcpFlags::RST | if ack.is_some() { TcpFlags::ACK } else { 0 });
+                same_flags(out, flags) && out.seq == Some(seq.0) && ack.is_none_or(|a| out.ack == Some(a.0))
+            }
+        };
+        addresses && content
+    }
+
+    fn address(&self, host: Host) -> &str {
+        self.addresses.get(usize::from(host.0)).map_or("?", String::as_str)
+    }
+
+    fn tell_sent(&self, s: &Sent, seg: &Segment) -> String {
+        let what = match s.what {
+            What::Packet => format!("[{}]", seg.flags),
+            What::Reset { seq, ack: Some(ack) } => format!("[RA] seq {} ack {}", seq.0, ack.0),
+            What::Reset { seq, ack: None } => format!("[R] seq {}", seq.0),
+            What::Unreachable => "ICMP unreachable".to_owned(),
+        };
+        let t = s.tuple;
+        format!(
+            "to {:?} {}:{} > {}:{} {what} ct={}",
+            s.to,
+            self.address(t.src.host),
+            t.src.port,
+            self.address(t.dst.host),
+            t.dst.port,
+            s.ct.name()
+        )
+    }
+
+    /// Compares both listings with what the model holds, and drops from the model what the listing shows to be gone.
+    fn listed(
+        &self,
+        memory: &mut Memory,
+        step: &Step,
+        ct: Option<&Option<Listed>>,
+        vs: Option<&Option<Listed>>,
+        when: &str,
+        reading: &Reading,
+    ) -> std::result::Result<Option<&'static str>, (String, String)> {
+        let mut earlier = memory.clone();
+        let ended = match (vs, &self.device) {
+            (Some(recorded), BoxUnderTest::Director(director)) => self.listed_ipvs(director, memory, step, recorded.as_ref(), when)?,
+            _ => None,
+        };
+        let Some(recorded) = ct else { return Ok(ended) };
+        match self.listed_conntrack(memory, step, recorded.as_ref(), when, reading) {
+            // Conntrack's table is read first: an IPVS entry may have ended, and taken its conntrack entry along, in between.
+            Err(_) if ended.is_some() => self.listed_conntrack(&mut earlier, step, recorded.as_ref(), when, reading).map(|r| r.or(ended)),
+            other => other.map(|r| r.or(ended)),
+        }
+    }
+
+    /// Conntrack's part of [`Bench::listed`].
+    fn listed_conntrack(
+        &self,
+        memory: &mut Memory,
+        step: &Step,
+        recorded: Option<&Listed>,
+        when: &str,
+        reading: &Reading,
+    ) -> std::result::Result<Option<&'static str>, (String, String)> {
+        let now = step.at();
+        let ends_of_dialogue = [CLIENT, FAR].map(|host| End { host, port: step.port });
+        let concerns =
+            |e: &Entry| [e.original.src, e.original.dst, e.reply.src, e.reply.dst].iter().any(|end| ends_of_dialogue.contains(end));
+        let ended = |e: &Entry| ends(self.both_ways(now, |m| self.lateness.has_ended(e.refreshed, e.timeout, m)));
+        let candidates: Vec<Entry> = memory.entries(self).iter().filter(|e| concerns(e) && ended(e) != Ended::Yes).copied().collect();
+        let certain = candidates.iter().any(|e| ended(e) == Ended::No);
+        let Some(listed) = recorded else {
+            if certain && !reading.may_skip {
+                return Err((format!("{when}ct none"), format!("{when}ct {}", self.tell_entries(&candidates, now))));
+            }
+            if certain {
+                return Ok(Some(SKIPPED));
+            }
+            memory.entries_mut(self).remove_where(|e| concerns(e) && ended(e) == Ended::Maybe);
+            return Ok((!candidates.is_empty()).then_some(CLOCK));
+        };
+        if !candidates.iter().any(|e| self.entry_fits(e, listed, now)) {
+            return Err((format!("{when}ct {}", tell_listed(recorded)), format!("{when}ct {}", self.tell_entries(&candidates, now))));
+        }
+        Ok((candidates.len() > 1).then_some(TWO_ENTRIES))
+    }
+
+    /// IPVS's part of [`Bench::listed`].
+    fn listed_ipvs(
+        &self,
+        director: &Director,
+        memory: &mut Memory,
+        step: &Step,
+        recorded: Option<&Listed>,
+        when: &str,
+    ) -> std::result::Result<Option<&'static str>, (String, String)> {
+        let now = step.at();
+        let ended = |c: &Conn| ends(self.both_ways(now, |m| director.lateness().has_ended(c.refreshed, c.timeout, m)));
+        let conn = memory.director.conns.iter().find(|c| c.client.port == step.port).copied().filter(|c| ended(c) != Ended::Yes);
+        let (fits, reason) = match (recorded, &conn) {
+            (Some(listed), Some(c)) => (self.conn_fits(c, listed, now), None),
+            (None, Some(c)) => (ended(c) == Ended::Maybe, Some(CLOCK)),
+            (None, None) => (true, None),
+            (Some(_), None) => (false, None),
+        };
+        if !fits {
+            let got = conn.map_or("none".to_owned(), |c| format!("{} left {}", c.state.name(), c.deadline().since(now)));
+            return Err((format!("{when}vs {}", tell_listed(recorded)), format!("{when}vs {got}")));
+        }
+        if let (None, Some(gone)) = (recorded, conn) {
+            director.expire(&mut memory.director, |other| *other == gone);
+        }
+        Ok(reason)
+    }
+
+    /// Asks an expiry test twice: with every doubt resolved for the entry, and against it.
+    fn both_ways(&self, now: Instant, test: impl Fn(&mut Moment) -> bool) -> (bool, bool) {
+        let ask = |answers| test(&mut Moment { blur: self.hz.tick(), answers, ..Moment::exact(now) });
+        (ask(0), ask(u8::MAX))
+    }
+
+    /// The printed seconds are rounded down, and a tick may pass before they are read.
+    fn seconds_fit(&self, deadline: Instant, now: Instant, printed: u64) -> bool {
+        let left = (deadline + self.hz.tick()).since(now).as_secs();
+        printed == left || printed + 1 == left
+    }
+
+    fn entry_fits(&self, e: &Entry, r: &Listed, now: Instant) -> bool {
+        let state = if self.proto == Proto::Tcp { Some(e.tcp.state.name()) } else { None };
+        r.state.as_deref() == state
+            && r.assured == Some(e.is(status::ASSURED))
+            && r.unreplied == Some(!e.is(status::SEEN_REPLY))
+            && self.seconds_fit(e.deadline(), now, r.timeout)
+    }
+
+    fn conn_fits(&self, c: &Conn, r: &Listed, now: Instant) -> bool {
+        let state = if self.proto == Proto::Tcp { c.state.name() } else { "UDP" };
+        r.state.as_deref() == Some(state) && self.seconds_fit(c.deadline(), now, r.timeout)
+    }
+
+    fn tell_entries(&self, entries: &[Entry], now: Instant) -> String {
+        if entries.is_empty() {
+            return "none".to_owned();
+        }
+        let one = |e: &Entry| {
+            let assured = if e.is(status::ASSURED) { " assured" } else { "" };
+            let unreplied = if e.is(status::SEEN_REPLY) { "" } else { " unreplied" };
+            format!("{}{assured}{unreplied} left {} by {:?}", e.tcp.state.name(), e.deadline().since(now), e.clause)
+        };
+        entries.iter().map(one).collect::<Vec<_>>().join("; ")
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    No,
+    Maybe,
+    Yes,
+}
+
+fn ends((in_favour, against): (bool, bool)) -> Ended {
+    match (in_favour, against) {
+        (true, _) => Ended::Yes,
+        (false, true) => Ended::Maybe,
+        (false, false) => Ended::No,
+    }
+}
+
+fn same_flags(out: &Out, flags: TcpFlags) -> bool {
+    out.flags.as_deref().and_then(|f| TcpFlags::parse(f).ok()) == Some(flags)
+}
+
+fn tell_listed(listed: Option<&Listed>) -> String {
+    match listed {
+        None => "none".to_owned(),
+        Some(l) => {
+            let assured = if l.assured == Some(true) { " assured" } else { "" };
+            let unreplied = if l.unreplied == Some(true) { " unreplied" } else { "" };
+            format!("{}{assured}{unreplied} {} s", l.state.as_deref().unwrap_or("UDP"), l.timeout)
+        }
+    }
+}
+
+fn tell_recorded(step: &Step) -> String {
+    let one = |o: &Out| match o.icmp {
+        Some([kind, code]) => format!("to {} ICMP {kind}/{code} ct={}", o.to, o.ct.as_deref().unwrap_or("off")),
+        None => format!(
+            "to {} {}:{} > {}:{} [{}] seq {} ct={}",
+            o.to,
+            o.src.as_deref().unwrap_or("?"),
+            o.sport.unwrap_or(0),
+            o.dst.as_deref().unwrap_or("?"),
+            o.dport.unwrap_or(0),
+            o.flags.as_deref().unwrap_or(""),
+            o.seq.unwrap_or(0),
+            o.ct.as_deref().unwrap_or("off")
+        ),
+    };
+    let mut told = format!("sent [{}]", step.out.iter().map(one).collect::<Vec<_>>().join(", "));
+    if let Some(ct) = &step.ct {
+        told.push_str(&format!(", ct {}", tell_listed(ct.as_ref())));
+    }
+    if let Some(vs) = &step.vs {
+        told.push_str(&format!(", vs {}", tell_listed(vs.as_ref())));
+    }
+    told
+}
+
+fn conntrack_settings(header: &Header, dialect: &'static Dialect) -> conntrack::Settings {
+    let mut s = conntrack::Settings::defaults(dialect);
+    let seconds = |name: &str| header.number(&format!("net.netfilter.nf_conntrack_{name}")).map(Duration::from_secs);
+    for state in State::ALL {
+        if let Some(value) = seconds(&format!("tcp_timeout_{}", state.name().to_ascii_lowercase())) {
+            s.tcp_timeouts[state as usize] = value;
+        }
+    }
+    let mut keep = |slot: fn(&mut conntrack::Settings) -> &mut Duration, name: &str| {
+        if let Some(value) = seconds(name) {
+            *slot(&mut s) = value;
+        }
+    };
+    keep(|s| &mut s.tcp_timeout_max_retrans, "tcp_timeout_max_retrans");
+    keep(|s| &mut s.tcp_timeout_unacknowledged, "tcp_timeout_unacknowledged");
+    keep(|s| &mut s.udp_timeout, "udp_timeout");
+    keep(|s| &mut s.udp_timeout_stream, "udp_timeout_stream");
+    let number = |name: &str| header.number(&format!("net.netfilter.nf_conntrack_tcp_{name}"));
+    if let Some(n) = number("loose") {
+        s.tcp_loose = n.min(255) as u8;
+    }
+    if let Some(n) = number("max_retrans") {
+        s.tcp_max_retrans = n.min(255) as u8;
+    }
+    s.tcp_be_liberal = number("be_liberal") == Some(1);
+    s.tcp_ignore_invalid_rst = number("ignore_invalid_rst") == Some(1);
+    s
+}
+
+fn ipvs_settings(header: &Header, method: Method) -> std::result::Result<ipvs::Settings, String> {
+    let dialect =
+        ipvs::dialect::Dialect::for_release(&header.kernel).ok_or_else(|| format!("no IPVS dialect for kernel '{}'", header.kernel))?;
+    let mut s = ipvs::Settings::defaults(dialect, method);
+    let flag = |name: &str| header.number(&format!("net.ipv4.vs.{name}")).is_some_and(|n| n > 0);
+    s.secure_tcp = header.number("net.ipv4.vs.secure_tcp").is_some_and(|n| n >= 2);
+    s.sloppy_tcp = flag("sloppy_tcp");
+    s.expire_nodest_conn = flag("expire_nodest_conn");
+    s.expire_quiescent_template = flag("expire_quiescent_template");
+    s.conntrack = flag("conntrack");
+    s.nat_icmp_send = flag("nat_icmp_send");
+    if let Some(mode) = header.number("net.ipv4.vs.conn_reuse_mode") {
+        s.conn_reuse_mode = mode.min(255) as u8;
+    }
+    if let Some(line) = header.sysctl.get("ipvsadm") {
+        let numbers: Vec<u64> = line.rsplit(':').next().unwrap_or_default().split_whitespace().filter_map(|w| w.parse().ok()).collect();
+        let [tcp, tcpfin, udp] = numbers[..] else { return Err(format!("header: sysctl.ipvsadm '{line}' does not end in three numbers")) };
+        s.set(Duration::from_secs(tcp), Duration::from_secs(tcpfin), Duration::from_secs(udp));
+    }
+    s.persistence = header.option("persist").and_then(|p| p.parse().ok()).map(Duration::from_secs);
+    Ok(s)
+}

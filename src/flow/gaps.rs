@@ -1,0 +1,177 @@
+//! Silences inside a flow, what proves them, and the longest of each kind.
+//!
+//! A silence in a capture is not yet an idle connection: packets may be missing from the file. The first segment after a
+//! gap gives a provisional class; what comes next can still change it. Nothing here reads a sequence number: the tracker
+//! in `sequence` has already said what continued and what did not.
+
+use crate::net::Direction;
+use crate::time::Duration;
+
+/// What is known about a silence.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u8)]
+pub enum GapEvidence {
+    /// Sequence and acknowledgement numbers continue across the gap: no byte was exchanged in it.
+    ProvenIdle,
+    /// Bytes or acknowledgements are missing across the gap: the capture has a hole there.
+    Hole,
+    /// There is no history to compare with: UDP, or the first segment of a flow or direction.
+    Unknown,
+    /// The capture ended during the silence.
+    Censored,
+}
+
+/// A silence between two captured segments of a flow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Gap {
+    /// How long nothing was captured.
+    pub length: Duration,
+    /// The frame before it.
+    pub before: u32,
+    /// The frame after it; `None` where the capture ended first.
+    pub after: Option<u32>,
+    /// Which way the segment after it goes; the last speaker's way where the capture ended first.
+    pub next: Direction,
+    /// What is known about it.
+    pub evidence: GapEvidence,
+}
+
+/// A later segment changed what is known about an earlier gap.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Revision {
+    /// The segment after the gap in question.
+    pub frame: u32,
+    /// What is known now.
+    pub evidence: GapEvidence,
+}
+
+/// A provisional gap is settled when its sender speaks again this much later: by then, had the other side sent anything
+/// in the gap, the acknowledgement would have moved. Longer than a delayed ACK (0.5 s by RFC 1122, 4.2.3.2) plus a
+/// usual round trip.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// A gap in 16 bytes; its direction and class are kept aside.
+#[derive(Clone, Copy, Debug, Default)]
+struct Record {
+    length: Duration,
+    before: u32,
+    after: u32,
+}
+
+/// What a pending gap waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+enum Pending {
+    Nothing,
+    /// Proven so far; the first segment of the other direction has to continue as well.
+    OtherSide,
+    /// A hole so far; bytes of this direction may still arrive late and fill it.
+    Filling(Direction),
+}
+
+/// What the tracker read off one segment, as far as gaps are concerned.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reading {
+    /// The class of the gap before the segment.
+    pub(super) evidence: GapEvidence,
+    /// The direction whose bytes are missing, where the class is a hole.
+    pub(super) missing: Direction,
+    /// The segment's own sequence number jumped.
+    pub(super) jumped: bool,
+    /// The segment filled the last hole of its direction.
+    pub(super) filled: bool,
+}
+
+/// The longest gap of each class, and the one that is not settled yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gaps {
+    longest: [Record; 3],
+    pending: Record,
+    waits: Pending,
+    next: [Direction; 3],
+    pending_next: Direction,
+}
+
+impl Gaps {
+    pub(super) const EMPTY: Gaps = Gaps {
+        longest: [Record { length: Duration::ZERO, before: 0, after: 0 }; 3],
+        pending: Record { length: Duration::ZERO, before: 0, after: 0 },
+        waits: Pending::Nothing,
+        next: [Direction::Original; 3],
+        pending_next: Direction::Original,
+    };
+
+    /// Takes the gap before a segment, and settles or revises an earlier one.
+    pub(super) fn note(&mut self, length: Duration, before: u32, after: u32, dir: Direction, reading: Reading) -> Option<Revision> {
+        let revision = self.revise(length, dir, reading);
+        if length > Duration::ZERO {
+            self.take(Record { length, before, after }, dir, reading);
+        }
+        revision
+    }
+
+    fn revise(&mut self, length: Duration, dir: Direction, reading: Reading) -> Option<Revision> {
+        let frame = self.pending.after;
+        match self.waits {
+            // The missing bytes lie in one of two gaps, and the longer one is the suspect.
+            Pending::OtherSide if dir != self.pending_next && reading.jumped && length < self.pending.length => {
+                self.waits = Pending::Filling(dir);
+                Some(Revision { frame, evidence: GapEvidence::Hole })
+            }
+            Pending::OtherSide if dir != self.pending_next => {
+                self.settle(GapEvidence::ProvenIdle);
+                None
+            }
+            Pending::Filling(side) if reading.filled && side == dir => {
+                self.settle(GapEvidence::ProvenIdle);
+                Some(Revision { frame, evidence: GapEvidence::ProvenIdle })
+            }
+            _ => None,
+        }
+    }
+
+    fn take(&mut self, gap: Record, dir: Direction, reading: Reading) {
+        let waits = match reading.evidence {
+            GapEvidence::ProvenIdle => Pending::OtherSide,
+            GapEvidence::Hole => Pending::Filling(reading.missing),
+            GapEvidence::Unknown | GapEvidence::Censored => return self.keep(gap, dir, GapEvidence::Unknown),
+        };
+        if self.waits != Pending::Nothing {
+            if gap.length < SETTLED && gap.length <= self.pending.length {
+                return self.keep(gap, dir, reading.evidence);
+            }
+            self.settle(self.provisional());
+        }
+        (self.pending, self.pending_next, self.waits) = (gap, dir, waits);
+    }
+
+    fn provisional(&self) -> GapEvidence {
+        if self.waits == Pending::OtherSide { GapEvidence::ProvenIdle } else { GapEvidence::Hole }
+    }
+
+    fn settle(&mut self, evidence: GapEvidence) {
+        self.waits = Pending::Nothing;
+        self.keep(self.pending, self.pending_next, evidence);
+    }
+
+    fn keep(&mut self, gap: Record, dir: Direction, evidence: GapEvidence) {
+        let kind = evidence as usize;
+        if gap.length > self.longest[kind].length {
+            self.longest[kind] = gap;
+            self.next[kind] = dir;
+        }
+    }
+
+    /// The longest gap of a class, the pending one counted as it looks now. The last silence is the flow's to tell.
+    pub(super) fn longest(&self, evidence: GapEvidence) -> Option<Gap> {
+        if evidence == GapEvidence::Censored {
+            return None;
+        }
+        let kind = evidence as usize;
+        let (mut gap, mut next) = (self.longest[kind], self.next[kind]);
+        if self.waits != Pending::Nothing && self.provisional() == evidence && self.pending.length > gap.length {
+            (gap, next) = (self.pending, self.pending_next);
+        }
+        (gap.length > Duration::ZERO).then_some(Gap { length: gap.length, before: gap.before, after: Some(gap.after), next, evidence })
+    }
+}

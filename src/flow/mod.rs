@@ -1,0 +1,264 @@
+//! Segments to flows: who talks to whom, in which order, what every silence between them proves, and which numbers
+//! Wireshark gives them.
+//!
+//! Input is a segment at a time, in the order of the capture; the state of a flow has a fixed size and nothing is
+//! allocated per segment. This layer knows neither files nor boxes: whether a silence was too long for something is not
+//! its question.
+
+mod gaps;
+mod key;
+mod orient;
+mod probes;
+mod sequence;
+mod stream;
+mod table;
+
+pub use gaps::{Gap, GapEvidence, Revision};
+pub use key::{FlowKey, shard_hash};
+pub use orient::Orientation;
+pub use probes::ProbeTrain;
+pub use sequence::Shape;
+pub use stream::StreamRule;
+pub use table::{FlowIndex, FlowTable, Placed, number_streams};
+
+use crate::net::{Direction, Proto, Segment, Sock, TcpFlags};
+use crate::time::{Duration, Instant};
+use gaps::{Gaps, Reading};
+use sequence::{Context, Side};
+
+/// How much of the beginning of a TCP connection was captured.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Opening {
+    /// The SYN/ACK, and so both initial sequence numbers; usually the SYN as well.
+    Handshake,
+    /// A SYN, but no SYN/ACK.
+    SynOnly,
+    /// Neither: the capture began in mid-flow. Always so for UDP.
+    Midstream,
+}
+
+/// How a TCP connection ended, as far as captured.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Closing {
+    /// Both sides sent a FIN; what came after does not matter.
+    Fin,
+    /// One side sent a FIN.
+    HalfClosed,
+    /// An RST before both FINs.
+    Reset,
+    /// Nothing of the kind. Always so for UDP.
+    Open,
+}
+
+/// What one segment says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Observation {
+    /// The silence before it, in either direction; zero for the first segment and where the clock went back.
+    pub gap: Duration,
+    /// What is known about that silence so far.
+    pub evidence: GapEvidence,
+    /// What the segment is.
+    pub shape: Shape,
+    /// What it changes about an earlier silence.
+    pub revises: Option<Revision>,
+}
+
+/// A flow: one incarnation of a tuple.
+#[derive(Clone, Copy, Debug)]
+pub struct Flow {
+    /// The side that opened it.
+    pub client: Sock,
+    /// The side that was called.
+    pub server: Sock,
+    /// TCP or UDP.
+    pub proto: Proto,
+    /// How the sides were told apart.
+    pub orientation: Orientation,
+    /// Which of the input files its first segment came from.
+    pub first_file: u16,
+    /// The `tcp.stream` or `udp.stream` of Wireshark, once [`number_streams`] has set it.
+    pub stream: u32,
+    /// The position of its first segment in the whole input.
+    pub first_order: u64,
+    /// The time of its first segment.
+    pub first: Instant,
+    /// The time of its last segment so far.
+    pub last: Instant,
+    /// The frame of its first segment.
+    pub first_frame: u32,
+    /// The frame of its last segment so far.
+    pub last_frame: u32,
+    /// How many segments went each way.
+    pub segments: [u32; 2],
+    /// How many payload bytes went each way, repetitions included.
+    pub bytes: [u64; 2],
+    /// How often the clock went back from one segment to the next.
+    pub clock_backwards: u32,
+    /// How many segments had bytes or acknowledgements missing before them, late ones included.
+    pub holes: u32,
+    rtt_micros: u32,
+    last_print: u32,
+    progress: u8,
+    last_dir: Direction,
+    sides: [Side; 2],
+    gaps: Gaps,
+}
+
+const _: () = assert!(size_of::<Flow>() <= 280);
+
+const SYN: u8 = 0x01;
+const SYN_ACK: u8 = 0x02;
+/// The handshake is over, and `rtt_micros` is what it took; before, it is when the last SYN was sent.
+const TIMED: u8 = 0x04;
+/// What `stream::closes` said.
+const CLOSED: u8 = 0x08;
+
+impl Flow {
+    fn new(client: Sock, server: Sock, proto: Proto, orientation: Orientation, order: u64, seg: &Segment) -> Flow {
+        Flow {
+            client,
+            server,
+            proto,
+            orientation,
+            first_file: seg.file,
+            stream: 0,
+            first_order: order,
+            first: seg.at,
+            last: seg.at,
+            first_frame: seg.frame,
+            last_frame: seg.frame,
+            segments: [0; 2],
+            bytes: [0; 2],
+            clock_backwards: 0,
+            holes: 0,
+            rtt_micros: 0,
+            last_print: 0,
+            progress: 0,
+            last_dir: seg.dir,
+            sides: [Side::NEW; 2],
+            gaps: Gaps::EMPTY,
+        }
+    }
+
+    /// The key that both directions share.
+    pub fn key(&self) -> FlowKey {
+        FlowKey::new(self.client, self.server, self.proto)
+    }
+
+    fn matches(&self, src: Sock, dst: Sock, proto: Proto) -> bool {
+        self.proto == proto && (self.client == src && self.server == dst || self.client == dst && self.server == src)
+    }
+
+    fn direction_from(&self, src: Sock) -> Direction {
+        if src == self.client { Direction::Original } else { Direction::Reply }
+    }
+
+    fn begins_anew(&self, rule: StreamRule, seg: &Segment) -> bool {
+        stream::begins(rule, &self.sides[seg.dir.index()], self.progress & CLOSED != 0, seg)
+    }
+
+    fn learn_base(&mut self, seg: &Segment) {
+        let [original, reply] = &mut self.sides;
+        let (me, peer) = if seg.dir == Direction::Original { (original, reply) } else { (reply, original) };
+        stream::learn(me, peer, seg);
+        self.progress |= if stream::closes(seg) { CLOSED } else { 0 };
+    }
+
+    /// Takes the next segment of the flow, whose direction [`FlowTable::lookup_or_create`] has set.
+    pub fn observe(&mut self, seg: &Segment) -> Observation {
+        let previous = (self.segments != [0; 2]).then_some(self.last_dir);
+        let backwards = previous.is_some() && seg.at < self.last;
+        let gap = if previous.is_some() { seg.at.since(self.last) } else { Duration::ZERO };
+        self.clock_backwards += u32::from(backwards);
+        let (shape, reading) = if self.proto == Proto::Tcp {
+            let print = sequence::fingerprint(seg);
+            let copy = print == self.last_print;
+            self.last_print = print;
+            let context = Context { gap, previous, copy, age: (self.last.since(self.first), seg.at.since(self.first)) };
+            self.time_handshake(seg, context.age.1);
+            sequence::track(&mut self.sides, seg, context)
+        } else {
+            (Shape::Datagram, Reading { evidence: GapEvidence::Unknown, missing: seg.dir, jumped: false, filled: false })
+        };
+        self.holes += u32::from(reading.evidence == GapEvidence::Hole);
+        let revises = self.gaps.note(gap, self.last_frame, seg.frame, seg.dir, reading);
+        self.segments[seg.dir.index()] += 1;
+        self.bytes[seg.dir.index()] += u64::from(seg.len);
+        self.last = seg.at;
+        self.last_frame = seg.frame;
+        self.last_dir = seg.dir;
+        Observation { gap, evidence: reading.evidence, shape, revises }
+    }
+
+    /// From the last SYN to the ACK that ends the handshake, as Wireshark's initial round-trip time.
+    fn time_handshake(&mut self, seg: &Segment, age: Duration) {
+        let micros = u32::try_from(age.0 / 1000).unwrap_or(u32::MAX);
+        if seg.flags.has(TcpFlags::SYN) {
+            self.progress |= if seg.flags.has(TcpFlags::ACK) { SYN_ACK } else { SYN };
+            if !seg.flags.has(TcpFlags::ACK) && self.progress & TIMED == 0 {
+                self.rtt_micros = micros;
+            }
+        } else if self.progress & (SYN | SYN_ACK | TIMED) == SYN | SYN_ACK && seg.dir == Direction::Original && seg.flags.has(TcpFlags::ACK)
+        {
+            self.progress |= TIMED;
+            self.rtt_micros = micros.saturating_sub(self.rtt_micros);
+        }
+    }
+
+    /// How much of its beginning was captured.
+    pub const fn opening(&self) -> Opening {
+        match self.progress & (SYN | SYN_ACK) {
+            0 => Opening::Midstream,
+            SYN => Opening::SynOnly,
+            _ => Opening::Handshake,
+        }
+    }
+
+    /// How it ended.
+    pub const fn closing(&self) -> Closing {
+        let [one, other] = &self.sides;
+        match (one.has_fin(), other.has_fin()) {
+            (true, true) => Closing::Fin,
+            _ if one.has_rst() || other.has_rst() => Closing::Reset,
+            (false, false) => Closing::Open,
+            _ => Closing::HalfClosed,
+        }
+    }
+
+    /// The round-trip time of the whole path, to the microsecond, where all three segments of the handshake were
+    /// captured.
+    pub fn rtt(&self) -> Option<Duration> {
+        (self.progress & TIMED != 0).then(|| Duration(u64::from(self.rtt_micros) * 1000))
+    }
+
+    /// The keepalive probes that went one way.
+    pub fn probes(&self, dir: Direction) -> Option<ProbeTrain> {
+        self.sides[dir.index()].probes.train()
+    }
+
+    /// Whether a silence lasted so long that a keepalive probe of this flow should have been in it. No sequence number
+    /// can tell whether the host slept or the capture lost the probe, so such a silence deserves a caveat.
+    pub fn lacks_probes(&self, gap: &Gap) -> bool {
+        let due = |train: ProbeTrain| train.interval_last.is_some_and(|every| gap.length.0 / 3 > every.0 / 2);
+        [Direction::Original, Direction::Reply].into_iter().filter_map(|dir| self.probes(dir)).any(due)
+    }
+
+    /// The longest silence of a class so far, the earliest of equals. For [`GapEvidence::Censored`] ask
+    /// [`Flow::last_silence`], which needs to know when the capture ended.
+    pub fn longest_gap(&self, evidence: GapEvidence) -> Option<Gap> {
+        self.gaps.longest(evidence)
+    }
+
+    /// The silence from the last segment to the end of the capture; none after an orderly close or a reset, when there
+    /// is nobody left to speak.
+    pub fn last_silence(&self, capture_end: Instant) -> Option<Gap> {
+        let over = matches!(self.closing(), Closing::Fin | Closing::Reset);
+        (!over && capture_end > self.last).then(|| Gap {
+            length: capture_end.since(self.last),
+            before: self.last_frame,
+            after: None,
+            next: self.last_dir,
+            evidence: GapEvidence::Censored,
+        })
+    }
+}

@@ -1,0 +1,397 @@
+//! A director: IPVS at its hooks, conntrack beside it where it is in use, and the host's own stack for the rest.
+//!
+//! Source: `ip_vs_in_hook`, `ip_vs_out_hook`, `handle_response` (`net/netfilter/ipvs/ip_vs_core.c`), `ip_vs_nat_xmit`
+//! (`ip_vs_xmit.c`), `ip_vs_update_conntrack` (`ip_vs_nfct.c`); the spec's ipvs.md sections 5 and 7.
+
+use super::conntrack::entry::status;
+use super::conntrack::router::{Place, answer_segment, local_answer};
+use super::conntrack::table::Table;
+use super::conntrack::track::{Attached, Conntrack, Tracked};
+use super::few::Slot;
+use super::ipvs::conn::{Conn, Conns, Template, flag};
+use super::lateness::Lateness;
+use super::ipvs::dialect::{Reuse, Weight0};
+use super::ipvs::state::State;
+use super::ipvs::{Method, Settings};
+use super::{CtState, DropReason, End, Moment, Outcome, Packet, Sent, Side, Tuple, What};
+use crate::net::{Proto, Segment, TcpFlags};
+use crate::time::{Duration, Instant};
+
+/// A director.
+#[derive(Clone, Copy, Debug)]
+pub struct Director {
+    /// Its IPVS.
+    pub ipvs: Settings,
+    /// How late its timers may fire; kernels before 4.8 have exact ones whatever is said here.
+    pub lateness: Lateness,
+    /// Its conntrack, where one is loaded.
+    pub conntrack: Option<Conntrack>,
+    /// Whether the virtual address is the director's own, so that stray packets reach its stack.
+    pub vip_local: bool,
+    /// The port of the real server, where it differs from the service's.
+    pub real_port: Option<u16>,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// What administration made of the real server.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum DestState {
+    /// It takes connections.
+    #[default]
+    Available,
+    /// Its weight is 0: existing entries go on, no new ones.
+    Quiesced,
+    /// It was removed from the service: packets from clients are dropped.
+    Removed,
+}
+
+/// What a director remembers of one flow.
+#[derive(Clone, Debug, Default)]
+pub struct DirectorState {
+    /// IPVS entries.
+    pub conns: Conns,
+    /// The client's persistence template.
+    pub template: Option<Template>,
+    /// Conntrack entries.
+    pub table: Table,
+    /// The state of the real server.
+    pub dest: DestState,
+}
+
+/// What conntrack said of the packet in flight.
+#[derive(Clone, Copy)]
+struct Mark {
+    attached: Option<Attached>,
+    state: CtState,
+}
+
+/// What the input hook decided.
+enum Verdict {
+    /// IPVS takes the packet; it leaves by this entry.
+    Forward(Slot),
+    /// The host's stack gets it.
+    Accept,
+    Drop(DropReason),
+}
+
+impl Director {
+    /// One packet.
+    pub fn packet(&self, state: &mut DirectorState, packet: Packet<'_>, moment: &mut Moment) -> Outcome {
+        let mut out = Outcome::NOTHING;
+        self.reap(state, moment, &mut out);
+        self.pass(state, packet, moment, &mut out);
+        if let Some(ct) = &self.conntrack {
+            ct.discard_unconfirmed(&mut state.table);
+        }
+        out
+    }
+
+    /// Removes entries whose timers have fired. IPVS has real timers: they fire whether or not a packet comes, and take their
+    /// conntrack entries with them.
+    fn reap(&self, state: &mut DirectorState, moment: &mut Moment, out: &mut Outcome) {
+        let mut index = 0;
+        while let Some(conn) = state.conns.at(index).copied() {
+            if self.lateness().has_ended(conn.refreshed, conn.timeout, moment) {
+                state.conns.remove(Slot(index));
+                out.lapse = Some(conn.lapse());
+                self.forget_conntrack(state, &conn);
+            } else {
+                index += 1;
+            }
+        }
+    }
+
+    /// Removes entries at once, as their timers would.
+    pub fn expire(&self, state: &mut DirectorState, doomed: impl Fn(&Conn) -> bool) {
+        while let Some(slot) = state.conns.find_where(&doomed) {
+            let conn = *state.conns.get(slot);
+            state.conns.remove(slot);
+            self.forget_conntrack(state, &conn);
+        }
+    }
+
+    /// How late timers are in this release.
+    pub fn lateness(&self) -> Lateness {
+        if self.ipvs.dialect.wheel { self.lateness } else { Lateness::Exact }
+    }
+
+    /// An entry that ends takes client→service out of conntrack (`ip_vs_conn_drop_conntrack`).
+    fn forget_conntrack(&self, state: &mut DirectorState, conn: &Conn) {
+        if conn.is(flag::NFCT) {
+            let tuple = Tuple { src: conn.client, dst: conn.virt };
+            state.table.remove_where(|e| e.original == tuple || e.reply == tuple);
+        }
+    }
+
+    fn pass(&self, state: &mut DirectorState, packet: Packet<'_>, moment: &mut Moment, out: &mut Outcome) {
+        let Some(mut mark) = self.track(state, packet.tuple, packet.proto, packet.seg, moment, out) else {
+            out.dropped = Some(DropReason::KilledOutOfSync);
+            return;
+        };
+        let tuple = packet.tuple;
+        if self.is_local(tuple) {
+            match self.input(state, packet, mark, moment, out) {
+                Verdict::Drop(reason) => out.dropped = Some(reason),
+                Verdict::Accept => self.deliver(state, packet, mark, moment, out),
+                Verdict::Forward(slot) => self.transmit(state, slot, packet, mark, moment, out),
+            }
+            return;
+        }
+        // FORWARD: a reply of the real server?
+        let mut tuple = tuple;
+        if let Some(slot) = self.lookup_out(state, tuple) {
+            let conn = state.conns.get_mut(slot);
+            conn.update(&self.ipvs, packet.proto, true, packet.seg.flags, moment.now);
+            let conn = *conn;
+            if self.ipvs.method == Method::Masq {
+                tuple.src = conn.virt;
+            }
+            mark = self.keep_or_untrack(state, &conn, mark, false);
+        } else if self.ipvs.nat_icmp_send
+            && self.ipvs.method == Method::Masq
+            && tuple.src.host == self.place.real
+            && !(packet.proto == Proto::Tcp && packet.seg.flags.has(TcpFlags::RST))
+        {
+            let answer = tuple.inverse();
+            out.send(Sent { to: self.place.side_of(answer.dst.host), tuple: answer, what: What::Unreachable, ct: mark.state });
+            return;
+        }
+        self.leave(state, tuple, mark, What::Packet, moment, out);
+    }
+
+    fn is_local(&self, tuple: Tuple) -> bool {
+        let host = tuple.dst.host;
+        host == self.place.near || host == self.place.far || host == self.place.service && self.vip_local
+    }
+
+    fn track(
+        &self,
+        state: &mut DirectorState,
+        tuple: Tuple,
+        proto: Proto,
+        seg: &Segment,
+        moment: &mut Moment,
+        out: &mut Outcome,
+    ) -> Option<Mark> {
+        let Some(ct) = &self.conntrack else { return Some(Mark { attached: None, state: CtState::Off }) };
+        let mut ended = None;
+        match ct.track(&mut state.table, tuple, proto, seg, moment, &mut ended) {
+            Tracked::Yes(attached) => Some(Mark { attached: Some(attached), state: attached.state }),
+            Tracked::Invalid(why) => {
+                out.invalid.get_or_insert(why);
+                Some(Mark { attached: None, state: CtState::Invalid })
+            }
+            Tracked::Dropped => None,
+        }
+    }
+
+    fn lookup_out(&self, state: &DirectorState, tuple: Tuple) -> Option<Slot> {
+        let masq = self.ipvs.method == Method::Masq;
+        if !masq && !self.ipvs.dialect.sees_direct_replies {
+            return None;
+        }
+        state.conns.find_where(|c| tuple.src == if masq { c.dest } else { c.virt } && tuple.dst == c.client)
+    }
+
+    /// LOCAL_IN: reply check, then request check (`ip_vs_in_hook`).
+    fn input(&self, state: &mut DirectorState, packet: Packet<'_>, mark: Mark, moment: &mut Moment, out: &mut Outcome) -> Verdict {
+        let d = self.ipvs.dialect;
+        let tuple = packet.tuple;
+        let flags = packet.seg.flags;
+        let mut found = state.conns.find_where(|c| tuple.src == c.client && tuple.dst == c.virt);
+
+        if let Some(slot) = found {
+            if packet.proto == Proto::Tcp && flags.has(TcpFlags::SYN) {
+                if let Some(tracked) = self.reschedules(state, slot, mark) {
+                    if tracked {
+                        // The timer is set to fire at once, which is at the next tick: until then the entry is there.
+                        let conn = state.conns.get_mut(slot);
+                        conn.refreshed = moment.now;
+                        conn.timeout = Duration::ZERO;
+                        return Verdict::Drop(DropReason::ReuseOfTrackedEntry);
+                    }
+                    // The new entry will be found before the old one, whose conntrack entry is left alone.
+                    state.conns.remove(slot);
+                    found = None;
+                }
+            }
+        }
+        if let Some(slot) = found {
+            if state.dest == DestState::Removed {
+                let conn = *state.conns.get(slot);
+                if self.ipvs.expire_nodest_conn {
+                    let tracked = self.holds_conntrack(state, &conn, mark);
+                    state.conns.remove(slot);
+                    self.forget_conntrack(state, &conn);
+                    if tracked || !d.nodest_reschedules {
+                        return Verdict::Drop(DropReason::NoDestination);
+                    }
+                    found = None;
+                } else {
+                    return Verdict::Drop(DropReason::NoDestination);
+                }
+            }
+        }
+        if let Some(slot) = found {
+            return Verdict::Forward(slot);
+        }
+
+        if tuple.dst.host != self.place.service {
+            return Verdict::Accept;
+        }
+        let schedules = match packet.proto {
+            Proto::Udp => true,
+            Proto::Tcp if d.sloppy_tcp && flags.has(TcpFlags::RST) => false,
+            Proto::Tcp => flags.has(TcpFlags::SYN) || self.ipvs.sloppy_tcp && d.sloppy_tcp,
+        };
+        if !schedules {
+            return Verdict::Accept;
+        }
+        let bound_by_template = self.template(state, moment.now);
+        if state.dest != DestState::Available && !(bound_by_template && state.dest == DestState::Quiesced) {
+            out.send(Sent { to: packet.from, tuple: tuple.inverse(), what: What::Unreachable, ct: mark.state });
+            return Verdict::Drop(DropReason::NoDestination);
+        }
+        let dest = End { host: self.place.real, port: self.real_port.unwrap_or(tuple.dst.port) };
+        let slot = state.conns.push(Conn::new(&self.ipvs, tuple, dest, moment.now));
+        if let Some(timeout) = self.ipvs.persistence {
+            let timeout = state.template.map_or(timeout, |t| t.timeout);
+            state.template = Some(Template { refreshed: moment.now, timeout });
+        }
+        out.created = true;
+        Verdict::Forward(slot)
+    }
+
+    /// Whether a live template binds the client to its server; a dead one is forgotten.
+    fn template(&self, state: &mut DirectorState, now: Instant) -> bool {
+        let children_end = state.conns.iter().filter(|c| c.is(flag::CONTROLLED)).map(Conn::deadline).max().unwrap_or(Instant::ZERO);
+        let alive = state.template.as_mut().is_some_and(|t| t.alive_at(now, children_end))
+            && !(self.ipvs.expire_quiescent_template && state.dest == DestState::Quiesced);
+        if !alive {
+            state.template = None;
+        }
+        alive
+    }
+
+    /// Whether a SYN makes IPVS forget a closing entry and schedule anew; if so, whether conntrack still holds the old connection.
+    fn reschedules(&self, state: &DirectorState, slot: Slot, mark: Mark) -> Option<bool> {
+        let d = self.ipvs.dialect;
+        let conn = state.conns.get(slot);
+        let mode = self.ipvs.conn_reuse_mode;
+        let weight_rule = match d.weight0 {
+            Weight0::Never => false,
+            Weight0::IfExpireNodest => true,
+            Weight0::IfExpireNodestAndReuse => mode != 0,
+        };
+        if weight_rule && self.ipvs.expire_nodest_conn && state.dest != DestState::Available {
+            return Some(self.holds_conntrack(state, conn, mark));
+        }
+        if d.reuse == Reuse::No || mode == 0 || conn.is(flag::CONTROLLED) {
+            return None;
+        }
+        let reusable = match conn.state {
+            State::TimeWait => true,
+            State::Close => d.reuse >= Reuse::CloseToo,
+            State::FinWait => mode & 2 != 0 && conn.is(flag::NOOUTPUT),
+            _ => false,
+        };
+        reusable.then(|| self.holds_conntrack(state, conn, mark))
+    }
+
+    /// Whether conntrack holds the connection of an entry and of this packet (`ip_vs_conn_uses_old_conntrack`).
+    fn holds_conntrack(&self, state: &DirectorState, conn: &Conn, mark: Mark) -> bool {
+        conn.is(flag::NFCT)
+            && mark.attached.is_some_and(|a| match self.ipvs.dialect.reuse {
+                Reuse::No | Reuse::TimeWait => false,
+                Reuse::CloseToo => true,
+                Reuse::ConfirmedOnly => state.table.get(a.slot).is(status::CONFIRMED),
+            })
+    }
+
+    /// The packet leaves by its entry: state, timer, new destination.
+    fn transmit(&self, state: &mut DirectorState, slot: Slot, packet: Packet<'_>, mark: Mark, moment: &mut Moment, out: &mut Outcome) {
+        let conn = state.conns.get_mut(slot);
+        conn.update(&self.ipvs, packet.proto, false, packet.seg.flags, moment.now);
+        let conn = *conn;
+        let mut tuple = packet.tuple;
+        if self.ipvs.method == Method::Masq {
+            tuple.dst = conn.dest;
+        }
+        let mut mark = self.keep_or_untrack(state, &conn, mark, true);
+        if mark.state == CtState::Invalid {
+            // The rewritten packet passes LOCAL_OUT, where conntrack looks at it afresh because it has no entry.
+            match self.track(state, tuple, packet.proto, packet.seg, moment, out) {
+                Some(again) => mark = again,
+                None => {
+                    out.dropped = Some(DropReason::KilledOutOfSync);
+                    return;
+                }
+            }
+        }
+        self.leave(state, tuple, mark, What::Packet, moment, out);
+    }
+
+    /// With `conntrack=1` a new conntrack entry learns the other half of the connection; without, the packet is detached.
+    fn keep_or_untrack(&self, state: &mut DirectorState, conn: &Conn, mark: Mark, towards_server: bool) -> Mark {
+        if self.conntrack.is_none() {
+            return mark;
+        }
+        if !conn.is(flag::NFCT) {
+            return Mark { attached: None, state: CtState::Untracked };
+        }
+        if let Some(attached) = mark.attached {
+            let entry = state.table.get_mut(attached.slot);
+            let fresh = entry.status & (status::CONFIRMED | status::DYING) == 0;
+            if fresh && self.ipvs.method == Method::Masq && attached.dir == 0 {
+                if towards_server {
+                    entry.reply.src = conn.dest;
+                } else {
+                    entry.reply.dst = conn.virt;
+                }
+                entry.status |= status::IPVS;
+            }
+        }
+        mark
+    }
+
+    fn leave(&self, state: &mut DirectorState, tuple: Tuple, mark: Mark, what: What, moment: &mut Moment, out: &mut Outcome) {
+        if let (Some(ct), Some(attached)) = (&self.conntrack, mark.attached) {
+            if !ct.confirm(&mut state.table, attached, moment) {
+                out.dropped = Some(DropReason::TupleClash);
+                return;
+            }
+        }
+        // Behind DR and TUN the service address belongs to the real server.
+        let to = if tuple.dst.host == self.place.service { Side::Server } else { self.place.side_of(tuple.dst.host) };
+        out.send(Sent { to, tuple, what, ct: mark.state });
+    }
+
+    /// The director's own stack.
+    fn deliver(&self, state: &mut DirectorState, packet: Packet<'_>, mark: Mark, moment: &mut Moment, out: &mut Outcome) {
+        if let (Some(ct), Some(attached)) = (&self.conntrack, mark.attached) {
+            if !ct.confirm(&mut state.table, attached, moment) {
+                out.dropped = Some(DropReason::TupleClash);
+                return;
+            }
+        }
+        let Some(what) = local_answer(packet.proto, packet.seg) else {
+            out.dropped = Some(DropReason::LocalSilence);
+            return;
+        };
+        let answer = packet.tuple.inverse();
+        if what == What::Unreachable {
+            let ct = match mark.state {
+                CtState::Off => CtState::Off,
+                _ if mark.attached.is_some() => CtState::Related,
+                _ => CtState::Invalid,
+            };
+            out.send(Sent { to: packet.from, tuple: answer, what, ct });
+            return;
+        }
+        let seg = answer_segment(what, packet.seg);
+        if let Some(mark) = self.track(state, answer, packet.proto, &seg, moment, out) {
+            self.leave(state, answer, mark, what, moment, out);
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! A handful of things: nearly always one, kept in place, so that the usual flow allocates nothing.
+//!
+//! A flow is simulated alone; its tables hold only what its own packets made.
+
+/// Nearly always one `T`, sometimes a few more.
+#[derive(Clone, Debug)]
+pub struct Few<T> {
+    first: Option<T>,
+    rest: Vec<T>,
+}
+
+/// Which one, until the next removal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Slot(pub(crate) usize);
+
+impl<T> Default for Few<T> {
+    fn default() -> Few<T> {
+        Few::EMPTY
+    }
+}
+
+impl<T> Few<T> {
+    /// Nothing.
+    pub const EMPTY: Few<T> = Few { first: None, rest: Vec::new() };
+
+    /// All of them, in no order that means anything but is always the same.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.first.iter().chain(&self.rest)
+    }
+
+    /// The one in a position, if there is one.
+    pub(crate) fn at(&self, index: usize) -> Option<&T> {
+        if index == 0 { self.first.as_ref() } else { self.rest.get(index - 1) }
+    }
+
+    /// The one in a slot.
+    pub fn get(&self, slot: Slot) -> &T {
+        self.at(slot.0).expect("a slot is used before anything is removed")
+    }
+
+    /// The one in a slot, to change it.
+    pub fn get_mut(&mut self, slot: Slot) -> &mut T {
+        let found = if slot.0 == 0 { self.first.as_mut() } else { self.rest.get_mut(slot.0 - 1) };
+        found.expect("a slot is used before anything is removed")
+    }
+
+    /// The first one that fits.
+    pub(crate) fn find_where(&self, fits: impl FnMut(&T) -> bool) -> Option<Slot> {
+        self.iter().position(fits).map(Slot)
+    }
+
+    /// Adds one.
+    pub(crate) fn push(&mut self, item: T) -> Slot {
+        if self.first.is_none() {
+            self.first = Some(item);
+            Slot(0)
+        } else {
+            self.rest.push(item);
+            Slot(self.rest.len())
+        }
+    }
+
+    /// Removes one; other slots lose their meaning.
+    pub(crate) fn remove(&mut self, slot: Slot) {
+        if slot.0 == 0 {
+            self.first = self.rest.pop();
+        } else {
+            self.rest.swap_remove(slot.0 - 1);
+        }
+    }
+
+    /// Removes all that a predicate names.
+    pub(crate) fn remove_where(&mut self, mut doomed: impl FnMut(&T) -> bool) {
+        if !self.rest.is_empty() {
+            self.rest.retain(|item| !doomed(item));
+        }
+        if self.first.as_ref().is_some_and(&mut doomed) {
+            self.first = self.rest.pop();
+        }
+    }
+}

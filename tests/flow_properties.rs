@@ -1,0 +1,138 @@
+//! Properties of the flow layer over arbitrary segments.
+
+use flowlapse::flow::{Flow, FlowTable, GapEvidence, StreamRule, number_streams, shard_hash};
+use flowlapse::net::{Addr, Direction, Proto, Segment, Seq, Sock, TcpFlags};
+use flowlapse::time::{Duration, Instant};
+use proptest::prelude::*;
+
+#[derive(Clone, Debug)]
+struct Packet {
+    src: Sock,
+    dst: Sock,
+    proto: Proto,
+    seg: Segment,
+}
+
+/// Numbers from a few neighbourhoods, so that they meet, repeat, wrap and jump.
+fn number() -> impl Strategy<Value = u32> {
+    prop_oneof![4 => 1000u32..1010, 2 => (u32::MAX - 4)..=u32::MAX, 2 => 0u32..4, 1 => any::<u32>()]
+}
+
+fn packet() -> impl Strategy<Value = Packet> {
+    let flow = (0u8..4, any::<bool>(), any::<bool>());
+    let flags = prop_oneof![6 => Just(TcpFlags::ACK), 1 => Just(TcpFlags::SYN), 1 => any::<u8>()];
+    (flow, number(), number(), 0u32..3, prop_oneof![Just(0u16), any::<u16>()], flags, 0u64..3_000_000_000).prop_map(
+        |((pair, back, udp), seq, ack, len, window, flags, at)| {
+            let client = Sock { addr: Addr::v4([10, 0, 0, pair / 2]), port: 40_000 + u16::from(pair % 2) };
+            let server = Sock { addr: Addr::v6([9; 16]), port: 443 };
+            let (src, dst) = if back { (server, client) } else { (client, server) };
+            let seg = Segment {
+                at: Instant(at),
+                seq: Seq(seq),
+                ack: Seq(ack),
+                sack: Seq(ack),
+                len,
+                window,
+                flags: TcpFlags(flags),
+                ..Segment::EMPTY
+            };
+            Packet { src, dst, proto: if udp { Proto::Udp } else { Proto::Tcp }, seg }
+        },
+    )
+}
+
+/// Everything that a flow says of itself, the numbers of the whole input left out.
+fn summary(flow: &Flow) -> String {
+    let gaps = [GapEvidence::ProvenIdle, GapEvidence::Hole, GapEvidence::Unknown].map(|kind| flow.longest_gap(kind));
+    let probes = [Direction::Original, Direction::Reply].map(|dir| flow.probes(dir));
+    format!(
+        "{:?} {:?} {:?} {} {} {:?} {:?} {:?} {:?} {:?} {:?} {gaps:?} {probes:?}",
+        flow.client,
+        flow.server,
+        flow.proto,
+        flow.first_frame,
+        flow.last_frame,
+        flow.segments,
+        flow.bytes,
+        flow.opening(),
+        flow.closing(),
+        flow.rtt(),
+        flow.last_silence(Instant::MAX),
+    )
+}
+
+fn run(packets: &[Packet], rule: StreamRule, shards: u64) -> Vec<FlowTable> {
+    let mut tables: Vec<FlowTable> = (0..shards).map(|_| FlowTable::new(rule)).collect();
+    for (order, packet) in packets.iter().enumerate() {
+        let mut seg = packet.seg;
+        let shard = shard_hash(packet.src, packet.dst, packet.proto) % shards;
+        tables[shard as usize].observe(packet.src, packet.dst, packet.proto, &mut seg, order as u64);
+    }
+    number_streams(&mut tables);
+    tables
+}
+
+fn by_stream(tables: &[FlowTable]) -> Vec<(Proto, u32, String)> {
+    let mut all: Vec<_> = tables.iter().flat_map(FlowTable::flows).map(|f| (f.proto, f.stream, summary(f))).collect();
+    all.sort();
+    all
+}
+
+proptest! {
+    #[test]
+    fn totals_add_up_and_every_gap_lies_inside(packets in prop::collection::vec(packet(), 0..200), late in any::<bool>()) {
+        let rule = if late { StreamRule::BaseSeqOrClosed } else { StreamRule::BaseSeq };
+        let mut packets = packets;
+        for (at, packet) in packets.iter_mut().enumerate() {
+            packet.seg.frame = at as u32 + 1;
+        }
+        let tables = run(&packets, rule, 1);
+        let flows = tables[0].flows();
+        let count: u32 = flows.iter().flat_map(|f| f.segments).sum();
+        let bytes: u64 = flows.iter().flat_map(|f| f.bytes).sum();
+        prop_assert_eq!(count as usize, packets.len());
+        prop_assert_eq!(bytes, packets.iter().map(|p| u64::from(p.seg.len)).sum::<u64>());
+        for flow in flows {
+            for kind in [GapEvidence::ProvenIdle, GapEvidence::Hole, GapEvidence::Unknown] {
+                if let Some(gap) = flow.longest_gap(kind) {
+                    prop_assert!(gap.length > Duration::ZERO && gap.before < gap.after.expect("a frame after it"));
+                    prop_assert!(gap.before >= flow.first_frame && gap.after <= Some(flow.last_frame));
+                    let times = (packets[gap.before as usize - 1].seg.at, packets[gap.after.expect("as above") as usize - 1].seg.at);
+                    prop_assert_eq!(times.1.since(times.0), gap.length);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn neither_shards_nor_other_flows_change_a_flow(packets in prop::collection::vec(packet(), 0..120), seed in any::<u64>()) {
+        let mut packets = packets;
+        for (at, packet) in packets.iter_mut().enumerate() {
+            packet.seg.frame = at as u32 + 1;
+        }
+        let one = by_stream(&run(&packets, StreamRule::BaseSeq, 1));
+        prop_assert_eq!(&one, &by_stream(&run(&packets, StreamRule::BaseSeq, 7)));
+        // Another interleaving that keeps the order inside each tuple: draw the tuples' queues in a random order.
+        let mut queues: Vec<Vec<Packet>> = Vec::new();
+        for packet in packets.iter().rev() {
+            let hash = |p: &Packet| shard_hash(p.src, p.dst, p.proto);
+            match queues.iter_mut().find(|queue| hash(&queue[0]) == hash(packet)) {
+                Some(queue) => queue.push(packet.clone()),
+                None => queues.push(vec![packet.clone()]),
+            }
+        }
+        let (mut shuffled, mut state) = (Vec::new(), seed | 1);
+        while !queues.is_empty() {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let at = (state >> 33) as usize % queues.len();
+            shuffled.extend(queues[at].pop());
+            queues.retain(|queue| !queue.is_empty());
+        }
+        let summaries = |tables: &[FlowTable]| {
+            let mut all: Vec<String> = tables.iter().flat_map(FlowTable::flows).map(summary).collect();
+            all.sort();
+            all
+        };
+        prop_assert_eq!(summaries(&run(&shuffled, StreamRule::BaseSeq, 3)), summaries(&run(&packets, StreamRule::BaseSeq, 1)));
+    }
+}
