@@ -113,9 +113,13 @@ const fn fates(word: OnStray) -> ([Fate; 2], bool) {
         OnStray::RstOrDropByLocalStack | OnStray::NotApplicable => ([Reset, Reset], false),
         // Rules that let the connection be opened probably let its packets pass.
         OnStray::ReevaluateRules | OnStray::PolicyThenNewEntry => ([Repick, Repick], false),
-        // Rules that keep state for a SYN alone have nothing for a packet in mid-stream.
-        OnStray::ByRuleset | OnStray::ByFlowTable | OnStray::DropIfNotAllowedByRules => ([Lost, Lost], false),
-        OnStray::RstIfBackendLocalElseHang | OnStray::Unspecified | OnStray::Unknown => ([Lost, Lost], false),
+        // Rules that keep state for a SYN alone have nothing for a packet in mid-stream, and silence is the usual answer.
+        OnStray::ByRuleset
+        | OnStray::ByFlowTable
+        | OnStray::DropIfNotAllowedByRules
+        | OnStray::RstIfBackendLocalElseHang
+        | OnStray::Unspecified
+        | OnStray::Unknown => ([Lost, Lost], false),
     }
 }
 

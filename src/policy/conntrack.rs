@@ -3,7 +3,7 @@
 //! Nothing here knows what the settings do, which dialects exist, or what their defaults are.
 
 use super::keys::{Key, SettingError, Settings, key};
-use super::value::{BYTE, ENTRIES, NAME, SECONDS, SWITCH, words};
+use super::value::{BYTE, ENTRIES, LOOSE, NAME, SECONDS, SWITCH, words};
 use crate::time::Duration;
 use std::borrow::Cow;
 
@@ -153,7 +153,7 @@ const KEYS: &[Key<ConntrackPolicy>] = &[
     key!(optional "syn_sent2" ["tcp_timeout_syn_sent2"], tcp_timeout_syn_sent2, SECONDS),
     key!(optional "timeout_max_retrans" ["tcp_timeout_max_retrans", "retrans"], tcp_timeout_max_retrans, SECONDS),
     key!(optional "unacknowledged" ["tcp_timeout_unacknowledged", "unack"], tcp_timeout_unacknowledged, SECONDS),
-    key!(optional "loose" ["tcp_loose"], tcp_loose, BYTE),
+    key!(optional "loose" ["tcp_loose"], tcp_loose, LOOSE),
     key!(optional "be_liberal" ["tcp_be_liberal", "liberal"], tcp_be_liberal, SWITCH),
     key!(optional "max_retrans" ["tcp_max_retrans"], tcp_max_retrans, BYTE),
     key!(optional "ignore_invalid_rst" ["tcp_ignore_invalid_rst"], tcp_ignore_invalid_rst, SWITCH),

@@ -76,7 +76,7 @@ words! {
         Rehash = "rehash",
         /// It depends on the rules that were configured.
         ByRuleset = "by_ruleset",
-        /// It depends on the OpenFlow tables (`+trk+inv` or `+new`).
+        /// It depends on the `OpenFlow` tables (`+trk+inv` or `+new`).
         ByFlowTable = "by_flow_table" | "by_flow_table (ct_state +trk+inv/+new)",
         /// The policy is asked, then there is a new entry.
         PolicyThenNewEntry = "policy_then_new_entry",

@@ -16,15 +16,16 @@ use std::fmt;
 /// What is wrong, in which line and column, and what would be right.
 pub fn parse(text: &str, origin: &str) -> Result<Vec<BoxSpec>, SpecError> {
     let mut json = serde_json::Deserializer::from_str(text);
-    let fail = |error: &serde_json::Error, path: String| {
+    let fail = |error: &serde_json::Error, path: &str| {
         let (line, column) = (error.line(), error.column());
         let said = error.to_string();
         let message = said.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&said).to_owned();
-        let path = if path == "." { String::new() } else { path };
+        // A path without keys is written as a dot, and a key that was not read yet as a question mark.
+        let path = path.trim_end_matches(['.', '?']).to_owned();
         SpecError { origin: origin.to_owned(), place: Place::Json { line, column, path }, message }
     };
-    let boxes: Boxes = serde_path_to_error::deserialize(&mut json).map_err(|error| fail(error.inner(), error.path().to_string()))?;
-    json.end().map_err(|error| fail(&error, String::new()))?;
+    let boxes: Boxes = serde_path_to_error::deserialize(&mut json).map_err(|error| fail(error.inner(), &error.path().to_string()))?;
+    json.end().map_err(|error| fail(&error, ""))?;
     Ok(boxes.0)
 }
 
@@ -89,7 +90,7 @@ impl<'de> Visitor<'de> for BoxVisitor {
                     };
                 }
                 (ConntrackPolicy::KIND, None) => {
-                    policy = Some(BoxPolicy::Conntrack(map.next_value_seed(Fill(ConntrackPolicy::default()))?))
+                    policy = Some(BoxPolicy::Conntrack(map.next_value_seed(Fill(ConntrackPolicy::default()))?));
                 }
                 (IpvsPolicy::KIND, None) => policy = Some(BoxPolicy::Ipvs(map.next_value_seed(Fill(IpvsPolicy::default()))?)),
                 (IdlePolicy::KIND, None) => policy = Some(BoxPolicy::Idle(map.next_value_seed(Fill(IdlePolicy::new(Duration::ZERO)))?)),

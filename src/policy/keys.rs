@@ -225,7 +225,7 @@ macro_rules! key {
     (optional $name:literal $aliases:expr, $($field:ident).+, $form:expr) => {
         Key {
             name: $name, aliases: &$aliases, takes: $form.takes, bare: false,
-            set: |policy, text| { policy.$($field).+ = $form.optional(text)?; Some(()) },
+            set: |policy, text| $form.fill(&mut policy.$($field).+, text),
             get: |policy| policy.$($field).+.as_ref().map($form.write),
         }
     };

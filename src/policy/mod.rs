@@ -48,18 +48,18 @@ impl BoxPolicy {
     /// The shortest specification that means the same; [`parse_short`] gives this policy back.
     pub fn describe(&self) -> String {
         let original = self.preset().map(Preset::resolve);
-        let head = self.preset().map(|preset| preset.id.as_str());
+        let head = self.preset().map_or("", |preset| preset.id.as_str());
         match (self, &original) {
-            (BoxPolicy::Conntrack(mine), Some(BoxPolicy::Conntrack(base))) => joined(head, mine, mine.differences(base)),
-            (BoxPolicy::Ipvs(mine), Some(BoxPolicy::Ipvs(base))) => joined(head, mine, mine.differences(base)),
-            (BoxPolicy::Idle(mine), Some(BoxPolicy::Idle(base))) => joined(head, mine, mine.differences(base)),
-            (BoxPolicy::Conntrack(mine), _) => joined(None, mine, mine.differences(&ConntrackPolicy::default())),
-            (BoxPolicy::Ipvs(mine), _) => joined(None, mine, mine.differences(&IpvsPolicy::default())),
+            (BoxPolicy::Conntrack(mine), Some(BoxPolicy::Conntrack(base))) => joined(head, &mine.differences(base)),
+            (BoxPolicy::Ipvs(mine), Some(BoxPolicy::Ipvs(base))) => joined(head, &mine.differences(base)),
+            (BoxPolicy::Idle(mine), Some(BoxPolicy::Idle(base))) => joined(head, &mine.differences(base)),
+            (BoxPolicy::Conntrack(mine), _) => joined(ConntrackPolicy::KIND, &mine.differences(&ConntrackPolicy::default())),
+            (BoxPolicy::Ipvs(mine), _) => joined(IpvsPolicy::KIND, &mine.differences(&IpvsPolicy::default())),
             (BoxPolicy::Idle(mine), _) => {
                 // The established timer has no default, so it is always written.
                 let mut settings = vec![format!("established={}", mine.value("established").unwrap_or_default())];
                 settings.extend(mine.differences(&IdlePolicy::new(mine.established)));
-                joined(None, mine, settings)
+                joined(IdlePolicy::KIND, &settings)
             }
         }
     }
@@ -77,8 +77,7 @@ impl BoxPolicy {
     }
 }
 
-fn joined<P: Settings>(preset: Option<&str>, _policy: &P, settings: Vec<String>) -> String {
-    let head = preset.unwrap_or(P::KIND);
+fn joined(head: &str, settings: &[String]) -> String {
     if settings.is_empty() { head.to_owned() } else { format!("{head}:{}", settings.join(",")) }
 }
 

@@ -6,6 +6,7 @@ use super::keys::{SettingError, Settings};
 use super::{BoxPolicy, ConntrackPolicy, IdlePolicy, IpvsPolicy, hint, json, presets};
 use crate::time::Duration;
 use std::fmt;
+use std::path::Path;
 
 /// The kinds of boxes that are not presets.
 pub(crate) const KINDS: [&str; 3] = [ConntrackPolicy::KIND, IpvsPolicy::KIND, IdlePolicy::KIND];
@@ -87,7 +88,8 @@ fn file_name(text: &str) -> Option<&str> {
     if let Some(name) = text.strip_prefix('@') {
         return Some(name);
     }
-    (text.ends_with(".json") || head.contains(['/', '\\'])).then_some(text)
+    let json = Path::new(text).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+    (json || head.contains(['/', '\\'])).then_some(text)
 }
 
 /// Reads a specification that is not the name of a file.

@@ -19,9 +19,10 @@ pub(crate) struct Form<T: 'static> {
 pub(crate) const DEFAULT: &str = "default";
 
 impl<T> Form<T> {
-    /// Reads a setting that may be left to its default.
-    pub(crate) fn optional(self, text: &str) -> Option<Option<T>> {
-        if text == DEFAULT { Some(None) } else { (self.read)(text).map(Some) }
+    /// Reads a setting that may be left to its default, and says nothing where the text is no value.
+    pub(crate) fn fill(self, slot: &mut Option<T>, text: &str) -> Option<()> {
+        *slot = if text == DEFAULT { None } else { Some((self.read)(text)?) };
+        Some(())
     }
 }
 
@@ -70,10 +71,13 @@ pub(crate) const MODE: Form<u8> =
 /// A small count.
 pub(crate) const BYTE: Form<u8> = Form { takes: "a whole number from 0 to 255", read: |text| text.parse().ok(), write: u8::to_string };
 
+/// `tcp_loose`: a count of packets before 2.6.21, a switch since.
+pub(crate) const LOOSE: Form<u8> = Form { read: |text| (BYTE.read)(text).or_else(|| (SWITCH.read)(text).map(u8::from)), ..BYTE };
+
 /// A kernel's integer that must not be negative.
 pub(crate) const COUNT: Form<u32> = Form {
     takes: "a whole number from 0 to 2147483647",
-    read: |text| text.parse().ok().filter(|count| *count <= i32::MAX as u32),
+    read: |text| text.parse().ok().filter(|count| i32::try_from(*count).is_ok()),
     write: u32::to_string,
 };
 
@@ -159,14 +163,24 @@ mod tests {
         }
         assert_eq!((SECONDS.read)("15m"), Some(Duration::from_secs(900)));
         assert_eq!((SECONDS.read)("21474836"), Some(Duration::from_secs(21_474_836)));
-        assert_eq!(SWITCH.optional("2"), None);
-        assert_eq!(SWITCH.optional("default"), Some(None));
-        assert_eq!(MODE.optional("4"), None);
-        assert_eq!(BYTE.optional("256"), None);
-        assert_eq!(COUNT.optional("2147483648"), None);
-        assert_eq!(AT_LEAST_ONE.optional("0"), None);
-        assert_eq!(ENTRIES.optional("0"), None);
-        assert_eq!(NAME.optional("a,b"), None);
+        assert_eq!((SWITCH.read)("2"), None);
+        assert_eq!((MODE.read)("4"), None);
+        assert_eq!((BYTE.read)("256"), None);
+        assert_eq!((LOOSE.read)("3"), Some(3));
+        assert_eq!((LOOSE.read)("off"), Some(0));
+        assert_eq!((COUNT.read)("2147483648"), None);
+        assert_eq!((AT_LEAST_ONE.read)("0"), None);
+        assert_eq!((ENTRIES.read)("0"), None);
+        assert_eq!((NAME.read)("a,b"), None);
+    }
+
+    #[test]
+    fn a_refused_value_leaves_the_setting_alone_and_default_empties_it() {
+        let mut slot = Some(true);
+        assert_eq!(SWITCH.fill(&mut slot, "2"), None);
+        assert_eq!(slot, Some(true));
+        assert_eq!(SWITCH.fill(&mut slot, DEFAULT), Some(()));
+        assert_eq!(slot, None);
     }
 
     #[test]
