@@ -6,8 +6,10 @@
 //!
 //! The directories are the layers; a module uses only layers below its own:
 //! [`time`] and [`net`] → [`kernel`] → `capture` → `decode` → `flow` → `policy` → `model` → `engine` → `finding` → `report`.
-pub mod conform;
 pub mod capture;
+#[cfg(feature = "cli")]
+pub mod cli;
+pub mod conform;
 pub mod decode;
 pub mod engine;
 pub mod finding;

@@ -1,2 +1,7 @@
-//! The command line: parse, dispatch, exit code.
-fn main() {}
+//! The program: everything is in the library, behind the feature `cli`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    flowlapse::cli::main()
+}

@@ -21,7 +21,9 @@ pub fn conntrack_dialect(policy: &ConntrackPolicy) -> Result<&'static CtDialect,
     let name = policy.dialect.as_deref().unwrap_or(ct_dialect::DEFAULT);
     CtDialect::find(name)
         .or_else(|| CtDialect::for_release(name.strip_prefix("linux-").or_else(|| name.strip_prefix("longterm-")).unwrap_or(name)))
-        .ok_or_else(|| policy.check_dialect(&CtDialect::names()).err().map_or_else(|| format!("unknown dialect '{name}'"), |e| e.to_string()))
+        .ok_or_else(|| {
+            policy.check_dialect(&CtDialect::names()).err().map_or_else(|| format!("unknown dialect '{name}'"), |e| e.to_string())
+        })
 }
 
 /// The dialect that an IPVS policy names, or the default.
@@ -30,9 +32,9 @@ pub fn conntrack_dialect(policy: &ConntrackPolicy) -> Result<&'static CtDialect,
 /// What is wrong with the name.
 pub fn ipvs_dialect(policy: &IpvsPolicy) -> Result<&'static VsDialect, String> {
     let name = policy.dialect.as_deref().unwrap_or(vs_dialect::DEFAULT);
-    VsDialect::find(name)
-        .or_else(|| VsDialect::for_release(name))
-        .ok_or_else(|| policy.check_dialect(&VsDialect::names()).err().map_or_else(|| format!("unknown dialect '{name}'"), |e| e.to_string()))
+    VsDialect::find(name).or_else(|| VsDialect::for_release(name)).ok_or_else(|| {
+        policy.check_dialect(&VsDialect::names()).err().map_or_else(|| format!("unknown dialect '{name}'"), |e| e.to_string())
+    })
 }
 
 /// The complete settings of a conntrack.

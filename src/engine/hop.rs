@@ -91,10 +91,9 @@ impl Hop {
     /// The timer that a packet with these addresses finds, running or ended.
     pub fn running(&self, state: &HopState, tuple: Tuple) -> Option<Lapse> {
         match (&self.device, state) {
-            (Device::Router(_), HopState::Router(table)) => table
-                .iter()
-                .find(|e| e.original == tuple || e.reply == tuple)
-                .map(Entry::lapse),
+            (Device::Router(_), HopState::Router(table)) => {
+                table.iter().find(|e| e.original == tuple || e.reply == tuple).map(Entry::lapse)
+            }
             (Device::Director(director), HopState::Director(state)) => {
                 let masq = director.ipvs.method == Method::Masq;
                 state
@@ -111,7 +110,12 @@ impl Hop {
             (Device::Idle(idle), HopState::Idle(Some(entry))) => {
                 let (_, clause) = idle.deadline(entry);
                 let timeout = idle.timer(clause).timeout;
-                (timeout != Duration::MAX).then(|| Lapse { refreshed: entry.set_at(), timeout, clause: Clause::Idle(clause), state: entry.state().name() })
+                (timeout != Duration::MAX).then(|| Lapse {
+                    refreshed: entry.set_at(),
+                    timeout,
+                    clause: Clause::Idle(clause),
+                    state: entry.state().name(),
+                })
             }
             _ => None,
         }

@@ -187,10 +187,8 @@ pub fn run(capture: &mut Capture, path: &Path, job: &Job, stop: &AtomicBool) -> 
     let (counters, filtered, interrupted, begin, end) =
         (intake.decoder.counters(), intake.filtered, intake.interrupted, intake.begin.min(intake.end), intake.end);
     number_streams(shards.iter_mut().map(|s| &mut s.table));
-    let mut flows: Vec<Judged> = shards
-        .into_iter()
-        .flat_map(|s| s.table.into_flows().into_iter().zip(s.runs).map(|(flow, run)| Judged { flow, run }))
-        .collect();
+    let mut flows: Vec<Judged> =
+        shards.into_iter().flat_map(|s| s.table.into_flows().into_iter().zip(s.runs).map(|(flow, run)| Judged { flow, run })).collect();
     flows.sort_unstable_by_key(|j| j.flow.first_order);
     Run {
         flows,

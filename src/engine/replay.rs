@@ -189,8 +189,7 @@ impl<'p> Replay<'p> {
                 };
                 part.profile.note(found.clause, spell);
             }
-            let mut moment =
-                Moment { blur: self.blur, keep: observation.evidence == GapEvidence::Hole && !run.over, ..Moment::exact(now) };
+            let mut moment = Moment { blur: self.blur, keep: observation.evidence == GapEvidence::Hole && !run.over, ..Moment::exact(now) };
             let from = if seg.dir == Direction::Original { Side::Client } else { Side::Server };
             let outcome = hop.packet(&mut part.state, Packet { from, tuple, proto: flow.proto, seg }, &mut moment);
             if hop.running(&part.state, tuple).is_some_and(|r| r.refreshed == now) {

@@ -67,8 +67,12 @@ pub fn advise(hop: &Hop, decisive: &Decisive, proto: Proto, server: Sock, hz: Hz
     let span = Duration::from_secs(keep).human();
     let on_box = |line: String, note: String| Advice { at: Where::Box, line, note };
     match decisive.cause.clause {
-        Clause::Ipvs(VsState::Established) => advice.push(on_box(format!("ipvsadm --set {keep} 0 0"), format!("ESTABLISHED of every service; {span}"))),
-        Clause::Ipvs(VsState::FinWait) => advice.push(on_box(format!("ipvsadm --set 0 {keep} 0"), format!("FIN_WAIT of every service; {span}"))),
+        Clause::Ipvs(VsState::Established) => {
+            advice.push(on_box(format!("ipvsadm --set {keep} 0 0"), format!("ESTABLISHED of every service; {span}")))
+        }
+        Clause::Ipvs(VsState::FinWait) => {
+            advice.push(on_box(format!("ipvsadm --set 0 {keep} 0"), format!("FIN_WAIT of every service; {span}")))
+        }
         Clause::IpvsUdp => advice.push(on_box(format!("ipvsadm --set 0 0 {keep}"), format!("UDP of every service; {span}"))),
         Clause::Ipvs(state) => advice.push(on_box(
             format!("(no setting reaches IPVS {})", state.name()),
@@ -80,10 +84,8 @@ pub fn advise(hop: &Hop, decisive: &Decisive, proto: Proto, server: Sock, hz: Hz
         )),
         _ => match &decisive.cause.setting {
             Some(setting) => advice.push(on_box(format!("sysctl -w {setting}={keep}"), span)),
-            None => advice.push(on_box(
-                format!("(no sysctl sets {})", decisive.cause.state),
-                "its timer is a constant of the kernel".to_owned(),
-            )),
+            None => advice
+                .push(on_box(format!("(no sysctl sets {})", decisive.cause.state), "its timer is a constant of the kernel".to_owned())),
         },
     }
     if proto == Proto::Tcp && keepalive_helps(decisive.cause.clause) {
@@ -111,9 +113,10 @@ pub fn advise(hop: &Hop, decisive: &Decisive, proto: Proto, server: Sock, hz: Hz
 fn configurable(hop: &Hop, keep: u64) -> String {
     let BoxPolicy::Idle(policy) = &hop.policy else { return String::new() };
     let Some(preset) = policy.provenance() else { return format!("{} or more", Duration::from_secs(keep).human()) };
-    match &preset.configurable {
-        Some(_) => format!("configurable, within the product's limits; see 'flowlapse presets {}'", preset.id),
-        None => "not known to be configurable: shorten the keepalive instead".to_owned(),
+    if preset.configurable.is_empty() {
+        "not known to be configurable: shorten the keepalive instead".to_owned()
+    } else {
+        format!("configurable, within the product's limits; see 'flowlapse presets {}'", preset.id)
     }
 }
 

@@ -39,7 +39,9 @@ pub fn cause(hop: &Hop, clause: Clause, state: &'static str) -> Cause {
             Some(format!("{CT}tcp_timeout_max_retrans")),
             Some("the same packet was seen again and again without another one in between"),
         ),
-        Clause::ZeroWindow => ("max_retrans", Some(format!("{CT}tcp_timeout_max_retrans")), Some("the last ACK announced a window of zero")),
+        Clause::ZeroWindow => {
+            ("max_retrans", Some(format!("{CT}tcp_timeout_max_retrans")), Some("the last ACK announced a window of zero"))
+        }
         Clause::Unacknowledged => (
             "unacknowledged",
             Some(format!("{CT}tcp_timeout_unacknowledged")),
@@ -51,11 +53,9 @@ pub fn cause(hop: &Hop, clause: Clause, state: &'static str) -> Cause {
             Some("the entry was picked up in mid-stream and saw no reply yet"),
         ),
         Clause::InexactReset => ("close", Some(format!("{CT}tcp_timeout_close")), Some("a RST came that did not match exactly")),
-        Clause::InvalidPair => (
-            "unacknowledged",
-            Some(format!("{CT}tcp_timeout_unacknowledged")),
-            Some("FIN or RST outside the window came from both sides"),
-        ),
+        Clause::InvalidPair => {
+            ("unacknowledged", Some(format!("{CT}tcp_timeout_unacknowledged")), Some("FIN or RST outside the window came from both sides"))
+        }
         Clause::UdpUnreplied => ("udp", Some(format!("{CT}udp_timeout")), None),
         Clause::UdpStream => ("udp_stream", Some(format!("{CT}udp_timeout_stream")), None),
         Clause::Ipvs(s) => ipvs(hop, s),
@@ -82,9 +82,9 @@ fn ipvs(hop: &Hop, state: VsState) -> (&'static str, Option<String>, Option<&'st
 fn idle(hop: &Hop, state: IdleClause) -> (&'static str, Option<String>, Option<&'static str>) {
     let name = lower(state.name());
     let setting = match &hop.policy {
-        BoxPolicy::Idle(p) => p
-            .provenance()
-            .map_or_else(|| Some(format!("{name} of '{}'", hop.label)), |preset| Some(format!("{name} of {}", preset.id))),
+        BoxPolicy::Idle(p) => {
+            p.provenance().map_or_else(|| Some(format!("{name} of '{}'", hop.label)), |preset| Some(format!("{name} of {}", preset.id)))
+        }
         _ => None,
     };
     (name, setting, None)

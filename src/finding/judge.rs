@@ -12,7 +12,7 @@ use crate::kernel::wheel::lateness_max;
 use crate::model::{DropReason, Lapse};
 use crate::net::{Direction, Proto, TcpFlags};
 use crate::policy::BoxPolicy;
-use crate::policy::idle::OnExpiry;
+use crate::policy::idle::{OnExpiry, OnStray};
 use crate::time::{Duration, Instant};
 
 /// Judges one flow. `capture_end` is the time of the last packet of the whole capture.
@@ -32,6 +32,9 @@ pub fn judge(path: &Path, judged: &Judged, capture_end: Instant) -> Finding {
                 finding.symptoms = Some(predict(flow.proto, decisive.kind, decisive.dir, fate, flow.rtt(), told));
             }
             finding.advice = advise(&path.hops[decisive.hop], &decisive, flow.proto, flow.server, path.clock.hz());
+        }
+        if matches!(verdict, Verdict::Cut | Verdict::Dormant) && undocumented(path, decisive.hop) {
+            finding.caveats.push(Caveat::Undocumented);
         }
         if verdict == Verdict::Cut && decisive.within_band() {
             finding.caveats.push(Caveat::WithinBand);
@@ -233,13 +236,33 @@ fn tells_both_ends(path: &Path, hop: usize, decisive: &Decisive) -> bool {
         if p.on_expiry == OnExpiry::RstBoth && decisive.cause.state == "ESTABLISHED")
 }
 
+/// Whether the documentation of a box leaves open what becomes of a packet without an entry.
+fn undocumented(path: &Path, hop: usize) -> bool {
+    match &path.hops[hop].policy {
+        BoxPolicy::Idle(p) => {
+            p.is_unverified("on_stray")
+                || matches!(
+                    p.on_stray,
+                    OnStray::RstOrDropByLocalStack
+                        | OnStray::NotApplicable
+                        | OnStray::ReevaluateRules
+                        | OnStray::PolicyThenNewEntry
+                        | OnStray::ByRuleset
+                        | OnStray::ByFlowTable
+                        | OnStray::DropIfNotAllowedByRules
+                        | OnStray::RstIfBackendLocalElseHang
+                        | OnStray::Unspecified
+                        | OnStray::Unknown
+                )
+        }
+        _ => false,
+    }
+}
+
 /// How long entries outlive a flow that was closed, summed over the boxes: what the timers cost.
 fn outlived(replay: &Replay<'_>, flow: &Flow, run: &FlowRun) -> Duration {
     if !matches!(flow.closing(), Closing::Fin | Closing::Reset) {
         return Duration::ZERO;
     }
-    replay
-        .running(run, flow)
-        .map(|(_, timer)| (timer.refreshed + timer.timeout).since(flow.last))
-        .fold(Duration::ZERO, |sum, d| sum + d)
+    replay.running(run, flow).map(|(_, timer)| (timer.refreshed + timer.timeout).since(flow.last)).fold(Duration::ZERO, |sum, d| sum + d)
 }

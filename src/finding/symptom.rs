@@ -161,7 +161,9 @@ mod tests {
 
     #[test]
     fn giving_up_is_the_staircase_of_the_kernel() {
-        for (rtt_micros, tenths) in [(100, 10_447), (1_000, 9_256), (10_000, 9_348), (50_000, 9_678), (100_000, 9_933), (200_000, 10_444), (300_000, 9_675)] {
+        for (rtt_micros, tenths) in
+            [(100, 10_447), (1_000, 9_256), (10_000, 9_348), (50_000, 9_678), (100_000, 9_933), (200_000, 10_444), (300_000, 9_675)]
+        {
             let after = gives_up_after(Duration(rtt_micros * 1000));
             assert_eq!((after.0 + 50_000_000) / 100_000_000, tenths, "RTT {rtt_micros} µs");
         }

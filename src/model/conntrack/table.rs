@@ -3,9 +3,9 @@
 //! Source: `nf_conntrack_find_get`, `nf_conntrack_tuple_taken` (`net/netfilter/nf_conntrack_core.c`). Judges no packets.
 
 use super::entry::{Entry, status};
-pub use crate::model::lateness::Lateness;
 use crate::model::few::Few;
 pub use crate::model::few::Slot;
+pub use crate::model::lateness::Lateness;
 use crate::model::{Lapse, Moment, Tuple};
 
 /// The entries of one flow's packets, unconfirmed ones included.
@@ -41,7 +41,10 @@ impl Few<Entry> {
     /// Whether a live entry other than `except` answers to a tuple in either direction.
     pub(crate) fn taken(&self, tuple: Tuple, except: Slot, moment: &mut Moment, lateness: Lateness) -> bool {
         self.iter().enumerate().any(|(index, e)| {
-            index != except.0 && e.is(status::CONFIRMED) && (e.original == tuple || e.reply == tuple) && !lateness.has_ended(e.refreshed, e.timeout, moment)
+            index != except.0
+                && e.is(status::CONFIRMED)
+                && (e.original == tuple || e.reply == tuple)
+                && !lateness.has_ended(e.refreshed, e.timeout, moment)
         })
     }
 }

@@ -1,0 +1,88 @@
+//! The command line: one file a command; this one parses, dispatches, and turns failures into a line and an exit code.
+
+pub mod conform;
+pub mod presets;
+pub mod replay;
+
+use clap::{Parser, Subcommand};
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// Exit codes of the whole program; documented in the README and stable.
+pub mod exit {
+    /// It ran, with or without findings.
+    pub const RAN: u8 = 0;
+    /// Something that `--fail-on` names was found; or, for `conform`, a disagreement.
+    pub const FOUND: u8 = 1;
+    /// The command line is wrong, or nothing could be analysed.
+    pub const USAGE: u8 = 2;
+    /// Something was left out of the analysis, and `--strict` was given.
+    pub const INCOMPLETE: u8 = 3;
+    /// Interrupted; what was known so far was printed.
+    pub const INTERRUPTED: u8 = 130;
+}
+
+/// Why a command could not do its work: one line for people.
+#[derive(Debug)]
+pub struct Failure(pub String);
+
+impl From<String> for Failure {
+    fn from(text: String) -> Failure {
+        Failure(text)
+    }
+}
+
+/// What a command ends with.
+pub type Ended = Result<u8, Failure>;
+
+/// Which flows would a stateful middlebox forget too early, when, and by which timer?
+#[derive(Parser, Debug)]
+#[command(name = "flowlapse", version, max_term_width = 100, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Replay(replay::Args),
+    Presets(presets::Args),
+    Conform(conform::Args),
+}
+
+/// Runs the program and returns its exit code.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are answers, not errors.
+            let code = if error.use_stderr() { exit::USAGE } else { exit::RAN };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let ended = match cli.command {
+        Command::Replay(args) => replay::run(&args),
+        Command::Presets(args) => presets::run(&args),
+        Command::Conform(args) => conform::run(&args),
+    };
+    match ended {
+        Ok(code) => ExitCode::from(code),
+        Err(Failure(text)) => {
+            let _ = writeln!(io::stderr(), "flowlapse: {text}");
+            ExitCode::from(exit::USAGE)
+        }
+    }
+}
+
+/// Writes a finished answer to standard output. A reader that went away is no error: it has seen what it wanted.
+///
+/// # Errors
+/// Any other failure to write, such as a full disk.
+pub fn print(text: &[u8]) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure(format!("standard output cannot be written: {error}"))),
+        _ => Ok(()),
+    }
+}
