@@ -18,4 +18,5 @@ pub mod kernel;
 pub mod model;
 pub mod net;
 pub mod policy;
+pub mod report;
 pub mod time;

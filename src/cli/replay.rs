@@ -1,9 +1,186 @@
 //! `flowlapse replay`: a capture through a path of boxes.
-use super::{Ended, exit};
-/// Replay a capture through a path of boxes.
+
+use super::{Ended, Failure, exit, print};
+use crate::capture::{self, Input};
+use crate::decode::Filter;
+use crate::engine::pipeline::{self, Job};
+use crate::engine::{Clock, Path};
+use crate::finding::{Finding, Verdict, judge};
+use crate::kernel::wheel::{Hz, Phase};
+use crate::policy::{self, BoxSpec};
+use crate::report::{Report, json, text};
+use crate::time::{Duration, Instant};
+use rayon::prelude::*;
+use std::ffi::OsString;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Replay captures through a path of boxes: who is cut, when, by which timer.
+///
+/// The boxes stand between client and server in the order in which they are given. A box is conntrack, ipvs or idle with
+/// settings, a preset's name, or a JSON file.
 #[derive(clap::Args, Debug)]
-pub struct Args {}
+#[command(after_help = "\
+Examples:
+  flowlapse replay web.pcapng --box ipvs:nat,tcp=900,tcpfin=120
+  flowlapse replay ring.pcap0 ring.pcap1 --box conntrack:masquerade,established=3600 --box aws-nlb
+  zcat big.pcap.gz | flowlapse replay - --box openwrt --filter 'tcp port 22' --json
+  flowlapse replay x.pcap --box ipvs:dr,secure_tcp=3,dialect=linux-2.4 --clock wheel --hz 100
+
+Exit codes: 0 ran; 1 found what --fail-on names; 2 usage, or nothing could be analysed;
+3 something was left out and --strict was given; 130 interrupted.")]
+pub struct Args {
+    /// Captures: pcap or pcapng, plain, gzip or zstd; several are merged by time; `-` is standard input
+    #[arg(required = true, value_name = "CAPTURE")]
+    captures: Vec<OsString>,
+    /// A box on the path, from the client on; repeat for several
+    #[arg(long = "box", value_name = "SPEC", required = true)]
+    boxes: Vec<String>,
+    /// How exact timers are
+    #[arg(long, value_enum, default_value_t = ClockArg::Ideal)]
+    clock: ClockArg,
+    /// Ticks a second of the boxes' kernels (100, 250, 300, 1000)
+    #[arg(long, default_value_t = 250, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    hz: u32,
+    /// The phase of the wheel: the jiffies counter and the time (seconds since 1970) at which it had that value
+    #[arg(long, value_name = "JIFFIES@TIME")]
+    jiffies: Option<String>,
+    /// Only packets that match, in tcpdump's words: host, net, port, src, dst, tcp, udp, and, or, not
+    #[arg(long, short = 'f', value_name = "FILTER")]
+    filter: Option<String>,
+    /// Stop after this many packets
+    #[arg(long, short = 'c', value_name = "N")]
+    count: Option<u64>,
+    /// One JSON document (schema flowlapse-replay/1)
+    #[arg(long, conflicts_with = "ndjson")]
+    json: bool,
+    /// One JSON line for each flow, then one for the summary
+    #[arg(long)]
+    ndjson: bool,
+    /// How many flows the table lists
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    limit: usize,
+    /// How many flows are told in full
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    stories: usize,
+    /// Exit with 1 if a flow has one of these verdicts
+    #[arg(long, value_name = "VERDICT,...", value_delimiter = ',')]
+    fail_on: Vec<String>,
+    /// Exit with 3 if anything was left out of the analysis
+    #[arg(long)]
+    strict: bool,
+    /// Colour
+    #[arg(long, value_enum, default_value_t = ColourArg::Auto)]
+    color: ColourArg,
+    /// Threads; 0 for one a core. The answer does not depend on it
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    threads: usize,
+}
+
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+enum ClockArg {
+    /// Every timer ends exactly on time; the band of a real kernel is shown beside the verdict
+    Ideal,
+    /// Timers end as late as the kernel's timer wheel lets them
+    Wheel,
+}
+
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+enum ColourArg {
+    Auto,
+    Always,
+    Never,
+}
+
 /// Runs the command.
-pub fn run(_args: &Args) -> Ended {
-    Ok(exit::RAN)
+pub fn run(args: &Args) -> Ended {
+    let fail_on = verdicts(&args.fail_on)?;
+    let path = Path::build(&boxes(&args.boxes)?, clock(args)?).map_err(|e| Failure(e.to_string()))?;
+    let filter = args.filter.as_deref().map(Filter::parse).transpose().map_err(|e| Failure(e.to_string()))?;
+    let inputs: Vec<Input> = args.captures.iter().map(|c| Input::from_arg(c)).collect();
+    let mut capture = capture::open(&inputs).map_err(|e| Failure(e.to_string()))?;
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&stop);
+    // Without a handler an interrupt simply ends the program; that is no reason not to run.
+    let _ = ctrlc::set_handler(move || {
+        if asked.swap(true, Ordering::SeqCst) {
+            std::process::exit(i32::from(exit::INTERRUPTED));
+        }
+    });
+    let job = Job { threads: args.threads, filter, records_max: args.count };
+    let run = pipeline::run(&mut capture, &path, &job, &stop);
+    let findings: Vec<Finding> = run.flows.par_iter().map(|judged| judge::judge(&path, judged, run.end)).collect();
+    let report = Report { path: &path, run: &run, findings: &findings };
+
+    if args.json || args.ndjson {
+        let mut out = BufWriter::new(io::stdout().lock());
+        let written = if args.json { json::write(&report, &mut out) } else { json::write_lines(&report, &mut out) };
+        match written.and_then(|()| out.flush()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(Failure(format!("standard output cannot be written: {error}"))),
+            _ => {}
+        }
+    } else {
+        print(text::write(&report, layout(args)).as_bytes())?;
+    }
+    Ok(exit_code(args, &report, &fail_on))
+}
+
+fn exit_code(args: &Args, report: &Report<'_>, fail_on: &[Verdict]) -> u8 {
+    if report.run.interrupted {
+        exit::INTERRUPTED
+    } else if fail_on.iter().any(|v| report.count(*v) > 0) {
+        exit::FOUND
+    } else if args.strict && report.is_incomplete() {
+        exit::INCOMPLETE
+    } else {
+        exit::RAN
+    }
+}
+
+fn layout(args: &Args) -> text::Layout {
+    let terminal = io::stdout().is_terminal();
+    let width = terminal_size::terminal_size().filter(|_| terminal).map_or(100, |(width, _)| usize::from(width.0).clamp(40, 200));
+    let colour = match args.color {
+        ColourArg::Always => true,
+        ColourArg::Never => false,
+        ColourArg::Auto => terminal && anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never,
+    };
+    text::Layout { width, colour, flows: args.limit, stories: args.stories }
+}
+
+fn verdicts(names: &[String]) -> Result<Vec<Verdict>, Failure> {
+    let known = || Verdict::ALL.map(Verdict::name).join(", ");
+    names
+        .iter()
+        .map(|name| Verdict::from_name(name.trim()).ok_or_else(|| Failure(format!("--fail-on: '{name}' is no verdict; there are {}", known()))))
+        .collect()
+}
+
+fn boxes(specs: &[String]) -> Result<Vec<BoxSpec>, Failure> {
+    let read = |name: &str| std::fs::read_to_string(name).map_err(|e| e.to_string());
+    let mut all = Vec::new();
+    for spec in specs {
+        all.extend(policy::parse(spec, &read).map_err(|e| Failure(e.to_string()))?);
+    }
+    Ok(all)
+}
+
+fn clock(args: &Args) -> Result<Clock, Failure> {
+    let hz = Hz(args.hz);
+    let phase = args.jiffies.as_deref().map(|text| phase(text, hz)).transpose()?;
+    match (args.clock, phase) {
+        (ClockArg::Wheel, phase) => Ok(Clock::Wheel { hz, phase }),
+        (ClockArg::Ideal, None) => Ok(Clock::Ideal),
+        (ClockArg::Ideal, Some(_)) => Err(Failure("--jiffies is about the timer wheel: give --clock wheel with it".to_owned())),
+    }
+}
+
+fn phase(text: &str, hz: Hz) -> Result<Phase, Failure> {
+    let wrong = || Failure(format!("--jiffies '{text}': expected COUNTER@SECONDS, such as 4294892296@1700000000.25"));
+    let (jiffies, at) = text.split_once('@').ok_or_else(wrong)?;
+    let jiffies = jiffies.trim().parse().map_err(|_| wrong())?;
+    let at = Duration::parse(at).map_err(|_| wrong())?;
+    Ok(Phase { hz, jiffies, at: Instant(at.0) })
 }

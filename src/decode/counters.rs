@@ -100,6 +100,29 @@ kinds! {
     UnsupportedLink = "unsupported link type",
 }
 
+impl Kind {
+    /// Whether a record of this kind may have held a segment that could not be read, as opposed to one that holds none.
+    pub const fn is_left_out(self) -> bool {
+        matches!(
+            self,
+            Kind::Wireless
+                | Kind::Macsec
+                | Kind::FragmentIncomplete
+                | Kind::LinkHeaderCut
+                | Kind::IpHeaderCut
+                | Kind::TcpHeaderCut
+                | Kind::UdpHeaderCut
+                | Kind::TunnelHeaderCut
+                | Kind::MalformedIp
+                | Kind::MalformedTcp
+                | Kind::MalformedUdp
+                | Kind::MalformedTunnel
+                | Kind::TooDeep
+                | Kind::UnsupportedLink
+        )
+    }
+}
+
 /// How many records there were and what they were. `records` is always `decoded` plus the sum over the kinds.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DecodeCounters {

@@ -76,6 +76,8 @@ pub struct HopRun {
     pub profile: Profile,
     /// The frame that last renewed the timer.
     renewed_by: u32,
+    /// Whether packets are missing from the capture since then.
+    hole_since: bool,
 }
 
 /// A flow on its way through a path.
@@ -134,7 +136,7 @@ impl<'p> Replay<'p> {
         let hops = self.path.hops.iter().map(|hop| {
             let state = if known { hop.empty() } else { hop.adopted(flow.proto, tuple, seg, syn_ack) };
             tuple = onward(hop, tuple);
-            HopRun { state, profile: Profile::default(), renewed_by: seg.frame }
+            HopRun { state, profile: Profile::default(), renewed_by: seg.frame, hole_since: false }
         });
         FlowRun {
             hops: hops.collect(),
@@ -178,6 +180,8 @@ impl<'p> Replay<'p> {
                 continue;
             }
             let part = &mut run.hops[index];
+            part.hole_since |= observation.evidence == GapEvidence::Hole;
+            let evidence = if part.hole_since { GapEvidence::Hole } else { observation.evidence };
             let found = hop.running(&part.state, tuple);
             if let Some(found) = found {
                 let spell = Spell {
@@ -185,18 +189,19 @@ impl<'p> Replay<'p> {
                     timeout: found.timeout,
                     before: part.renewed_by,
                     after: seg.frame,
-                    evidence: observation.evidence,
+                    evidence,
                 };
                 part.profile.note(found.clause, spell);
             }
-            let mut moment = Moment { blur: self.blur, keep: observation.evidence == GapEvidence::Hole && !run.over, ..Moment::exact(now) };
+            let mut moment = Moment { blur: self.blur, keep: part.hole_since && !run.over, ..Moment::exact(now) };
             let from = if seg.dir == Direction::Original { Side::Client } else { Side::Server };
             let outcome = hop.packet(&mut part.state, Packet { from, tuple, proto: flow.proto, seg }, &mut moment);
             if hop.running(&part.state, tuple).is_some_and(|r| r.refreshed == now) {
                 part.renewed_by = seg.frame;
+                part.hole_since = false;
             }
             run.invalid += u32::from(outcome.invalid.is_some());
-            let tell = |lapse| late_packet(index, lapse, seg, observation, previous_frame);
+            let tell = |lapse| Late { evidence, ..late_packet(index, lapse, seg, observation, previous_frame) };
             if !run.over {
                 if moment.kept && run.hole.is_none() {
                     run.hole = found.map(|f| Box::new(tell(f)));
@@ -206,8 +211,9 @@ impl<'p> Replay<'p> {
                     run.doubt = found.map(|f| Box::new(Doubt { late: tell(f), permille: permille(f) }));
                 }
             }
+            // Where several entries had ended, the packet's fate is the doing of the last box that it reached.
             if let Some(lapse) = outcome.lapse.filter(|_| !run.over) {
-                late.get_or_insert(tell(lapse));
+                late = Some(tell(lapse));
             }
             match outcome.forwarded() {
                 Some(sent) if expected_side(sent.to, seg.dir) => tuple = sent.tuple,

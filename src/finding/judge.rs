@@ -39,6 +39,9 @@ pub fn judge(path: &Path, judged: &Judged, capture_end: Instant) -> Finding {
         if verdict == Verdict::Cut && decisive.within_band() {
             finding.caveats.push(Caveat::WithinBand);
         }
+        if !matches!(verdict, Verdict::Repaired | Verdict::Inconclusive) {
+            finding.margin = None;
+        }
         finding.decisive = Some(decisive);
     }
     if finding.decisive.is_none() || finding.verdict == Verdict::Survives {
@@ -127,7 +130,10 @@ fn decide(replay: &Replay<'_>, path: &Path, flow: &Flow, run: &FlowRun, capture_
         return Some((verdict, decisive, Some(Fate::Dropped(DropReason::LocalSilence))));
     }
     if !run.is_over() {
-        for dir in [Direction::Original, Direction::Reply] {
+        // A UDP server that was asked once is not expected to speak again unasked.
+        let speakers: &[Direction] =
+            if flow.proto == Proto::Udp { &[Direction::Original] } else { &[Direction::Original, Direction::Reply] };
+        for &dir in speakers {
             if let Err((hop, lapse, fate)) = replay.would_pass(run, flow, dir, capture_end) {
                 return Some((Verdict::Dormant, dormant(path, flow, hop, lapse, dir, capture_end, fate), Some(fate)));
             }

@@ -1,0 +1,357 @@
+//! The report for people: summary first, then the flows worth reading, worst first.
+
+use super::{Report, printable, tuple};
+use crate::engine::{Clock, Device};
+use crate::finding::advice::Where;
+use crate::finding::{BreakPoint, Decisive, Finding, Verdict, evidence_name};
+use crate::model::conntrack::entry::State as CtState;
+use crate::model::conntrack::router::{Nat, Rules};
+use crate::model::idle::Clause as IdleClause;
+use crate::model::ipvs::state::State as VsState;
+use crate::net::Direction;
+use crate::time::{Duration, Instant};
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets::NOTHING};
+use std::fmt::Write;
+
+/// How the text is laid out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Layout {
+    /// Columns to stay within.
+    pub width: usize,
+    /// Whether verdicts are coloured.
+    pub colour: bool,
+    /// How many flows are listed at most.
+    pub flows: usize,
+    /// How many of them are told in full.
+    pub stories: usize,
+}
+
+impl Default for Layout {
+    fn default() -> Layout {
+        Layout { width: 100, colour: false, flows: 20, stories: 3 }
+    }
+}
+
+/// Writes the report.
+pub fn write(report: &Report<'_>, layout: Layout) -> String {
+    let mut out = String::new();
+    input(&mut out, report, layout);
+    path(&mut out, report, layout);
+    summary(&mut out, report, layout);
+    let worst = report.worst();
+    flows(&mut out, report, &worst, layout);
+    for finding in worst.iter().filter(|f| f.verdict != Verdict::Repaired).take(layout.stories) {
+        story(&mut out, report, finding, layout);
+    }
+    out
+}
+
+/// What was read, and what of it could not be.
+fn input(out: &mut String, report: &Report<'_>, layout: Layout) {
+    let run = report.run;
+    let names = match &run.names[..] {
+        [one] => printable(one),
+        many => format!("{} files ({} … {})", many.len(), printable(&many[0]), printable(&many[many.len() - 1])),
+    };
+    let records = run.counters.records;
+    let _ = writeln!(out, "{names}: {records} packets in {}, from {}", span(report.span()), date(run.begin));
+    if run.interrupted {
+        paragraph(out, "", "interrupted: only what was read so far is judged", layout.width);
+    }
+    for damage in &run.damages {
+        let name = run.names.get(usize::from(damage.file)).map_or(String::new(), |n| printable(n));
+        paragraph(out, "damage: ", &format!("{name}: {damage}"), layout.width);
+    }
+    let others: Vec<String> = run.counters.seen().map(|(kind, count)| format!("{count} {}", kind.name())).collect();
+    if !others.is_empty() {
+        paragraph(out, "not followed: ", &others.join(", "), layout.width);
+    }
+    for (link, count) in run.counters.unsupported_links() {
+        paragraph(out, "not followed: ", &format!("{count} packets of link type {link}"), layout.width);
+    }
+    if run.filtered > 0 {
+        paragraph(out, "", &format!("{} packets left out by the filter", run.filtered), layout.width);
+    }
+    let (saturated, absent) = (run.times.saturated, run.times.absent);
+    if saturated + absent > 0 {
+        paragraph(out, "times: ", &format!("{saturated} out of range, {absent} missing"), layout.width);
+    }
+}
+
+/// The boxes, with the timers in force.
+fn path(out: &mut String, report: &Report<'_>, layout: Layout) {
+    let names: Vec<String> = report.path.hops.iter().map(|h| printable(&h.label)).collect();
+    paragraph(out, "path: ", &format!("client → {} → server", names.join(" → ")), layout.width);
+    for (index, hop) in report.path.hops.iter().enumerate() {
+        paragraph(out, &format!("  {}. ", index + 1), &describe(&hop.device, &hop.label), layout.width);
+    }
+    let clock = match report.path.clock {
+        Clock::Ideal => format!("ideal; the band of a real kernel is that of HZ={}", report.path.clock.hz().0),
+        Clock::Wheel { hz, phase: None } => format!("timer wheel at HZ={}, phase unknown", hz.0),
+        Clock::Wheel { hz, phase: Some(_) } => format!("timer wheel at HZ={}, phase known", hz.0),
+    };
+    paragraph(out, "clock: ", &clock, layout.width);
+}
+
+fn describe(device: &Device, label: &str) -> String {
+    match device {
+        Device::Router(r) => {
+            let s = &r.conntrack.settings;
+            let t = |state: CtState| s.tcp_timeouts[state as usize].as_secs();
+            let nat = match r.nat {
+                Nat::None => "",
+                Nat::Masquerade => ", source NAT",
+                Nat::Dnat => ", DNAT",
+            };
+            let rules = match r.rules {
+                Rules::AcceptAll => "accept all",
+                Rules::DropInvalid => "drop INVALID",
+                Rules::Strict => "ESTABLISHED or SYN only",
+            };
+            format!(
+                "conntrack, {}{nat}, {rules}; ESTABLISHED {} s, FIN_WAIT {}, CLOSE_WAIT {}, LAST_ACK {}, max_retrans {}, unacknowledged {}; loose {}",
+                s.dialect.name,
+                t(CtState::Established),
+                t(CtState::FinWait),
+                t(CtState::CloseWait),
+                t(CtState::LastAck),
+                s.tcp_timeout_max_retrans.as_secs(),
+                s.tcp_timeout_unacknowledged.as_secs(),
+                s.tcp_loose
+            )
+        }
+        Device::Director(d) => {
+            let s = &d.ipvs;
+            let t = |state: VsState| s.timeouts[state as usize].as_secs();
+            let defence = if s.secure_tcp { ", secure_tcp on" } else { "" };
+            format!(
+                "IPVS, {}, {}{defence}; Timeout (tcp tcpfin udp): {} {} {}; CLOSE_WAIT {} s; sloppy_tcp {}",
+                s.dialect.name,
+                s.method.name(),
+                t(VsState::Established),
+                t(VsState::FinWait),
+                s.udp_timeout.as_secs(),
+                t(VsState::CloseWait),
+                u8::from(s.sloppy_tcp)
+            )
+        }
+        Device::Idle(i) => {
+            let established = i.timer(IdleClause::Established).timeout;
+            let timer = if established == Duration::MAX { "no idle timer".to_owned() } else { format!("established {established}") };
+            format!("idle timers of {}; {timer}", printable(label))
+        }
+    }
+}
+
+fn summary(out: &mut String, report: &Report<'_>, layout: Layout) {
+    out.push('\n');
+    let total = report.findings.len();
+    let parts: Vec<String> = Verdict::ALL
+        .into_iter()
+        .zip(report.counts())
+        .filter(|(_, count)| *count > 0)
+        .map(|(verdict, count)| format!("{count} {}", paint(verdict, verdict.name(), layout)))
+        .collect();
+    let flows = if total == 1 { "1 flow" } else { "flows" };
+    let head = if total == 1 { flows.to_owned() } else { format!("{total} {flows}") };
+    let _ = writeln!(out, "{head}: {}", if parts.is_empty() { "nothing to judge".to_owned() } else { parts.join(", ") });
+    let blocked: u32 = report.findings.iter().map(|f| f.blocked).sum();
+    if blocked > 0 {
+        paragraph(out, "", &format!("{blocked} packets were kept by a box for other reasons than a timer"), layout.width);
+    }
+    let invalid: u32 = report.findings.iter().map(|f| f.invalid).sum();
+    if invalid > 0 {
+        paragraph(out, "", &format!("{invalid} packets would be INVALID to conntrack"), layout.width);
+    }
+    let outlived = report.findings.iter().fold(Duration::ZERO, |sum, f| sum + f.outlived);
+    if outlived > Duration::ZERO {
+        paragraph(out, "", &format!("entries outlive closed flows by {} entry-seconds in all", outlived.as_secs()), layout.width);
+    }
+    let survivors = report.findings.iter().filter(|f| f.verdict == Verdict::Survives);
+    let spells = survivors.flat_map(|f| f.break_points.iter().map(move |b| (f, b))).filter(|(_, b)| b.longest < b.timeout);
+    // Closest is who used the largest share of a timer; the first of equals.
+    let share = |b: &BreakPoint| u128::from(b.longest.0) * 1_000_000 / u128::from(b.timeout.0.max(1));
+    let closest = spells.fold(None, |best: Option<(&Finding, &BreakPoint)>, next| match best {
+        Some(best) if share(best.1) >= share(next.1) => Some(best),
+        _ => Some(next),
+    });
+    if let Some((f, b)) = closest {
+        let hop = printable(&report.path.hops[b.hop].label);
+        let text =
+            format!("closest survivor: {} {}, idle {} of {} {} s of {hop}", f.proto.name(), f.stream, b.longest, b.cause.timer, decimals(b.timeout));
+        paragraph(out, "", &text, layout.width);
+    }
+}
+
+/// The table of the flows worth reading.
+fn flows(out: &mut String, report: &Report<'_>, worst: &[&Finding], layout: Layout) {
+    if worst.is_empty() {
+        return;
+    }
+    out.push('\n');
+    let mut table = Table::new();
+    // The tuple comes last: it is what may be too long for a line, and nothing after it is pushed out of place.
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(["VERDICT", "STREAM", "IDLE", "LIMIT", "VICTIM", "BOX, STATE", "CLIENT → SERVER"]);
+    for finding in worst.iter().take(layout.flows) {
+        let dash = || "-".to_owned();
+        let (idle, limit, victim, state) = match &finding.decisive {
+            Some(d) => (
+                decimals(d.idle),
+                decimals(d.timeout),
+                d.victim.map_or_else(dash, |(frame, _)| frame.to_string()),
+                format!("{} {}", kind_of(report, d), d.cause.state),
+            ),
+            None => (dash(), dash(), dash(), dash()),
+        };
+        let stream = format!("{} {}", finding.proto.name(), finding.stream);
+        table.add_row([finding.verdict.name().to_owned(), stream, idle, limit, victim, state, tuple::arrow(finding)]);
+    }
+    for index in 2..=4 {
+        if let Some(column) = table.column_mut(index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    for line in table.lines() {
+        // Colour comes last: the table would count it as width.
+        let line = line.trim();
+        let first = line.split(' ').next().unwrap_or_default();
+        match Verdict::from_name(first) {
+            Some(verdict) => {
+                let _ = writeln!(out, "{}{}", paint(verdict, first, layout), &line[first.len()..]);
+            }
+            None => {
+                let _ = writeln!(out, "{line}");
+            }
+        }
+    }
+    if worst.len() > layout.flows {
+        let _ = writeln!(out, "… and {} more (--limit N, --json, --ndjson)", worst.len() - layout.flows);
+    }
+}
+
+fn kind_of(report: &Report<'_>, d: &Decisive) -> String {
+    let hop = &report.path.hops[d.hop];
+    let name = match &hop.device {
+        Device::Router(_) => "conntrack",
+        Device::Director(_) => "ipvs",
+        Device::Idle(_) => hop.label.split(':').next().unwrap_or("idle"),
+    };
+    if report.path.hops.len() > 1 { format!("{}.{}", d.hop + 1, printable(name)) } else { printable(name) }
+}
+
+/// One flow, told.
+fn story(out: &mut String, report: &Report<'_>, f: &Finding, layout: Layout) {
+    let Some(d) = &f.decisive else { return };
+    let _ = writeln!(out, "\n{} {}  {}", paint(f.verdict, f.verdict.name(), layout), tuple::display_filter(f), tuple::arrow(f));
+    let hop = &report.path.hops[d.hop];
+    let line = |out: &mut String, text: &str| paragraph(out, "  ", text, layout.width);
+    let setting = d.cause.setting.as_ref().map_or("no setting reaches it".to_owned(), Clone::clone);
+    let timer = match d.cause.why {
+        Some(why) => format!("in {}, on the {} timer because {why}", d.cause.state, d.cause.timer),
+        None => format!("in {}", d.cause.state),
+    };
+    let (forgets, last_frame) = if d.victim.is_some() { ("forgets", d.before) } else { ("has forgotten", d.before) };
+    let file = file_suffix(report, f.file);
+    line(out, &format!("{} {forgets} it {} after frame {last_frame}{file}, {timer} ({setting})", printable(&hop.label), span(d.timeout)));
+    let way = if d.dir == Direction::Original { "client → server" } else { "server → client" };
+    match d.victim {
+        Some((frame, file)) => line(out, &format!(
+            "{} of silence ({}); then frame {} ({}, {way}) comes {} too late: {}",
+            d.idle, evidence_name(d.evidence), frame_name(report, frame, file), d.kind.name(), d.excess(), d.fate,
+        )),
+        None => line(out, &format!(
+            "silent for {} when the capture ends; the next packet {way} would be {}",
+            d.idle, d.fate,
+        )),
+    }
+    if d.late_by > Duration::ZERO {
+        let verdict = if d.within_band() { "this packet lies inside that band" } else { "this packet lies beyond it" };
+        line(out, &format!("a real kernel's timer fires up to {} late at HZ={}: {verdict}", d.late_by, report.path.clock.hz().0));
+    }
+    if let Some(permille) = d.permille {
+        line(out, &format!("chance that the entry had ended: {}.{} %", permille / 10, permille % 10));
+    }
+    for symptom in f.symptoms.iter().flatten() {
+        line(out, &symptom.text);
+    }
+    for (index, advice) in f.advice.iter().enumerate() {
+        let place = match advice.at {
+            Where::Box => "on the box",
+            Where::End => "on either end",
+        };
+        let head = if index == 0 { "kept by: " } else { "     or: " };
+        line(out, &format!("{head}{} ({place}; {})", advice.line, advice.note));
+    }
+    for caveat in &f.caveats {
+        line(out, &format!("note: {}", caveat.text()));
+    }
+}
+
+/// A frame as a person would look it up.
+fn frame_name(report: &Report<'_>, frame: u32, file: u16) -> String {
+    format!("{frame}{}", file_suffix(report, file))
+}
+
+fn file_suffix(report: &Report<'_>, file: u16) -> String {
+    if report.run.names.len() < 2 {
+        return String::new();
+    }
+    report.run.names.get(usize::from(file)).map_or(String::new(), |name| format!(" of {}", printable(name)))
+}
+
+/// A span for a table: seconds with at most three decimals.
+fn decimals(span: Duration) -> String {
+    span.to_string().trim_end_matches(" s").to_owned()
+}
+
+/// A span in both notations: `7200 s (2h)`.
+fn span(d: Duration) -> String {
+    if d < Duration::from_secs(60) { d.to_string() } else { format!("{d} ({})", d.human()) }
+}
+
+fn date(at: Instant) -> String {
+    i64::try_from(at.0 / 1_000_000_000)
+        .ok()
+        .and_then(|secs| jiff::Timestamp::from_second(secs).ok())
+        .map_or_else(|| at.0.to_string(), |t| t.to_string())
+}
+
+fn paint(verdict: Verdict, text: &str, layout: Layout) -> String {
+    if !layout.colour {
+        return text.to_owned();
+    }
+    let code = match verdict {
+        Verdict::Cut | Verdict::Evicted | Verdict::Refused => "31;1",
+        Verdict::Marginal | Verdict::Dormant => "33",
+        Verdict::Inconclusive => "35",
+        Verdict::Repaired => "36",
+        Verdict::Survives => "32",
+    };
+    format!("\u{1b}[{code}m{text}\u{1b}[0m")
+}
+
+/// A paragraph with a hanging indent, wrapped at spaces. A word that is longer than a line stands alone.
+fn paragraph(out: &mut String, head: &str, text: &str, width: usize) {
+    let indent = head.chars().count().min(width / 3);
+    out.push_str(head);
+    let mut column = head.chars().count();
+    let mut fresh = true;
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if !fresh && column + 1 + length > width {
+            out.push('\n');
+            out.extend(std::iter::repeat_n(' ', indent));
+            column = indent;
+            fresh = true;
+        }
+        if !fresh {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += length;
+        fresh = false;
+    }
+    out.push('\n');
+}
