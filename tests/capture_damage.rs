@@ -21,7 +21,7 @@ fn modern() -> Vec<u8> {
 #[test]
 fn a_file_cut_anywhere_gives_the_records_before_the_cut() {
     for whole in [classic(), modern()] {
-        let (all, _) = read(&[whole.clone()]);
+        let (all, _) = read(std::slice::from_ref(&whole));
         let mut lengths = vec![];
         for end in 0..whole.len() {
             let Ok(capture) = open_bytes(&[whole[..end].to_vec()], 4_096) else {
@@ -45,7 +45,7 @@ fn a_file_cut_anywhere_gives_the_records_before_the_cut() {
 #[test]
 fn any_byte_may_be_anything() {
     for whole in [classic(), modern()] {
-        let (all, _) = read(&[whole.clone()]);
+        let (all, _) = read(std::slice::from_ref(&whole));
         for place in 0..whole.len() {
             for value in [0, 1, 0x7f, 0x80, 0xff, whole[place] ^ 1, whole[place] ^ 0x80] {
                 let mut bytes = whole.clone();
