@@ -22,7 +22,7 @@ impl Walk<'_, '_> {
 
     #[cold]
     fn inside_udp(&mut self, port: u16, cut: Cut<'_>) -> Option<Outcome> {
-        let depth = self.depth;
+        let (outer, depth) = (*self.out, self.depth);
         let outcome = if port == GENEVE { self.geneve(cut) } else { self.vxlan(cut) };
         // What makes no sense inside was no tunnel: then the outer datagram is the flow. What was cut, or is ARP, was one.
         let nonsense = matches!(
@@ -30,6 +30,7 @@ impl Walk<'_, '_> {
             Err(Kind::MalformedTunnel | Kind::MalformedIp | Kind::MalformedTcp | Kind::MalformedUdp | Kind::OtherEthertype | Kind::Llc)
         );
         if nonsense {
+            *self.out = outer;
             self.depth = depth;
             return None;
         }
