@@ -180,7 +180,7 @@ fn detect(head: &[u8], complete: bool) -> Result<(Format, usize), Refusal> {
     let what = match head {
         [b's', b'n', b'o', b'o', b'p', 0, ..] => "it is a snoop file; convert it with editcap -F pcapng".to_owned(),
         [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] => "it is compressed twice; decompress it once".to_owned(),
-        [first @ ..] => {
+        first => {
             let bytes: Vec<String> = first.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
             format!("begins with {}", bytes.join(" "))
         }

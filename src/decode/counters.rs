@@ -64,7 +64,7 @@ kinds! {
     Vrrp = "VRRP",
     /// SCTP, which is not followed.
     Sctp = "SCTP",
-    /// Encrypted IPsec payload.
+    /// Encrypted payload.
     Esp = "ESP",
     /// IPv6 packets that say that nothing follows.
     NoNextHeader = "IPv6 without a payload",

@@ -40,15 +40,19 @@ impl Walk<'_, '_> {
             total => total,
         };
         let payload = cut.limit(total).skip(header_len);
-        let net =
-            Net { src: Addr::v4(header.source()), dst: Addr::v4(header.destination()), ttl: header.ttl(), id: header.identification() };
+        self.found_net(Net {
+            src: Addr::v4(header.source()),
+            dst: Addr::v4(header.destination()),
+            ttl: header.ttl(),
+            id: header.identification(),
+        });
         let protocol = header.protocol().0;
         if header.is_fragmenting_payload() {
             let offset = u32::from(header.fragments_offset().value()) * 8;
-            let piece = Piece { id: u32::from(net.id), offset, more: header.more_fragments() };
-            return self.fragment(protocol, net, piece, payload);
+            let piece = Piece { id: u32::from(header.identification()), offset, more: header.more_fragments() };
+            return self.fragment(protocol, piece, payload);
         }
-        self.transport(protocol, net, payload)
+        self.transport(protocol, payload)
     }
 
     pub(super) fn ipv6(&mut self, cut: Cut<'_>) -> Outcome {
@@ -67,12 +71,21 @@ impl Walk<'_, '_> {
         let [mut src, mut dst] = [[0; 16]; 2];
         src.copy_from_slice(&header[8..24]);
         dst.copy_from_slice(&header[24..40]);
-        let net = Net { src: Addr::v6(src), dst: Addr::v6(dst), ttl: header[7], id: 0 };
-        self.extensions(header[6], net, cut.skip(40).limit(length))
+        self.found_net(Net { src: Addr::v6(src), dst: Addr::v6(dst), ttl: header[7], id: 0 });
+        self.extensions(header[6], cut.skip(40).limit(length))
+    }
+
+    /// Notes the addresses where they will be handed out; an inner header replaces them.
+    #[inline]
+    fn found_net(&mut self, net: Net) {
+        self.out.src.addr = net.src;
+        self.out.dst.addr = net.dst;
+        self.out.ttl = net.ttl;
+        self.out.ip_id = net.id;
     }
 
     /// Walks along the extension headers. Each takes at least eight bytes, so this ends.
-    fn extensions(&mut self, mut next: u8, net: Net, mut cut: Cut<'_>) -> Outcome {
+    fn extensions(&mut self, mut next: u8, mut cut: Cut<'_>) -> Outcome {
         loop {
             let size = match next {
                 HOP_BY_HOP | ROUTING | DESTINATION | MOBILITY | HIP | SHIM6 => {
@@ -93,11 +106,11 @@ impl Walk<'_, '_> {
                     };
                     // An atomic fragment (RFC 6946) is a whole packet.
                     if piece.more || piece.offset > 0 {
-                        return self.fragment(header[0], net, piece, cut.skip(8));
+                        return self.fragment(header[0], piece, cut.skip(8));
                     }
                     8
                 }
-                _ => return self.transport(next, net, cut),
+                _ => return self.transport(next, cut),
             };
             if size > cut.len {
                 return Err(Kind::MalformedIp);
@@ -109,12 +122,14 @@ impl Walk<'_, '_> {
 
     /// Keeps a fragment; goes on where it completes its datagram.
     #[cold]
-    fn fragment(&mut self, protocol: u8, net: Net, piece: Piece, cut: Cut<'_>) -> Outcome {
+    fn fragment(&mut self, protocol: u8, piece: Piece, cut: Cut<'_>) -> Outcome {
+        let net = Net { src: self.out.src.addr, dst: self.out.dst.addr, ttl: self.out.ttl, id: self.out.ip_id };
         let Some(whole) = self.fragments.add(protocol, net, piece, cut, self.record.at) else {
             return Err(Kind::Fragment);
         };
         let cut = Cut { bytes: &whole.head, len: whole.len as usize, firm: false };
+        self.found_net(whole.net);
         // What a whole datagram carries may begin with further extension headers, in IPv6 only.
-        if whole.net.src.is_v6() { self.extensions(protocol, whole.net, cut) } else { self.transport(protocol, whole.net, cut) }
+        if whole.net.src.is_v6() { self.extensions(protocol, cut) } else { self.transport(protocol, cut) }
     }
 }

@@ -4,7 +4,6 @@
 //! skipped in silence. Nothing is allocated for a packet that is not an IP fragment.
 mod counters;
 mod filter;
-mod filter_parse;
 mod fragment;
 mod ip;
 mod link;

@@ -2,9 +2,9 @@
 //!
 //! Nothing here knows fragments or link layers. Options are read as `tcp_options` and `tcp_sack` in
 //! `net/netfilter/nf_conntrack_proto_tcp.c` read them.
-use super::{Cut, Decoded, Kind, Net, Outcome, Walk, be16};
+use super::{Cut, Kind, Outcome, Walk, be16};
 use crate::capture::Record;
-use crate::net::{Proto, Segment, SegmentBits, Seq, Sock, TcpFlags};
+use crate::net::{Proto, Segment, SegmentBits, Seq, TcpFlags};
 
 const TCP_HEADER: usize = 20;
 const UDP_HEADER: usize = 8;
@@ -13,15 +13,15 @@ const ALIGNED_TIMESTAMP: [u8; 4] = [1, 1, 8, 10];
 
 impl Walk<'_, '_> {
     #[inline]
-    pub(super) fn transport(&mut self, protocol: u8, net: Net, cut: Cut<'_>) -> Outcome {
+    pub(super) fn transport(&mut self, protocol: u8, cut: Cut<'_>) -> Outcome {
         match protocol {
-            6 => self.tcp(net, cut),
-            17 => self.udp(net, cut),
-            _ => self.other_protocol(protocol, net, cut),
+            6 => self.tcp(cut),
+            17 => self.udp(cut),
+            _ => self.other_protocol(protocol, cut),
         }
     }
 
-    fn other_protocol(&mut self, protocol: u8, net: Net, cut: Cut<'_>) -> Outcome {
+    fn other_protocol(&mut self, protocol: u8, cut: Cut<'_>) -> Outcome {
         match protocol {
             // IP in IP by its two numbers, and IPv6 in IP.
             4 | 94 => self.deeper()?.ipv4(cut),
@@ -30,7 +30,7 @@ impl Walk<'_, '_> {
             // An authentication header after IPv4; units of four bytes, less two.
             51 => {
                 let [next, units] = *cut.head::<2>(Kind::IpHeaderCut)?;
-                self.deeper()?.transport(next, net, cut.skip(8 + usize::from(units) * 4))
+                self.deeper()?.transport(next, cut.skip(8 + usize::from(units) * 4))
             }
             137 => self.deeper()?.mpls(cut),
             143 => self.deeper()?.ethernet(cut),
@@ -48,14 +48,14 @@ impl Walk<'_, '_> {
     }
 
     #[inline]
-    fn tcp(&mut self, net: Net, cut: Cut<'_>) -> Outcome {
+    fn tcp(&mut self, cut: Cut<'_>) -> Outcome {
         if cut.len < TCP_HEADER {
             return Err(Kind::MalformedTcp);
         }
         // The fields are read here rather than by etherparse, whose slices refuse a header that was cut in its options.
         let header: &[u8; TCP_HEADER] = cut.head(Kind::TcpHeaderCut)?;
         let ack = Seq(be32(header, 8));
-        self.found(Proto::Tcp, net, header);
+        self.found(Proto::Tcp, header);
         let segment = &mut self.out.segment;
         segment.seq = Seq(be32(header, 4));
         segment.ack = ack;
@@ -80,7 +80,7 @@ impl Walk<'_, '_> {
     }
 
     #[inline]
-    fn udp(&mut self, net: Net, cut: Cut<'_>) -> Outcome {
+    fn udp(&mut self, cut: Cut<'_>) -> Outcome {
         if cut.len < UDP_HEADER {
             return Err(Kind::MalformedUdp);
         }
@@ -91,7 +91,7 @@ impl Walk<'_, '_> {
         if let Some(inner) = self.udp_tunnel(be16(header, 2), cut.limit(len).skip(UDP_HEADER)) {
             return inner;
         }
-        self.found(Proto::Udp, net, header);
+        self.found(Proto::Udp, header);
         self.out.segment.len = (len - UDP_HEADER) as u32;
         // Zero stands for a datagram of more than 64 KiB, or one that is still to be cut into segments.
         if !fits && stated != 0 {
@@ -100,18 +100,14 @@ impl Walk<'_, '_> {
         Ok(())
     }
 
-    /// Notes whose segment this is. Both headers begin with the ports.
+    /// Begins a segment. Both headers begin with the ports.
     #[inline]
-    fn found(&mut self, proto: Proto, net: Net, header: &[u8]) {
+    fn found(&mut self, proto: Proto, header: &[u8]) {
         let Record { at, frame, file, .. } = *self.record;
-        *self.out = Decoded {
-            src: Sock { addr: net.src, port: be16(header, 0) },
-            dst: Sock { addr: net.dst, port: be16(header, 2) },
-            proto,
-            ttl: net.ttl,
-            ip_id: net.id,
-            segment: Segment { at, frame, file, ..Segment::EMPTY },
-        };
+        self.out.src.port = be16(header, 0);
+        self.out.dst.port = be16(header, 2);
+        self.out.proto = proto;
+        self.out.segment = Segment { at, frame, file, ..Segment::EMPTY };
     }
 }
 

@@ -22,7 +22,7 @@ impl Walk<'_, '_> {
 
     #[cold]
     fn inside_udp(&mut self, port: u16, cut: Cut<'_>) -> Option<Outcome> {
-        let depth = self.depth;
+        let (outer, depth) = (*self.out, self.depth);
         let outcome = if port == GENEVE { self.geneve(cut) } else { self.vxlan(cut) };
         // What makes no sense inside was no tunnel: then the outer datagram is the flow. What was cut, or is ARP, was one.
         let nonsense = matches!(
@@ -30,6 +30,7 @@ impl Walk<'_, '_> {
             Err(Kind::MalformedTunnel | Kind::MalformedIp | Kind::MalformedTcp | Kind::MalformedUdp | Kind::OtherEthertype | Kind::Llc)
         );
         if nonsense {
+            *self.out = outer;
             self.depth = depth;
             return None;
         }
@@ -74,10 +75,17 @@ impl Walk<'_, '_> {
             0 => {
                 let cut = cut.skip(4 + 4 * (usize::from(checksum) + usize::from(key) + usize::from(sequence)));
                 match protocol {
-                    // ERSPAN I has no header of its own, and no sequence number; ERSPAN II has both.
-                    0x88be => self.deeper()?.ethernet(if sequence { cut.skip(8) } else { cut }),
+                    // ERSPAN I has no header of its own, and no sequence number; II has both, and calls itself version 1.
+                    0x88be if !sequence => self.deeper()?.ethernet(cut),
+                    0x88be => {
+                        let erspan: &[u8; 8] = cut.head(Kind::TunnelHeaderCut)?;
+                        if erspan[0] >> 4 == 1 { self.deeper()?.ethernet(cut.skip(8)) } else { Err(Kind::MalformedTunnel) }
+                    }
                     0x22eb => {
                         let erspan: &[u8; 12] = cut.head(Kind::TunnelHeaderCut)?;
+                        if erspan[0] >> 4 != 2 {
+                            return Err(Kind::MalformedTunnel);
+                        }
                         // The lowest bit says that a platform-specific part follows.
                         self.deeper()?.ethernet(cut.skip(if erspan[11] & 1 == 1 { 20 } else { 12 }))
                     }

@@ -1,9 +1,11 @@
 //! The filter words that people know from tcpdump, for decoded packets.
 //!
 //! Nothing here knows captures or looks names up. The grammar is that of pcap-filter(7) as far as addresses, networks,
-//! ports and protocols go; its parser is in `filter_parse.rs`, the meaning is here.
+//! ports and protocols go; its parser is in `parse.rs`, the meaning is here.
+mod parse;
+mod value;
+
 use super::Decoded;
-use super::filter_parse;
 use crate::net::{Addr, Proto};
 use std::fmt;
 use std::net::IpAddr;
@@ -70,7 +72,7 @@ impl Filter {
     /// # Errors
     /// Where the text stops being a filter, and what was expected there.
     pub fn parse(text: &str) -> Result<Filter, FilterError> {
-        filter_parse::parse(text).map(Filter)
+        parse::parse(text).map(Filter)
     }
 
     /// Whether a packet meets the condition.

@@ -2,7 +2,8 @@
 //!
 //! Nothing here knows packets. A primitive is `[protocol] [direction] [kind] value`; a value without any of these words
 //! takes them from the primitive before it, so that `port 22 or 80` means what it seems to mean.
-use super::filter::{Ends, FilterError, Net, Node, number};
+use super::value::{network, port, range};
+use super::{Ends, FilterError, Net, Node, number};
 use crate::net::{Addr, Proto};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -11,37 +12,6 @@ const DEPTH_MAX: usize = 100;
 
 /// Words in one filter. Long alternatives nest as deeply as they are long.
 const WORDS_MAX: usize = 4096;
-
-/// Port names, so that the common ones need no number.
-const SERVICES: [(&str, u16); 27] = [
-    ("ftp-data", 20),
-    ("ftp", 21),
-    ("ssh", 22),
-    ("telnet", 23),
-    ("smtp", 25),
-    ("domain", 53),
-    ("bootps", 67),
-    ("bootpc", 68),
-    ("tftp", 69),
-    ("http", 80),
-    ("pop3", 110),
-    ("ntp", 123),
-    ("imap2", 143),
-    ("imap", 143),
-    ("snmp", 161),
-    ("bgp", 179),
-    ("ldap", 389),
-    ("https", 443),
-    ("syslog", 514),
-    ("ldaps", 636),
-    ("imaps", 993),
-    ("pop3s", 995),
-    ("ms-sql-s", 1433),
-    ("mysql", 3306),
-    ("postgresql", 5432),
-    ("amqp", 5672),
-    ("redis", 6379),
-];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Family {
@@ -148,14 +118,18 @@ impl<'a> Parser<'a> {
         })
     }
 
-    /// `and` and `or` have the same rank and group from the left, as pcap-filter(7) says.
     fn expression(&mut self) -> Result<Node, FilterError> {
-        let mut left = self.term()?;
+        self.chain(Parser::term)
+    }
+
+    /// `and` and `or` have the same rank and group from the left, as pcap-filter(7) says.
+    fn chain(&mut self, mut part: impl FnMut(&mut Self) -> Result<Node, FilterError>) -> Result<Node, FilterError> {
+        let mut left = part(self)?;
         loop {
             if self.accept(&["and", "&&"]) {
-                left = Node::And(Box::new(left), Box::new(self.term()?));
+                left = Node::And(Box::new(left), Box::new(part(self)?));
             } else if self.accept(&["or", "||"]) {
-                left = Node::Or(Box::new(left), Box::new(self.term()?));
+                left = Node::Or(Box::new(left), Box::new(part(self)?));
             } else {
                 return Ok(left);
             }
@@ -163,23 +137,30 @@ impl<'a> Parser<'a> {
     }
 
     fn term(&mut self) -> Result<Node, FilterError> {
+        if self.accept(&["not", "!"]) {
+            self.nested(|parser| Ok(Node::Not(Box::new(parser.term()?))))
+        } else if self.accept(&["("]) {
+            self.nested(|parser| {
+                let inner = parser.expression()?;
+                parser.close(inner)
+            })
+        } else {
+            self.primitive()
+        }
+    }
+
+    fn nested(&mut self, inside: impl FnOnce(&mut Self) -> Result<Node, FilterError>) -> Result<Node, FilterError> {
         if self.depth >= DEPTH_MAX {
             return Err(self.error(format!("more than {DEPTH_MAX} parentheses and negations inside each other")));
         }
         self.depth += 1;
-        let node = if self.accept(&["not", "!"]) {
-            Node::Not(Box::new(self.term()?))
-        } else if self.accept(&["("]) {
-            let inner = self.expression()?;
-            if !self.accept(&[")"]) {
-                return Err(self.expected("'and', 'or' or ')'"));
-            }
-            inner
-        } else {
-            self.primitive()?
-        };
+        let node = inside(self)?;
         self.depth -= 1;
         Ok(node)
+    }
+
+    fn close(&mut self, inner: Node) -> Result<Node, FilterError> {
+        if self.accept(&[")"]) { Ok(inner) } else { Err(self.expected("'and', 'or' or ')'")) }
     }
 
     fn primitive(&mut self) -> Result<Node, FilterError> {
@@ -192,9 +173,7 @@ impl<'a> Parser<'a> {
         }
         let ends = self.ends();
         let subject = self.subject();
-        if let (Some(family), None, None) = (family, ends, subject)
-            && !self.at_value()
-        {
+        if let (Some(family), None, None) = (family, ends, subject) {
             return family_node(family).ok_or_else(|| self.expected("a protocol"));
         }
         let qualifiers = match (family, ends, subject, self.latest) {
@@ -206,9 +185,23 @@ impl<'a> Parser<'a> {
                 subject: subject.unwrap_or(Subject::Host),
             },
         };
-        let value = self.value(qualifiers)?;
+        let value = self.values(qualifiers)?;
         self.latest = Some(qualifiers);
         Ok(and(family_node(qualifiers.family), value))
+    }
+
+    /// A value, or several in parentheses, as in `port (22 or 80)` and `host not 10.0.0.1`.
+    fn values(&mut self, qualifiers: Qualifiers) -> Result<Node, FilterError> {
+        if self.accept(&["not", "!"]) {
+            return self.nested(|parser| Ok(Node::Not(Box::new(parser.values(qualifiers)?))));
+        }
+        if self.accept(&["("]) {
+            return self.nested(|parser| {
+                let inner = parser.chain(|parser| parser.values(qualifiers))?;
+                parser.close(inner)
+            });
+        }
+        self.value(qualifiers)
     }
 
     fn family(&mut self) -> Option<Family> {
@@ -246,11 +239,6 @@ impl<'a> Parser<'a> {
         };
         self.next += 1;
         Some(subject)
-    }
-
-    /// Whether a value can begin here, rather than an operator or the end.
-    fn at_value(&self) -> bool {
-        !matches!(self.peek_text(), "" | ")" | "and" | "&&" | "or" | "||")
     }
 
     fn protocol(&mut self) -> Result<Node, FilterError> {
@@ -303,7 +291,10 @@ impl<'a> Parser<'a> {
         if matches!(text, "icmp" | "icmp6" | "arp" | "rarp" | "ether" | "vlan" | "sctp" | "greater" | "less" | "broadcast" | "multicast") {
             return Err(self.error(format!("'{text}' is not known here: only tcp, udp, ip, ip6, host, net, port and portrange are")));
         }
-        Err(self.expected("a filter word (host, net, port, portrange, src, dst, tcp, udp, ip, ip6) or an address; names are not looked up"))
+        if text.is_empty() {
+            return Err(self.expected("an address, or one of tcp, udp, ip, ip6, host, net, port, portrange, src, dst"));
+        }
+        Err(self.error(format!("'{text}' is not an address (names are not looked up) and no filter word that can stand here")))
     }
 
     fn net(&mut self, text: &str) -> Result<Net, FilterError> {
@@ -332,34 +323,6 @@ impl<'a> Parser<'a> {
         }
         Ok(Net { six, bits, mask })
     }
-}
-
-/// An address, or the first bytes of an IPv4 address; and how many bits it gives.
-fn network(text: &str) -> Option<(IpAddr, u32)> {
-    if text.contains(':') {
-        return text.parse::<Ipv6Addr>().ok().map(|six| (IpAddr::V6(six), 128));
-    }
-    let mut octets = [0; 4];
-    let mut count = 0;
-    for part in text.split('.') {
-        *octets.get_mut(count)? = part.parse::<u8>().ok().filter(|_| part.bytes().all(|b| b.is_ascii_digit()))?;
-        count += 1;
-    }
-    Some((IpAddr::V4(Ipv4Addr::from(octets)), 8 * count as u32))
-}
-
-fn port(text: &str) -> Option<u16> {
-    if text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return text.parse().ok();
-    }
-    SERVICES.iter().find(|(name, _)| *name == text).map(|(_, port)| *port)
-}
-
-/// Two ports with a hyphen or, as in old scripts, a colon between them. Names may contain hyphens themselves.
-fn range(text: &str) -> Option<(u16, u16)> {
-    let ports =
-        text.char_indices().filter(|(_, c)| matches!(c, '-' | ':')).find_map(|(at, _)| port(&text[..at]).zip(port(&text[at + 1..])));
-    ports.or_else(|| port(text).map(|port| (port, port))).map(|(one, other)| (one.min(other), one.max(other)))
 }
 
 fn family_node(family: Family) -> Option<Node> {
