@@ -118,7 +118,9 @@ pub fn run(args: &Args) -> Ended {
         let mut out = BufWriter::new(io::stdout().lock());
         let written = if args.json { json::write(&report, &mut out) } else { json::write_lines(&report, &mut out) };
         match written.and_then(|()| out.flush()) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(Failure(format!("standard output cannot be written: {error}"))),
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                return Err(Failure(format!("standard output cannot be written: {error}")));
+            }
             _ => {}
         }
     } else {
@@ -154,7 +156,9 @@ fn verdicts(names: &[String]) -> Result<Vec<Verdict>, Failure> {
     let known = || Verdict::ALL.map(Verdict::name).join(", ");
     names
         .iter()
-        .map(|name| Verdict::from_name(name.trim()).ok_or_else(|| Failure(format!("--fail-on: '{name}' is no verdict; there are {}", known()))))
+        .map(|name| {
+            Verdict::from_name(name.trim()).ok_or_else(|| Failure(format!("--fail-on: '{name}' is no verdict; there are {}", known())))
+        })
         .collect()
 }
 

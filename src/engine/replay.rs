@@ -184,13 +184,8 @@ impl<'p> Replay<'p> {
             let evidence = if part.hole_since { GapEvidence::Hole } else { observation.evidence };
             let found = hop.running(&part.state, tuple);
             if let Some(found) = found {
-                let spell = Spell {
-                    idle: now.since(found.refreshed),
-                    timeout: found.timeout,
-                    before: part.renewed_by,
-                    after: seg.frame,
-                    evidence,
-                };
+                let spell =
+                    Spell { idle: now.since(found.refreshed), timeout: found.timeout, before: part.renewed_by, after: seg.frame, evidence };
                 part.profile.note(found.clause, spell);
             }
             let mut moment = Moment { blur: self.blur, keep: part.hole_since && !run.over, ..Moment::exact(now) };

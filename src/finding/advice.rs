@@ -74,10 +74,8 @@ pub fn advise(hop: &Hop, decisive: &Decisive, proto: Proto, server: Sock, hz: Hz
             advice.push(on_box(format!("ipvsadm --set 0 {keep} 0"), format!("FIN_WAIT of every service; {span}")))
         }
         Clause::IpvsUdp => advice.push(on_box(format!("ipvsadm --set 0 0 {keep}"), format!("UDP of every service; {span}"))),
-        Clause::Ipvs(state) => advice.push(on_box(
-            "no setting".to_owned(),
-            format!("ipvsadm --set reaches ESTABLISHED, FIN_WAIT and UDP, not {}", state.name()),
-        )),
+        Clause::Ipvs(state) => advice
+            .push(on_box("no setting".to_owned(), format!("ipvsadm --set reaches ESTABLISHED, FIN_WAIT and UDP, not {}", state.name()))),
         Clause::Idle(_) => advice.push(on_box(
             decisive.cause.setting.as_ref().map_or_else(|| hop.label.clone(), |s| format!("{s} = {keep}")),
             configurable(hop, keep),

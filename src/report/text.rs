@@ -177,8 +177,14 @@ fn summary(out: &mut String, report: &Report<'_>, layout: Layout) {
     });
     if let Some((f, b)) = closest {
         let hop = printable(&report.path.hops[b.hop].label);
-        let text =
-            format!("closest survivor: {} {}, idle {} of {} {} s of {hop}", f.proto.name(), f.stream, b.longest, b.cause.timer, decimals(b.timeout));
+        let text = format!(
+            "closest survivor: {} {}, idle {} of {} {} s of {hop}",
+            f.proto.name(),
+            f.stream,
+            b.longest,
+            b.cause.timer,
+            decimals(b.timeout)
+        );
         paragraph(out, "", &text, layout.width);
     }
 }
@@ -256,14 +262,19 @@ fn story(out: &mut String, report: &Report<'_>, f: &Finding, layout: Layout) {
     line(out, &format!("{} {forgets} it {} after frame {last_frame}{file}, {timer} ({setting})", printable(&hop.label), span(d.timeout)));
     let way = if d.dir == Direction::Original { "client → server" } else { "server → client" };
     match d.victim {
-        Some((frame, file)) => line(out, &format!(
-            "{} of silence ({}); then frame {} ({}, {way}) comes {} too late: {}",
-            d.idle, evidence_name(d.evidence), frame_name(report, frame, file), d.kind.name(), d.excess(), d.fate,
-        )),
-        None => line(out, &format!(
-            "silent for {} when the capture ends; the next packet {way} would be {}",
-            d.idle, d.fate,
-        )),
+        Some((frame, file)) => line(
+            out,
+            &format!(
+                "{} of silence ({}); then frame {} ({}, {way}) comes {} too late: {}",
+                d.idle,
+                evidence_name(d.evidence),
+                frame_name(report, frame, file),
+                d.kind.name(),
+                d.excess(),
+                d.fate,
+            ),
+        ),
+        None => line(out, &format!("silent for {} when the capture ends; the next packet {way} would be {}", d.idle, d.fate,)),
     }
     if d.late_by > Duration::ZERO {
         let verdict = if d.within_band() { "this packet lies inside that band" } else { "this packet lies beyond it" };
