@@ -259,13 +259,12 @@ impl<'p> Replay<'p> {
 
 impl FlowRun {
     fn not_forwarded(&mut self, late: Option<Late>, fate: Fate, seg: &Segment, outcome: &Outcome) {
-        match late {
-            Some(late) => self.cut = Some(Box::new((late, fate))),
-            None => {
-                self.blocked += 1;
-                let reason = outcome.dropped.unwrap_or(DropReason::LocalSilence);
-                self.first_blocked.get_or_insert((seg.frame, reason));
-            }
+        if let Some(late) = late {
+            self.cut = Some(Box::new((late, fate)));
+        } else {
+            self.blocked += 1;
+            let reason = outcome.dropped.unwrap_or(DropReason::LocalSilence);
+            self.first_blocked.get_or_insert((seg.frame, reason));
         }
     }
 
@@ -334,12 +333,12 @@ fn expected_side(side: Side, dir: Direction) -> bool {
 }
 
 fn fate_of(outcome: &Outcome) -> Fate {
-    for sent in outcome.sent.iter().flatten() {
-        match sent.what {
-            What::Reset { .. } => return Fate::Reset,
-            What::Unreachable => return Fate::Unreachable,
-            What::Packet => return Fate::Leaked,
-        }
+    if let Some(sent) = outcome.sent.iter().flatten().next() {
+        return match sent.what {
+            What::Reset { .. } => Fate::Reset,
+            What::Unreachable => Fate::Unreachable,
+            What::Packet => Fate::Leaked,
+        };
     }
     Fate::Dropped(outcome.dropped.unwrap_or(DropReason::LocalSilence))
 }

@@ -68,10 +68,10 @@ pub fn advise(hop: &Hop, decisive: &Decisive, proto: Proto, server: Sock, hz: Hz
     let on_box = |line: String, note: String| Advice { at: Where::Box, line, note };
     match decisive.cause.clause {
         Clause::Ipvs(VsState::Established) => {
-            advice.push(on_box(format!("ipvsadm --set {keep} 0 0"), format!("ESTABLISHED of every service; {span}")))
+            advice.push(on_box(format!("ipvsadm --set {keep} 0 0"), format!("ESTABLISHED of every service; {span}")));
         }
         Clause::Ipvs(VsState::FinWait) => {
-            advice.push(on_box(format!("ipvsadm --set 0 {keep} 0"), format!("FIN_WAIT of every service; {span}")))
+            advice.push(on_box(format!("ipvsadm --set 0 {keep} 0"), format!("FIN_WAIT of every service; {span}")));
         }
         Clause::IpvsUdp => advice.push(on_box(format!("ipvsadm --set 0 0 {keep}"), format!("UDP of every service; {span}"))),
         Clause::Ipvs(state) => advice

@@ -29,7 +29,7 @@ pub fn judge(path: &Path, judged: &Judged, capture_end: Instant) -> Finding {
         if matches!(verdict, Verdict::Cut | Verdict::Marginal | Verdict::Dormant) {
             let told = tells_both_ends(path, decisive.hop, &decisive);
             if let Some(fate) = fate {
-                finding.symptoms = Some(predict(flow.proto, decisive.kind, decisive.dir, fate, flow.rtt(), told));
+                finding.symptoms = Some(predict(flow.proto, decisive.kind, decisive.dir, fate, flow.rtt(), told, path.clock.hz()));
             }
             finding.advice = advise(&path.hops[decisive.hop], &decisive, flow.proto, flow.server, path.clock.hz());
         }

@@ -274,7 +274,7 @@ fn story(out: &mut String, report: &Report<'_>, f: &Finding, layout: Layout) {
                 d.fate,
             ),
         ),
-        None => line(out, &format!("silent for {} when the capture ends; the next packet {way} would be {}", d.idle, d.fate,)),
+        None => line(out, &format!("silent for {} when the capture ends; the next packet {way} would be {}", d.idle, d.fate)),
     }
     if d.late_by > Duration::ZERO {
         let verdict = if d.within_band() { "this packet lies inside that band" } else { "this packet lies beyond it" };
