@@ -20,7 +20,7 @@ use crate::time::Duration;
 pub fn conntrack_dialect(policy: &ConntrackPolicy) -> Result<&'static CtDialect, String> {
     let name = policy.dialect.as_deref().unwrap_or(ct_dialect::DEFAULT);
     CtDialect::find(name)
-        .or_else(|| CtDialect::for_release(name.strip_prefix("linux-").or_else(|| name.strip_prefix("longterm-")).unwrap_or(name)))
+        .or_else(|| known_release(name).and_then(CtDialect::for_release))
         .ok_or_else(|| {
             policy.check_dialect(&CtDialect::names()).err().map_or_else(|| format!("unknown dialect '{name}'"), |e| e.to_string())
         })
@@ -35,6 +35,13 @@ pub fn ipvs_dialect(policy: &IpvsPolicy) -> Result<&'static VsDialect, String> {
     VsDialect::find(name).or_else(|| VsDialect::for_release(name)).ok_or_else(|| {
         policy.check_dialect(&VsDialect::names()).err().map_or_else(|| format!("unknown dialect '{name}'"), |e| e.to_string())
     })
+}
+
+/// The release in a dialect's name, if it is one that the rows cover: nobody knows what a later kernel does.
+fn known_release(name: &str) -> Option<&str> {
+    let release = name.strip_prefix("linux-").or_else(|| name.strip_prefix("longterm-")).unwrap_or(name);
+    let numbers = ct_dialect::release_numbers(release)?;
+    ([numbers[0], numbers[1]] <= [7, 1]).then_some(release)
 }
 
 /// The complete settings of a conntrack.

@@ -274,7 +274,7 @@ fn story(out: &mut String, report: &Report<'_>, f: &Finding, layout: Layout) {
         line(out, &format!("a real kernel's timer fires up to {} late at HZ={}: {verdict}", d.late_by, report.path.clock.hz().0));
     }
     if let Some(permille) = d.permille {
-        line(out, &format!("chance that the entry had ended: {}.{} %", permille / 10, permille % 10));
+        line(out, &format!("the phase of the kernel's clock decides: chance of this fate {}.{} %", permille / 10, permille % 10));
     }
     for symptom in f.symptoms.iter().flatten() {
         line(out, &symptom.text);
