@@ -1,5 +1,6 @@
 //! One box of a path, whatever its kind: what it remembers of a flow, and how a packet passes it.
 
+use crate::model::conntrack::dialect as ct_dialect;
 use crate::model::conntrack::entry::{Entry, State, TcpTrack, status};
 use crate::model::conntrack::router::{Nat, Router};
 use crate::model::conntrack::table::Table;
@@ -7,6 +8,7 @@ use crate::model::director::{Director, DirectorState};
 use crate::model::idle::{Action, IdleBox, IdleEntry};
 use crate::model::ipvs::Method;
 use crate::model::ipvs::conn::{Conn, flag};
+use crate::model::ipvs::dialect as vs_dialect;
 use crate::model::ipvs::state::State as IpvsState;
 use crate::model::lateness::Lateness;
 use crate::model::{Clause, CtState, DropReason, End, Lapse, Moment, Outcome, Packet, Sent, Side, Tuple, What};
@@ -119,6 +121,18 @@ impl Hop {
             }
             _ => None,
         }
+    }
+
+    /// The kernel whose behaviour is simulated, as the user named it, and the row of the tables where that has another name.
+    pub fn dialect(&self) -> Option<String> {
+        let (asked, row) = match (&self.device, &self.policy) {
+            (Device::Router(r), BoxPolicy::Conntrack(p)) => {
+                (p.dialect.as_deref().unwrap_or(ct_dialect::DEFAULT), r.conntrack.settings.dialect.name)
+            }
+            (Device::Director(d), BoxPolicy::Ipvs(p)) => (p.dialect.as_deref().unwrap_or(vs_dialect::DEFAULT), d.ipvs.dialect.name),
+            _ => return None,
+        };
+        Some(if asked == row { row.to_owned() } else { format!("{asked} (as {row})") })
     }
 
     /// How late this box's timers fire.

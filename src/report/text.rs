@@ -1,7 +1,7 @@
 //! The report for people: summary first, then the flows worth reading, worst first.
 
 use super::{Report, printable, tuple};
-use crate::engine::{Clock, Device};
+use crate::engine::{Clock, Device, Hop};
 use crate::finding::advice::Where;
 use crate::finding::{Decisive, Finding, Verdict, evidence_name};
 use crate::model::conntrack::entry::State as CtState;
@@ -83,7 +83,7 @@ fn path(out: &mut String, report: &Report<'_>, layout: Layout) {
     let names: Vec<String> = report.path.hops.iter().map(|h| printable(&h.label)).collect();
     paragraph(out, "path: ", &format!("client → {} → server", names.join(" → ")), layout.width);
     for (index, hop) in report.path.hops.iter().enumerate() {
-        paragraph(out, &format!("  {}. ", index + 1), &describe(&hop.device, &hop.label), layout.width);
+        paragraph(out, &format!("  {}. ", index + 1), &describe(hop), layout.width);
     }
     let clock = match report.path.clock {
         Clock::Ideal => format!("ideal; the band of a real kernel is that of HZ={}", report.path.clock.hz().0),
@@ -93,8 +93,9 @@ fn path(out: &mut String, report: &Report<'_>, layout: Layout) {
     paragraph(out, "clock: ", &clock, layout.width);
 }
 
-fn describe(device: &Device, label: &str) -> String {
-    match device {
+fn describe(hop: &Hop) -> String {
+    let dialect = hop.dialect().unwrap_or_default();
+    match &hop.device {
         Device::Router(r) => {
             let s = &r.conntrack.settings;
             let t = |state: CtState| s.tcp_timeouts[state as usize].as_secs();
@@ -110,7 +111,7 @@ fn describe(device: &Device, label: &str) -> String {
             };
             format!(
                 "conntrack, {}{nat}, {rules}; ESTABLISHED {} s, FIN_WAIT {}, CLOSE_WAIT {}, LAST_ACK {}, max_retrans {}, unacknowledged {}; loose {}",
-                s.dialect.name,
+                dialect,
                 t(CtState::Established),
                 t(CtState::FinWait),
                 t(CtState::CloseWait),
@@ -126,7 +127,7 @@ fn describe(device: &Device, label: &str) -> String {
             let defence = if s.secure_tcp { ", secure_tcp on" } else { "" };
             format!(
                 "IPVS, {}, {}{defence}; Timeout (tcp tcpfin udp): {} {} {}; CLOSE_WAIT {} s; sloppy_tcp {}",
-                s.dialect.name,
+                dialect,
                 s.method.name(),
                 t(VsState::Established),
                 t(VsState::FinWait),
@@ -138,7 +139,7 @@ fn describe(device: &Device, label: &str) -> String {
         Device::Idle(i) => {
             let established = i.timer(IdleClause::Established).timeout;
             let timer = if established == Duration::MAX { "no idle timer".to_owned() } else { format!("established {established}") };
-            format!("idle timers of {}; {timer}", printable(label))
+            format!("idle timers of {}; {timer}", printable(&hop.label))
         }
     }
 }
