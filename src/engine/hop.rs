@@ -135,6 +135,24 @@ impl Hop {
         Some(if asked == row { row.to_owned() } else { format!("{asked} (as {row})") })
     }
 
+    /// Settings that the user gave and that a replay of single flows cannot act upon: they couple flows through a table, or
+    /// depend on what no capture shows.
+    pub fn not_simulated(&self) -> Vec<&'static str> {
+        let given = |settings: &[(&'static str, bool)]| settings.iter().filter(|(_, set)| *set).map(|(name, _)| *name).collect();
+        match &self.policy {
+            BoxPolicy::Conntrack(p) => given(&[("max", p.nf_conntrack_max.is_some()), ("buckets", p.buckets.is_some())]),
+            BoxPolicy::Ipvs(p) => given(&[
+                ("drop_entry", p.drop_entry.is_some_and(|mode| mode > 0)),
+                ("drop_packet", p.drop_packet.is_some_and(|mode| mode > 0)),
+                ("am_droprate", p.am_droprate.is_some()),
+                ("amemthresh", p.amemthresh.is_some()),
+                ("secure_tcp (modes 1 and 2 follow the director's memory)", p.secure_tcp.is_some_and(|mode| mode == 1 || mode == 2)),
+                ("real_servers", p.real_servers() > 1),
+            ]),
+            BoxPolicy::Idle(_) => Vec::new(),
+        }
+    }
+
     /// How late this box's timers fire.
     pub fn lateness(&self) -> Lateness {
         match &self.device {

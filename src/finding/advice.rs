@@ -49,6 +49,18 @@ pub fn keepalive_max(timeout: Duration, hz: Hz) -> (u64, Option<u64>) {
     (ideal, wheel)
 }
 
+/// The largest keepalive idle time that would have saved a flow, as [`keepalive_max`] gives it; nothing where none helps.
+pub fn saving_keepalive(hop: &Hop, decisive: &Decisive, proto: Proto, hz: Hz) -> Option<(u64, Option<u64>)> {
+    (proto == Proto::Tcp && counts_keepalives(hop) && keepalive_helps(decisive.cause.clause))
+        .then(|| keepalive_max(decisive.timeout, hz))
+        .filter(|(ideal, _)| *ideal > 0)
+}
+
+/// Whether a box counts keepalives as activity: a proxy sees data only.
+fn counts_keepalives(hop: &Hop) -> bool {
+    !matches!(&hop.policy, BoxPolicy::Idle(p) if p.activity() == crate::policy::idle::Activity::Data)
+}
+
 /// Whether a keepalive would be sent at all while this timer runs.
 fn keepalive_helps(clause: Clause) -> bool {
     match clause {
@@ -86,22 +98,19 @@ pub fn advise(hop: &Hop, decisive: &Decisive, proto: Proto, server: Sock, hz: Hz
                 .push(on_box(format!("(no sysctl sets {})", decisive.cause.state), "its timer is a constant of the kernel".to_owned())),
         },
     }
-    if proto == Proto::Tcp && keepalive_helps(decisive.cause.clause) {
-        let (ideal, wheel) = keepalive_max(decisive.timeout, hz);
-        if ideal > 0 {
-            let safe = wheel.unwrap_or(ideal);
-            let note = format!(
-                "TCP_KEEPIDLE of {ideal} s or less keeps it on exact clocks; {safe} s with the timer wheel's lateness at HZ={}; only sockets with SO_KEEPALIVE send it",
-                hz.0
-            );
-            advice.push(Advice { at: Where::End, line: format!("sysctl -w net.ipv4.tcp_keepalive_time={safe}"), note });
-            if server.port == 22 {
-                advice.push(Advice {
-                    at: Where::End,
-                    line: format!("ServerAliveInterval {safe}"),
-                    note: "in ssh_config; ClientAliveInterval in sshd_config does the same from the other end".to_owned(),
-                });
-            }
+    if let Some((ideal, wheel)) = saving_keepalive(hop, decisive, proto, hz) {
+        let safe = wheel.unwrap_or(ideal);
+        let note = format!(
+            "TCP_KEEPIDLE of {ideal} s or less keeps it on exact clocks; {safe} s with the timer wheel's lateness at HZ={}; only sockets with SO_KEEPALIVE send it",
+            hz.0
+        );
+        advice.push(Advice { at: Where::End, line: format!("sysctl -w net.ipv4.tcp_keepalive_time={safe}"), note });
+        if server.port == 22 {
+            advice.push(Advice {
+                at: Where::End,
+                line: format!("ServerAliveInterval {safe}"),
+                note: "in ssh_config; ClientAliveInterval in sshd_config does the same from the other end".to_owned(),
+            });
         }
     }
     advice

@@ -129,7 +129,9 @@ fn decide(replay: &Replay<'_>, path: &Path, flow: &Flow, run: &FlowRun, capture_
         decisive.permille = Some(doubt.permille);
         return Some((verdict, decisive, Some(doubt.fate)));
     }
-    if !run.is_over() {
+    // A SYN that nobody answered opened nothing that could be forgotten.
+    let opened = flow.proto == Proto::Udp || flow.opening() != Opening::SynOnly;
+    if !run.is_over() && opened {
         // A UDP server that was asked once is not expected to speak again unasked.
         let speakers: &[Direction] =
             if flow.proto == Proto::Udp { &[Direction::Original] } else { &[Direction::Original, Direction::Reply] };

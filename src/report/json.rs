@@ -3,7 +3,7 @@
 
 use super::{Report, tuple};
 use crate::engine::{Clock, Device};
-use crate::finding::advice::Where;
+use crate::finding::advice::{Where, keep_secs, saving_keepalive};
 use crate::finding::{BreakPoint, Finding, Verdict, evidence_name};
 use crate::flow::{Closing, Opening, Orientation};
 use crate::model::conntrack::entry::State as CtState;
@@ -75,7 +75,7 @@ fn header(report: &Report<'_>) -> Map<String, Value> {
         .path
         .hops
         .iter()
-        .map(|h| json!({"label": h.label, "settings": h.policy.describe(), "dialect": dialect(&h.device), "timers_ns": timers(&h.device)}))
+        .map(|h| json!({"label": h.label, "settings": h.policy.describe(), "dialect": dialect(&h.device), "timers_ns": timers(&h.device), "not_simulated": h.not_simulated()}))
         .collect();
     let kinds: Map<String, Value> = run.counters.seen().map(|(kind, count)| (kind.name().to_owned(), json!(count))).collect();
     let damage: Vec<Value> = run
@@ -219,7 +219,7 @@ fn flow<'a>(report: &'a Report<'_>, f: &Finding) -> FlowLine<'a> {
         tuple: tuple::conntrack(f),
         verdict: f.verdict.name(),
         reason: f.inconclusive.map(crate::finding::Inconclusive::name),
-        decisive: f.decisive.as_ref().map(|d| decisive(report, d)),
+        decisive: f.decisive.as_ref().map(|d| decisive(report, f, d)),
         client_feels: feels(0),
         server_feels: feels(1),
         advice: f
@@ -260,7 +260,8 @@ fn flow<'a>(report: &'a Report<'_>, f: &Finding) -> FlowLine<'a> {
     }
 }
 
-fn decisive(report: &Report<'_>, d: &crate::finding::Decisive) -> Value {
+fn decisive(report: &Report<'_>, f: &Finding, d: &crate::finding::Decisive) -> Value {
+    let keepalive = saving_keepalive(&report.path.hops[d.hop], d, f.proto, report.path.clock.hz());
     let (frame, input) = match d.victim {
         Some((frame, file)) => (json!(frame), json!(report.run.names.get(usize::from(file)))),
         None => (Value::Null, Value::Null),
@@ -275,6 +276,9 @@ fn decisive(report: &Report<'_>, d: &crate::finding::Decisive) -> Value {
         "timeout_ns": d.timeout.0,
         "idle_ns": d.idle.0,
         "excess_ns": d.excess().0,
+        "keep_s": keep_secs(d.idle),
+        "keepalive_max_s": keepalive.map(|(ideal, _)| ideal),
+        "keepalive_max_wheel_s": keepalive.and_then(|(_, wheel)| wheel),
         "late_by_max_ns": d.late_by.0,
         "within_band": d.within_band(),
         "chance": d.permille.map(|p| f64::from(p) / 1000.0),

@@ -84,6 +84,10 @@ fn path(out: &mut String, report: &Report<'_>, layout: Layout) {
     paragraph(out, "path: ", &format!("client → {} → server", names.join(" → ")), layout.width);
     for (index, hop) in report.path.hops.iter().enumerate() {
         paragraph(out, &format!("  {}. ", index + 1), &describe(hop), layout.width);
+        let idle = hop.not_simulated();
+        if !idle.is_empty() {
+            paragraph(out, "     ", &format!("given, but not simulated by replay: {}", idle.join(", ")), layout.width);
+        }
     }
     let clock = match report.path.clock {
         Clock::Ideal => format!("ideal; the band of a real kernel is that of HZ={}", report.path.clock.hz().0),
