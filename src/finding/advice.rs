@@ -9,6 +9,7 @@ use crate::model::idle::Clause as IdleClause;
 use crate::model::ipvs::state::State as VsState;
 use crate::net::{Proto, Sock};
 use crate::policy::BoxPolicy;
+use crate::policy::idle::Activity;
 use crate::time::Duration;
 
 /// Where an advice is to be followed.
@@ -49,8 +50,11 @@ pub fn keepalive_max(timeout: Duration, hz: Hz) -> (u64, Option<u64>) {
     (ideal, wheel)
 }
 
-/// Whether a keepalive would be sent at all while this timer runs.
-fn keepalive_helps(clause: Clause) -> bool {
+/// Whether a keepalive would be sent at all while this timer runs, and would restart it. A proxy does not hand one on.
+fn keepalive_helps(hop: &Hop, clause: Clause) -> bool {
+    if matches!(&hop.policy, BoxPolicy::Idle(policy) if policy.activity() == Activity::Data) {
+        return false;
+    }
     match clause {
         Clause::State(s) => matches!(s, CtState::Established | CtState::FinWait | CtState::CloseWait),
         Clause::UnrepliedEstablished => true,
@@ -86,7 +90,7 @@ pub fn advise(hop: &Hop, decisive: &Decisive, proto: Proto, server: Sock, hz: Hz
                 .push(on_box(format!("(no sysctl sets {})", decisive.cause.state), "its timer is a constant of the kernel".to_owned())),
         },
     }
-    if proto == Proto::Tcp && keepalive_helps(decisive.cause.clause) {
+    if proto == Proto::Tcp && keepalive_helps(hop, decisive.cause.clause) {
         let (ideal, wheel) = keepalive_max(decisive.timeout, hz);
         if ideal > 0 {
             let safe = wheel.unwrap_or(ideal);
