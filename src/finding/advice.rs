@@ -71,6 +71,11 @@ pub fn advise(hop: &Hop, decisive: &Decisive, proto: Proto, server: Sock, hz: Hz
     let span = Duration::from_secs(keep).human();
     let on_box = |line: String, note: String| Advice { at: Where::Box, line, note };
     match decisive.cause.clause {
+        // ipvsadm --set does not reach the timers of entries that were born under secure_tcp in 2.4; their sysctls do.
+        Clause::Ipvs(_) | Clause::IpvsUdp if decisive.cause.setting.as_deref().is_some_and(|s| s.starts_with("net.ipv4.vs.")) => {
+            let setting = decisive.cause.setting.as_deref().unwrap_or_default();
+            advice.push(on_box(format!("sysctl -w {setting}={keep}"), format!("entries made from now on; {span}")));
+        }
         Clause::Ipvs(VsState::Established) => {
             advice.push(on_box(format!("ipvsadm --set {keep} 0 0"), format!("ESTABLISHED of every service; {span}")))
         }
