@@ -59,35 +59,50 @@ impl Hop {
         }
     }
 
-    /// What the box remembers of a connection that was open before the capture began. `opening` says that only the SYN is missing.
-    pub fn adopted(&self, proto: Proto, from_client: Tuple, seg: &Segment, opening: bool) -> HopState {
-        let now = seg.at;
-        match &self.device {
-            Device::Router(router) => {
-                let mut table = Table::EMPTY;
-                if proto == Proto::Tcp {
-                    table.push(adopted_entry(router, from_client, now, opening));
-                }
-                HopState::Router(table)
-            }
-            Device::Director(director) => {
-                let mut state = DirectorState::default();
-                if proto == Proto::Tcp {
-                    let dest = End { host: director.place.real, port: director.real_port.unwrap_or(from_client.dst.port) };
-                    let mut conn = Conn::new(&director.ipvs, from_client, dest, now);
-                    conn.state = if opening { IpvsState::SynRecv } else { IpvsState::Established };
-                    conn.flags &= !flag::INACTIVE;
-                    conn.timeout = director.ipvs.timeouts[conn.state as usize];
-                    conn.clause = Clause::Ipvs(conn.state);
-                    state.conns.push(conn);
-                }
-                HopState::Director(Box::new(state))
-            }
-            Device::Idle(idle) => {
-                let entry = (proto == Proto::Tcp && !opening).then(|| idle.adopt(proto, seg, seg.dir, now).entry).flatten();
-                HopState::Idle(entry)
-            }
+    /// What the box remembers of a connection whose SYN was sent just before the capture began with the answer to it.
+    pub fn opened(&self, from_client: Tuple, answer: &Segment) -> HopState {
+        // What the SYN offered is known only as far as the answer accepts it; the largest scale makes no window too small.
+        let syn = Segment {
+            seq: answer.ack.minus(1),
+            ack: Seq(0),
+            sack: Seq(0),
+            len: 0,
+            window: u16::MAX,
+            flags: TcpFlags(TcpFlags::SYN),
+            window_scale: 14,
+            dir: Direction::Original,
+            ..*answer
+        };
+        let mut state = self.empty();
+        let packet = Packet { from: Side::Client, tuple: from_client, proto: Proto::Tcp, seg: &syn };
+        self.packet(&mut state, packet, &mut Moment::exact(answer.at));
+        state
+    }
+
+    /// What the box remembers of a connection that was open before the capture began with this segment.
+    pub fn adopted(&self, proto: Proto, from_client: Tuple, seg: &Segment) -> HopState {
+        let mut state = self.empty();
+        if proto == Proto::Udp {
+            return state;
         }
+        let now = seg.at;
+        match (&self.device, &mut state) {
+            (Device::Router(router), HopState::Router(table)) => {
+                table.push(adopted_entry(router, from_client, now));
+            }
+            (Device::Director(director), HopState::Director(held)) => {
+                let dest = End { host: director.place.real, port: director.real_port.unwrap_or(from_client.dst.port) };
+                let mut conn = Conn::new(&director.ipvs, from_client, dest, now);
+                conn.state = IpvsState::Established;
+                conn.flags &= !flag::INACTIVE;
+                conn.timeout = director.ipvs.timeouts[conn.state as usize];
+                conn.clause = Clause::Ipvs(conn.state);
+                held.conns.push(conn);
+            }
+            (Device::Idle(idle), HopState::Idle(entry)) => *entry = idle.adopt(proto, seg, seg.dir, now).entry,
+            _ => {}
+        }
+        state
     }
 
     /// The timer that a packet with these addresses finds, running or ended.
@@ -179,19 +194,18 @@ impl Hop {
 }
 
 /// An entry seeded as one would seed it from a listing: windows are learnt from the next packet of each side.
-fn adopted_entry(router: &Router, from_client: Tuple, now: Instant, opening: bool) -> Entry {
-    let state = if opening { State::SynSent } else { State::Established };
+fn adopted_entry(router: &Router, from_client: Tuple, now: Instant) -> Entry {
+    let state = State::Established;
     let mut reply = from_client.inverse();
     match router.nat {
         Nat::None => {}
         Nat::Masquerade => reply.dst.host = router.place.far,
         Nat::Dnat => reply.src.host = router.place.real,
     }
-    let replied = if opening { 0 } else { status::SEEN_REPLY | status::ASSURED };
     Entry {
         original: from_client,
         reply,
-        status: replied | status::CONFIRMED | status::SRC_NAT_DONE | status::DST_NAT_DONE,
+        status: status::SEEN_REPLY | status::ASSURED | status::CONFIRMED | status::SRC_NAT_DONE | status::DST_NAT_DONE,
         clause: Clause::State(state),
         tcp: TcpTrack { state, last_win: 1, ..TcpTrack::NEW },
         stream_from: now,

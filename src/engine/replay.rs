@@ -136,7 +136,13 @@ impl<'p> Replay<'p> {
         let known = flow.proto == Proto::Udp || flow.opening() != Opening::Midstream && !syn_ack;
         let mut tuple = client;
         let hops = self.path.hops.iter().map(|hop| {
-            let state = if known { hop.empty() } else { hop.adopted(flow.proto, tuple, seg, syn_ack) };
+            let state = if known {
+                hop.empty()
+            } else if syn_ack {
+                hop.opened(tuple, seg)
+            } else {
+                hop.adopted(flow.proto, tuple, seg)
+            };
             tuple = onward(hop, tuple);
             HopRun { state, profile: Profile::default(), renewed_by: seg.frame, hole_since: false }
         });
