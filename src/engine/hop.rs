@@ -10,7 +10,7 @@ use crate::model::ipvs::conn::{Conn, flag};
 use crate::model::ipvs::state::State as IpvsState;
 use crate::model::lateness::Lateness;
 use crate::model::{Clause, CtState, DropReason, End, Lapse, Moment, Outcome, Packet, Sent, Side, Tuple, What};
-use crate::net::{Direction, Proto, Segment, Seq, TcpFlags};
+use crate::net::{Direction, Proto, Segment, SegmentBits, Seq, TcpFlags};
 use crate::policy::BoxPolicy;
 use crate::time::{Duration, Instant};
 
@@ -57,14 +57,21 @@ impl Hop {
         }
     }
 
-    /// What the box remembers of a connection that was open before the capture began. `opening` says that only the SYN is missing.
+    /// What the box remembers of a connection that was open before the capture began. `opening` says that only the SYN is missing:
+    /// then the box is shown one.
     pub fn adopted(&self, proto: Proto, from_client: Tuple, seg: &Segment, opening: bool) -> HopState {
         let now = seg.at;
+        if opening {
+            let mut state = self.empty();
+            let packet = Packet { from: Side::Client, tuple: from_client, proto, seg: &answered_syn(seg) };
+            self.packet(&mut state, packet, &mut Moment::exact(now));
+            return state;
+        }
         match &self.device {
             Device::Router(router) => {
                 let mut table = Table::EMPTY;
                 if proto == Proto::Tcp {
-                    table.push(adopted_entry(router, from_client, now, opening));
+                    table.push(adopted_entry(router, from_client, now));
                 }
                 HopState::Router(table)
             }
@@ -73,7 +80,7 @@ impl Hop {
                 if proto == Proto::Tcp {
                     let dest = End { host: director.place.real, port: director.real_port.unwrap_or(from_client.dst.port) };
                     let mut conn = Conn::new(&director.ipvs, from_client, dest, now);
-                    conn.state = if opening { IpvsState::SynRecv } else { IpvsState::Established };
+                    conn.state = IpvsState::Established;
                     conn.flags &= !flag::INACTIVE;
                     conn.timeout = director.ipvs.timeouts[conn.state as usize];
                     conn.clause = Clause::Ipvs(conn.state);
@@ -82,7 +89,7 @@ impl Hop {
                 HopState::Director(Box::new(state))
             }
             Device::Idle(idle) => {
-                let entry = (proto == Proto::Tcp && !opening).then(|| idle.adopt(proto, seg, seg.dir, now).entry).flatten();
+                let entry = (proto == Proto::Tcp).then(|| idle.adopt(proto, seg, seg.dir, now).entry).flatten();
                 HopState::Idle(entry)
             }
         }
@@ -147,24 +154,39 @@ impl Hop {
 }
 
 /// An entry seeded as one would seed it from a listing: windows are learnt from the next packet of each side.
-fn adopted_entry(router: &Router, from_client: Tuple, now: Instant, opening: bool) -> Entry {
-    let state = if opening { State::SynSent } else { State::Established };
+fn adopted_entry(router: &Router, from_client: Tuple, now: Instant) -> Entry {
+    let state = State::Established;
     let mut reply = from_client.inverse();
     match router.nat {
         Nat::None => {}
         Nat::Masquerade => reply.dst.host = router.place.far,
         Nat::Dnat => reply.src.host = router.place.real,
     }
-    let replied = if opening { 0 } else { status::SEEN_REPLY | status::ASSURED };
     Entry {
         original: from_client,
         reply,
-        status: replied | status::CONFIRMED | status::SRC_NAT_DONE | status::DST_NAT_DONE,
+        status: status::SEEN_REPLY | status::ASSURED | status::CONFIRMED | status::SRC_NAT_DONE | status::DST_NAT_DONE,
         clause: Clause::State(state),
         tcp: TcpTrack { state, last_win: 1, ..TcpTrack::NEW },
         stream_from: now,
         refreshed: now,
         timeout: router.conntrack.settings.tcp_timeouts[state as usize],
+    }
+}
+
+/// The SYN that a SYN/ACK answers. A server takes up only the options that it was offered; how far the client scales its window is
+/// not known, and the largest scale calls nothing INVALID that was in the window.
+fn answered_syn(answer: &Segment) -> Segment {
+    Segment {
+        seq: answer.ack.minus(1),
+        ack: Seq(0),
+        sack: Seq(0),
+        len: 0,
+        window: u16::MAX,
+        flags: TcpFlags(TcpFlags::SYN),
+        dir: Direction::Original,
+        window_scale: if answer.bits.any(SegmentBits::WINDOW_SCALE) { 14 } else { 0 },
+        ..*answer
     }
 }
 
