@@ -75,7 +75,7 @@ fn frames_and_inputs_are_those_of_each_file() {
         let findings = Setup::boxes("ipvs").files(&files);
         let victim = findings[0].decisive.as_ref().and_then(|d| d.victim);
         assert_eq!((findings[0].verdict, victim), (Verdict::Cut, Some(((7 - split) as u32, 1))), "split after {split}");
-        assert_eq!((findings[0].stream, findings[1].stream), (0, 1));
+        assert_eq!(findings.len(), if split == 1 { 1 } else { 2 });
         // The order in which the files are named does not matter.
         let findings = Setup::boxes("ipvs").files(&[files[1].clone(), files[0].clone()]);
         let victim = findings[0].decisive.as_ref().and_then(|d| d.victim);
@@ -88,7 +88,7 @@ fn version_six_of_ip() {
     let f = Setup::boxes("conntrack:strict,established=600").talk(Ends::number(1).six(), "open c10 s20 c @ c10", 600 * SECOND);
     assert_eq!((f.verdict, f.client.to_string()), (Verdict::Cut, "[fd00:1::2]:40001".to_owned()));
     let f = Setup::boxes("ipvs").talk(Ends::number(1).six().udp(), "c10 @ s10", 300 * SECOND);
-    assert_eq!((f.verdict, caveats(&f)), (Verdict::Cut, vec!["orientation-guessed", "udp-unproven"]));
+    assert_eq!((f.verdict, caveats(&f)), (Verdict::Cut, vec!["orientation-guessed", "udp-unproven", "within-band"]));
 }
 
 #[test]
