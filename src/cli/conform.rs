@@ -15,16 +15,16 @@ use std::path::{Path, PathBuf};
 /// read. What no model can know (the README of the recordings lists it) is counted as undecidable and does not fail.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Recordings, plain or compressed with zstd, or directories of them.
+    /// Recordings, plain or compressed with zstd, or directories of them
     ///
     /// A directory is searched to its depths, in the order of the names; files in it that are no recordings are named on
     /// standard error and skipped. A file that is named itself must be a recording.
     #[arg(value_name = "RECORDING", required = true)]
     recordings: Vec<PathBuf>,
-    /// Print one JSON document (schema flowlapse-conform/1) instead of text.
+    /// Print one JSON document (schema flowlapse-conform/1) instead of text
     #[arg(long)]
     json: bool,
-    /// Also list the undecidable steps with their reasons.
+    /// Also list the undecidable steps with their reasons
     #[arg(long)]
     details: bool,
 }
@@ -95,8 +95,7 @@ pub fn run(args: &Args) -> Ended {
 fn render(summary: &Summary, skipped: &[Skipped], args: &Args) -> String {
     if args.json {
         let (steps, disagree, undecidable) = summary.totals();
-        let document =
-            Document { schema: "flowlapse-conform/1", steps, disagree, undecidable, recordings: &summary.results, skipped };
+        let document = Document { schema: "flowlapse-conform/1", steps, disagree, undecidable, recordings: &summary.results, skipped };
         let mut text = serde_json::to_string_pretty(&document).expect("plain structs with string keys become JSON");
         text.push('\n');
         return text;
@@ -122,7 +121,8 @@ fn find(path: &Path, named: bool, inputs: &mut Vec<Input>) -> Result<(), Failure
         inputs.push(Input { path: path.to_owned(), named });
         return Ok(());
     }
-    let mut entries = fs::read_dir(path).and_then(|dir| dir.map(|entry| entry.map(|e| e.path())).collect::<io::Result<Vec<_>>>()).map_err(fail)?;
+    let mut entries =
+        fs::read_dir(path).and_then(|dir| dir.map(|entry| entry.map(|e| e.path())).collect::<io::Result<Vec<_>>>()).map_err(fail)?;
     entries.sort();
     entries.iter().try_for_each(|entry| find(entry, false, inputs))
 }
@@ -141,7 +141,8 @@ fn compare(input: &Input) -> Result<Outcome, Failure> {
     match result {
         Ok(result) => Ok(Outcome::Compared(result)),
         // A recording that is damaged is not skipped: leaving it out would look like agreement.
-        Err(error) if !input.named && matches!(kind, None | Some(Kind::Dialogues | Kind::Pressure)) => skip(error.what),
+        Err(error) if !input.named && matches!(kind, Some(Kind::Dialogues | Kind::Pressure)) => skip(error.what),
+        Err(_) if !input.named && kind.is_none() => skip("not a recording".to_owned()),
         Err(error) => Err(Failure(error.to_string())),
     }
 }
