@@ -135,7 +135,8 @@ fn the_wheel_with_a_phase_knows_the_tick() {
 #[test]
 fn a_flow_that_began_before_the_capture_is_adopted() {
     let without_handshake = "c10 s20 c @ c10";
-    for boxes in ["ipvs", "ipvs:dr", "conntrack:strict,established=900", "idle:established=900", "conntrack:masquerade,loose=0,established=900"]
+    for boxes in
+        ["ipvs", "ipvs:dr", "conntrack:strict,established=900", "idle:established=900", "conntrack:masquerade,loose=0,established=900"]
     {
         let setup = Setup::boxes(boxes);
         let f = setup.talk(Ends::number(1), without_handshake, 900 * SECOND);

@@ -9,13 +9,48 @@ fn the_box_with_the_shortest_timer_decides() {
     both_sides(
         Ends::number(1),
         &[
-            ("conntrack:strict aws-nlb", "open c10 s20 c @ c10", 350, "cut 1.ESTABLISHED #7 data from client, reset by the box; reset/hang; established of aws-nlb = 351; keepalive 333"),
-            ("aws-nlb conntrack:strict", "open c10 s20 c @ s10", 350, "cut 0.ESTABLISHED #7 data from server, reset by the box; hang/reset; established of aws-nlb = 351; keepalive 333"),
-            ("conntrack:masquerade,established=600 ipvs", "open c10 s20 c @ s10", 600, "cut 0.ESTABLISHED #7 data from server, reset by the box; hang/reset; ct:tcp_timeout_established=601; keepalive 583"),
-            ("conntrack:masquerade ipvs azure-lb-default", "open c10 s20 c @ c10", 240, "cut 2.ESTABLISHED #7 data from client, dropped as unknown; timeout/hang; established of azure-lb-default = 241; keepalive 223"),
-            ("azure-lb-default:established=4000 conntrack:masquerade ipvs", "open c10 s20 c @ c10", 900, "cut 2.ESTABLISHED #7 data from client, reset by the box; reset/hang; ipvsadm --set 901 0 0; keepalive 883"),
-            ("conntrack:masquerade conntrack:dnat,established=600", "open c10 s20 c @ s10", 600, "cut 1.ESTABLISHED #7 data from server, reset by the box; hang/reset; ct:tcp_timeout_established=601; keepalive 583"),
-            ("ipvs:tcp=600 ipvs:dr", "open c10 s20 c @ c10", 600, "cut 0.ESTABLISHED #7 data from client, reset by the box; reset/hang; ipvsadm --set 601 0 0; keepalive 583"),
+            (
+                "conntrack:strict aws-nlb",
+                "open c10 s20 c @ c10",
+                350,
+                "cut 1.ESTABLISHED #7 data from client, reset by the box; reset/hang; established of aws-nlb = 351; keepalive 333",
+            ),
+            (
+                "aws-nlb conntrack:strict",
+                "open c10 s20 c @ s10",
+                350,
+                "cut 0.ESTABLISHED #7 data from server, reset by the box; hang/reset; established of aws-nlb = 351; keepalive 333",
+            ),
+            (
+                "conntrack:masquerade,established=600 ipvs",
+                "open c10 s20 c @ s10",
+                600,
+                "cut 0.ESTABLISHED #7 data from server, reset by the box; hang/reset; ct:tcp_timeout_established=601; keepalive 583",
+            ),
+            (
+                "conntrack:masquerade ipvs azure-lb-default",
+                "open c10 s20 c @ c10",
+                240,
+                "cut 2.ESTABLISHED #7 data from client, dropped as unknown; timeout/hang; established of azure-lb-default = 241; keepalive 223",
+            ),
+            (
+                "azure-lb-default:established=4000 conntrack:masquerade ipvs",
+                "open c10 s20 c @ c10",
+                900,
+                "cut 2.ESTABLISHED #7 data from client, reset by the box; reset/hang; ipvsadm --set 901 0 0; keepalive 883",
+            ),
+            (
+                "conntrack:masquerade conntrack:dnat,established=600",
+                "open c10 s20 c @ s10",
+                600,
+                "cut 1.ESTABLISHED #7 data from server, reset by the box; hang/reset; ct:tcp_timeout_established=601; keepalive 583",
+            ),
+            (
+                "ipvs:tcp=600 ipvs:dr",
+                "open c10 s20 c @ c10",
+                600,
+                "cut 0.ESTABLISHED #7 data from client, reset by the box; reset/hang; ipvsadm --set 601 0 0; keepalive 583",
+            ),
         ],
     );
 }
