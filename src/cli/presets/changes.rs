@@ -167,11 +167,14 @@ fn table(flag: &'static str, meaning: &'static str, cells: usize) -> Vec<Change>
     vec![Change { flag, meaning, before: String::new(), now }]
 }
 
-/// A flag's value in words: yes and no, `as of 5.18` for what is named after a release.
+/// A flag's value in words: yes and no, `as of 5.18` for what is named after a release, `8 to 31` for a range.
 fn word(value: &dyn Debug) -> String {
     let text = format!("{value:?}");
     let release = text.strip_prefix('V').filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    let range = text.strip_prefix("Some((").and_then(|rest| rest.strip_suffix("))"));
     match (text.as_str(), release) {
+        ("None", _) => "none".to_owned(),
+        _ if range.is_some() => range.unwrap_or_default().replace(", ", " to "),
         ("true", _) => "yes".to_owned(),
         ("false", _) => "no".to_owned(),
         (_, Some(release)) => format!("as of {}", release.replace('_', ".")),

@@ -18,7 +18,7 @@ pub(super) fn list(all: &Catalogue) -> String {
     out.push('\n');
     dialects(&mut out, "IPVS DIALECTS (--box ipvs:dialect=NAME)", &all.dialects.ipvs);
     out.push_str("\nPRESETS (--box ID); times in seconds, '-' where nobody documents them\n");
-    let _ = writeln!(out, "  {:<25}{:<11}{:>11}  {:>11}  {:>10}  verified", "id", "kind", "established", "half-closed", "udp");
+    let _ = writeln!(out, "  {:<24}{:<10}{:>11} {:>11}  {:>8}  verified", "id", "kind", "established", "half-closed", "udp");
     for p in &all.presets {
         preset_line(&mut out, p);
     }
@@ -63,7 +63,7 @@ fn preset_line(out: &mut String, p: &PresetRow) {
     udp.dedup();
     let dash = |parts: Vec<String>| if parts.is_empty() { "-".to_owned() } else { parts.join("/") };
     let established = documented("established").map_or("-".to_owned(), seconds);
-    let _ = writeln!(out, "  {:<25}{:<11}{established:>11}  {:>11}  {:>10}  {}", p.id, p.kind, dash(half), dash(udp), p.verified);
+    let _ = writeln!(out, "  {:<24}{:<10}{established:>11} {:>11}  {:>8}  {}", p.id, p.kind, dash(half), dash(udp), p.verified);
     let _ = writeln!(out, "    on expiry {}, on stray {}", p.on_expiry, p.on_stray);
 }
 
@@ -195,7 +195,7 @@ fn entries(out: &mut String, title: &str, map: &BTreeMap<String, String>) {
     }
     let _ = writeln!(out, "\n{title}");
     for (name, value) in map {
-        wrapped(out, &format!("  {name}: "), value);
+        wrapped(out, &format!("  {name}: "), if value.is_empty() { "no source" } else { value });
     }
 }
 
