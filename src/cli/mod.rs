@@ -6,6 +6,7 @@ pub mod replay;
 
 use clap::{Parser, Subcommand};
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Exit codes of the whole program; documented in the README and stable.
@@ -85,4 +86,19 @@ pub fn print(text: &[u8]) -> Result<(), Failure> {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure(format!("standard output cannot be written: {error}"))),
         _ => Ok(()),
     }
+}
+
+/// Writes a file whole or not at all: beside its place first, then moved there.
+///
+/// # Errors
+/// That it cannot be written, and why.
+pub fn write_whole(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let fail = |error: io::Error| Failure(format!("{}: cannot be written: {error}", file.display()));
+    let mut name = file.file_name().ok_or_else(|| Failure(format!("{}: is no file name", file.display())))?.to_owned();
+    name.push(".part");
+    let part = file.with_file_name(name);
+    std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, file)).map_err(|error| {
+        let _ = std::fs::remove_file(&part);
+        fail(error)
+    })
 }

@@ -1,6 +1,6 @@
 //! `flowlapse replay`: a capture through a path of boxes.
 
-use super::{Ended, Failure, exit, print};
+use super::{Ended, Failure, exit, print, write_whole};
 use crate::capture::{self, Input};
 use crate::decode::Filter;
 use crate::engine::pipeline::{self, Job};
@@ -8,10 +8,11 @@ use crate::engine::{Clock, Path};
 use crate::finding::Verdict;
 use crate::kernel::wheel::{Hz, Phase};
 use crate::policy::{self, BoxSpec};
-use crate::report::{Report, json, text};
+use crate::report::{Report, json, plot, text};
 use crate::time::{Duration, Instant};
 use std::ffi::OsString;
 use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -57,6 +58,9 @@ pub struct Args {
     /// One JSON line for each flow, then one for the summary
     #[arg(long)]
     ndjson: bool,
+    /// Draw how many flows each idle timer would keep, with the timers in force, as SVG
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
     /// How many flows the table lists
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: usize,
@@ -112,6 +116,9 @@ pub fn run(args: &Args) -> Ended {
     let run = pipeline::run(&mut capture, &path, &job, &stop);
     let report = Report::new(&path, &run);
 
+    if let Some(file) = &args.svg {
+        write_whole(file, plot::survival_svg(&report)?.as_bytes())?;
+    }
     if args.json || args.ndjson {
         let mut out = BufWriter::new(io::stdout().lock());
         let written = if args.json { json::write(&report, &mut out) } else { json::write_lines(&report, &mut out) };

@@ -1,6 +1,7 @@
 //! Findings to bytes: one file a format. Nothing here judges, and nothing here opens a file.
 
 pub mod json;
+pub mod plot;
 pub mod text;
 pub mod tuple;
 

@@ -189,7 +189,7 @@ fn summary(out: &mut String, report: &Report<'_>, layout: Layout) {
 
 /// The table of the flows worth reading.
 fn flows(out: &mut String, report: &Report<'_>, worst: &[usize], layout: Layout) {
-    if worst.is_empty() {
+    if worst.is_empty() || layout.flows == 0 {
         return;
     }
     out.push('\n');
