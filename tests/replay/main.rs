@@ -2,6 +2,7 @@
 
 mod capture;
 mod conntrack;
+mod docs;
 mod evidence;
 mod idle;
 mod ipvs;
