@@ -7,3 +7,4 @@ mod evidence;
 mod idle;
 mod ipvs;
 mod path;
+mod program;
