@@ -97,17 +97,14 @@ fn lines_hold_what_the_document_holds() {
 
 #[test]
 fn every_word_of_a_finding_is_documented() {
-    use DropReason as D;
     use flowlapse::engine::replay::Fate;
+    use {Caveat as C, DropReason as D, Feeling as F, VictimKind as V};
     let mut words: Vec<&str> = Verdict::ALL.map(Verdict::name).to_vec();
     words.extend([GapEvidence::ProvenIdle, GapEvidence::Hole, GapEvidence::Unknown, GapEvidence::Censored].map(evidence_name));
-    use Caveat as C;
     let caveats = [C::OrientationGuessed, C::Adopted, C::ClockBackwards, C::UdpUnproven, C::ProbesMissing, C::WithinBand, C::Blocked];
     words.extend(caveats.map(Caveat::name));
     words.push(C::Undocumented.name());
-    use Feeling as F;
     words.extend([F::Nothing, F::Reset, F::Timeout, F::KeepaliveTimeout, F::Hang, F::Lost].map(Feeling::name));
-    use VictimKind as V;
     words.extend([V::Probe, V::Data, V::Fin, V::Rst, V::Syn, V::Ack, V::Datagram, V::Nobody].map(VictimKind::name));
     let reasons = [
         D::InvalidByRule,
