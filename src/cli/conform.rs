@@ -1,12 +1,163 @@
 //! `flowlapse conform`: the models against recordings of real kernels.
 
-use super::{Ended, exit};
+use super::{Ended, Failure, exit, print};
+use crate::conform::{self, Kind, Summary};
+use rayon::prelude::*;
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{self, Read, Write as _};
+use std::path::{Path, PathBuf};
 
 /// Compare the models with recordings of real kernels, packet by packet.
+///
+/// Ends with 0 if model and kernel agree everywhere, with 1 if they disagree anywhere, and with 2 if a recording cannot be
+/// read. What no model can know (the README of the recordings lists it) is counted as undecidable and does not fail.
 #[derive(clap::Args, Debug)]
-pub struct Args {}
+pub struct Args {
+    /// Recordings, plain or compressed with zstd, or directories of them
+    ///
+    /// A directory is searched to its depths, in the order of the names; files in it that are no recordings are named on
+    /// standard error and skipped. A file that is named itself must be a recording.
+    #[arg(value_name = "RECORDING", required = true)]
+    recordings: Vec<PathBuf>,
+    /// Print one JSON document (schema flowlapse-conform/1) instead of text
+    #[arg(long)]
+    json: bool,
+    /// Also list the undecidable steps with their reasons
+    #[arg(long)]
+    details: bool,
+}
+
+/// A file to read, and whether the user named it.
+struct Input {
+    path: PathBuf,
+    named: bool,
+}
+
+/// A file of a directory that was left out.
+#[derive(Serialize)]
+struct Skipped {
+    name: String,
+    reason: String,
+}
+
+/// The whole answer, as `--json` prints it.
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: &'static str,
+    steps: usize,
+    disagree: usize,
+    undecidable: usize,
+    recordings: &'a [conform::Result],
+    skipped: &'a [Skipped],
+}
+
+/// What became of one file.
+enum Outcome {
+    Compared(conform::Result),
+    Skipped(Skipped),
+}
+
+/// No recording is anywhere near as long; a compressed file may claim to be.
+const BYTES_MAX: u64 = 1 << 30;
+/// The first bytes of a zstd frame.
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// Runs the command.
-pub fn run(_args: &Args) -> Ended {
-    Ok(exit::RAN)
+///
+/// # Errors
+/// A recording that cannot be read, or nothing to compare.
+pub fn run(args: &Args) -> Ended {
+    let mut inputs = Vec::new();
+    for path in &args.recordings {
+        find(path, true, &mut inputs)?;
+    }
+    // Each file is compared on its own, and the results keep the order of the files.
+    let outcomes: Vec<Outcome> = inputs.par_iter().map(compare).collect::<Result<_, Failure>>()?;
+    let (mut summary, mut skipped) = (Summary::default(), Vec::new());
+    for outcome in outcomes {
+        match outcome {
+            Outcome::Compared(result) => summary.results.push(result),
+            Outcome::Skipped(one) => skipped.push(one),
+        }
+    }
+    for one in &skipped {
+        let _ = writeln!(io::stderr(), "flowlapse: skipped {}: {}", one.name, one.reason);
+    }
+    if summary.results.is_empty() {
+        return Err(Failure("there is no recording to compare in what was named".to_owned()));
+    }
+    print(render(&summary, &skipped, args).as_bytes())?;
+    Ok(if summary.totals().1 == 0 { exit::RAN } else { exit::FOUND })
+}
+
+fn render(summary: &Summary, skipped: &[Skipped], args: &Args) -> String {
+    if args.json {
+        let (steps, disagree, undecidable) = summary.totals();
+        let document = Document { schema: "flowlapse-conform/1", steps, disagree, undecidable, recordings: &summary.results, skipped };
+        let mut text = serde_json::to_string_pretty(&document).expect("plain structs with string keys become JSON");
+        text.push('\n');
+        return text;
+    }
+    let mut out = String::new();
+    if args.details {
+        for result in &summary.results {
+            for one in &result.undecidables {
+                let _ = writeln!(out, "{} step {}: undecidable: {}", result.name, one.step, one.reason);
+            }
+        }
+    }
+    out.push_str(&summary.text());
+    out
+}
+
+/// Collects the files under a path, directories in the order of their names.
+fn find(path: &Path, named: bool, inputs: &mut Vec<Input>) -> Result<(), Failure> {
+    let fail = |error: io::Error| Failure(format!("{}: cannot be read: {error}", path.display()));
+    // What was named may be a link; inside a directory links to directories are not followed, for they may lead back.
+    let meta = if named { fs::metadata(path) } else { fs::symlink_metadata(path) }.map_err(fail)?;
+    if !meta.is_dir() {
+        inputs.push(Input { path: path.to_owned(), named });
+        return Ok(());
+    }
+    let mut entries =
+        fs::read_dir(path).and_then(|dir| dir.map(|entry| entry.map(|e| e.path())).collect::<io::Result<Vec<_>>>()).map_err(fail)?;
+    entries.sort();
+    entries.iter().try_for_each(|entry| find(entry, false, inputs))
+}
+
+fn compare(input: &Input) -> Result<Outcome, Failure> {
+    let name = input.path.display().to_string();
+    let skip = |reason: String| Ok(Outcome::Skipped(Skipped { name: name.clone(), reason }));
+    // A pipe in a directory would be waited for without end.
+    if !input.named && !fs::metadata(&input.path).is_ok_and(|meta| meta.is_file()) {
+        return skip("not a file".to_owned());
+    }
+    let bytes = read(&input.path).map_err(|error| Failure(format!("{name}: cannot be read: {error}")))?;
+    let text = String::from_utf8(bytes).ok();
+    let kind = text.as_deref().and_then(conform::recognise);
+    let result = conform::compare(&name, text.as_deref().unwrap_or_default());
+    match result {
+        Ok(result) => Ok(Outcome::Compared(result)),
+        // A recording that is damaged is not skipped: leaving it out would look like agreement.
+        Err(error) if !input.named && matches!(kind, Some(Kind::Dialogues | Kind::Pressure)) => skip(error.what),
+        Err(_) if !input.named && kind.is_none() => skip("not a recording".to_owned()),
+        Err(error) => Err(Failure(error.to_string())),
+    }
+}
+
+/// Reads a file, and decompresses it if it is a zstd frame.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let bytes = limited(fs::File::open(path)?)?;
+    if bytes.starts_with(&ZSTD_MAGIC) { limited(zstd::Decoder::new(bytes.as_slice())?) } else { Ok(bytes) }
+}
+
+fn limited(source: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    source.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > BYTES_MAX {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "more than 1 GiB"));
+    }
+    Ok(bytes)
 }

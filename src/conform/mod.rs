@@ -3,9 +3,11 @@
 //! There is no second model and no list of exceptions in here. What the models decide is compared with what was recorded;
 //! what no model can know (the spec of the recordings lists it) is counted as undecidable, with its reason.
 
+mod ipvs_vectors;
 pub mod recording;
 pub mod steps;
 pub mod vectors;
+mod wheel;
 
 use serde::Serialize;
 use std::fmt::Write;
@@ -125,24 +127,69 @@ pub struct ReadError {
     pub what: String,
 }
 
-/// Compares one recording, whatever its kind, told by its content: steps (JSON lines), or vectors (one JSON document).
+/// The kinds of recordings, told apart by their content.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Packets injected one by one (JSON lines).
+    Steps,
+    /// Packets and what each release's own tracker made of them (one JSON document).
+    ConntrackVectors,
+    /// Packets and what each release's own IPVS made of them (one JSON document).
+    IpvsVectors,
+    /// How long timers really ran (lines of text).
+    Wheel,
+    /// Two sockets with a box between them (JSON lines). Not compared yet.
+    Dialogues,
+    /// Full tables (JSON lines). Not compared yet.
+    Pressure,
+}
+
+/// What kind of recording a text is, if it is one.
+pub fn recognise(text: &str) -> Option<Kind> {
+    let first = text.lines().next().unwrap_or_default();
+    if first.starts_with("jiffies ") {
+        return Some(Kind::Wheel);
+    }
+    if !text.trim_start().starts_with('{') {
+        return None;
+    }
+    // A line that is a whole object tells its kind by its keys; a document that spans lines has a schema.
+    if let Ok(head) = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(first) {
+        let has = |key: &str| head.contains_key(key);
+        if has("box") && has("kernel") && has("format") {
+            return Some(Kind::Steps);
+        }
+        if has("observed") && has("script") {
+            return Some(Kind::Dialogues);
+        }
+        if head.get("kind").and_then(serde_json::Value::as_str).is_some_and(|kind| kind.starts_with("pressure-")) {
+            return Some(Kind::Pressure);
+        }
+    }
+    match serde_json::from_str::<vectors::Head>(text).ok()?.schema.as_str() {
+        "flowlapse-conntrack-vectors/1" | "flowlapse-conntrack-tables/1" => Some(Kind::ConntrackVectors),
+        "flowlapse-ipvs-tables/2" => Some(Kind::IpvsVectors),
+        _ => None,
+    }
+}
+
+/// What a text would have to be, for the message that says that it is not.
+const RECORDINGS: &str = "not a recording: expected JSON lines that begin with a header naming format, box and kernel, lines that begin with \
+'jiffies', or a document with schema flowlapse-conntrack-vectors/1, flowlapse-conntrack-tables/1 or flowlapse-ipvs-tables/2";
+
+/// Compares one recording, whatever its kind.
 ///
 /// # Errors
 /// A sentence about what could not be read.
 pub fn compare(name: &str, text: &str) -> std::result::Result<Result, ReadError> {
-    let fail = |what: String| ReadError { name: name.to_owned(), what };
-    let first = text.lines().next().unwrap_or_default();
-    if first.starts_with("{\"") && first.contains("\"box\"") && first.contains("\"kernel\"") {
-        return steps::compare(name, text).map_err(fail);
+    match recognise(text) {
+        Some(Kind::Steps) => steps::compare(name, text),
+        Some(Kind::ConntrackVectors) => vectors::compare(name, text),
+        Some(Kind::IpvsVectors) => ipvs_vectors::compare(name, text),
+        Some(Kind::Wheel) => wheel::compare(name, text),
+        Some(Kind::Dialogues) => Err("a recording of dialogues, which are not compared yet".to_owned()),
+        Some(Kind::Pressure) => Err("a recording of tables under pressure, which are not compared yet".to_owned()),
+        None => Err(RECORDINGS.to_owned()),
     }
-    if text.trim_start().starts_with('{') {
-        let head: vectors::Head = serde_json::from_str(text).map_err(|e| fail(format!("line {}, column {}: {e}", e.line(), e.column())))?;
-        return match head.schema.as_str() {
-            "flowlapse-conntrack-vectors/1" | "flowlapse-conntrack-tables/1" => vectors::compare(name, text).map_err(fail),
-            other => Err(fail(format!(
-                "schema '{other}' is not one of flowlapse-conntrack-vectors/1, flowlapse-conntrack-tables/1, flowlapse-ipvs-tables/2"
-            ))),
-        };
-    }
-    Err(fail("not a recording: expected JSON lines that begin with a header naming box and kernel, or a document with a schema".to_owned()))
+    .map_err(|what| ReadError { name: name.to_owned(), what })
 }

@@ -201,10 +201,10 @@ impl Bench {
             let asked = trial.asked.min(4);
             if trial.verdict.is_ok() {
                 doubt |= asked > 0;
-                if let Ok(reason) = trial.verdict {
-                    if let Some(reason) = reason.or(skipped.then_some(SKIPPED)).or(doubt.then_some(CLOCK)) {
-                        result.undecided(number, reason);
-                    }
+                if let Ok(reason) = trial.verdict
+                    && let Some(reason) = reason.or(skipped.then_some(SKIPPED)).or(doubt.then_some(CLOCK))
+                {
+                    result.undecided(number, reason);
                 }
                 *memory = trial.memory;
                 break;
@@ -363,7 +363,7 @@ impl Bench {
         let certain = candidates.iter().any(|e| ended(e) == Ended::No);
         let Some(listed) = recorded else {
             if certain && !reading.may_skip {
-                return Err((format!("{when}ct none"), format!("{when}ct {}", self.tell_entries(&candidates, now))));
+                return Err((format!("{when}ct none"), format!("{when}ct {}", tell_entries(&candidates, now))));
             }
             if certain {
                 return Ok(Some(SKIPPED));
@@ -372,7 +372,7 @@ impl Bench {
             return Ok((!candidates.is_empty()).then_some(CLOCK));
         };
         if !candidates.iter().any(|e| self.entry_fits(e, listed, now)) {
-            return Err((format!("{when}ct {}", tell_listed(recorded)), format!("{when}ct {}", self.tell_entries(&candidates, now))));
+            return Err((format!("{when}ct {}", tell_listed(recorded)), format!("{when}ct {}", tell_entries(&candidates, now))));
         }
         Ok((candidates.len() > 1).then_some(TWO_ENTRIES))
     }
@@ -429,18 +429,18 @@ impl Bench {
         let state = if self.proto == Proto::Tcp { c.state.name() } else { "UDP" };
         r.state.as_deref() == Some(state) && self.seconds_fit(c.deadline(), now, r.timeout)
     }
+}
 
-    fn tell_entries(&self, entries: &[Entry], now: Instant) -> String {
-        if entries.is_empty() {
-            return "none".to_owned();
-        }
-        let one = |e: &Entry| {
-            let assured = if e.is(status::ASSURED) { " assured" } else { "" };
-            let unreplied = if e.is(status::SEEN_REPLY) { "" } else { " unreplied" };
-            format!("{}{assured}{unreplied} left {} by {:?}", e.tcp.state.name(), e.deadline().since(now), e.clause)
-        };
-        entries.iter().map(one).collect::<Vec<_>>().join("; ")
+fn tell_entries(entries: &[Entry], now: Instant) -> String {
+    if entries.is_empty() {
+        return "none".to_owned();
     }
+    let one = |e: &Entry| {
+        let assured = if e.is(status::ASSURED) { " assured" } else { "" };
+        let unreplied = if e.is(status::SEEN_REPLY) { "" } else { " unreplied" };
+        format!("{}{assured}{unreplied} left {} by {:?}", e.tcp.state.name(), e.deadline().since(now), e.clause)
+    };
+    entries.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

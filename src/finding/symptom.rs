@@ -5,6 +5,7 @@
 
 use super::VictimKind;
 use crate::engine::replay::Fate;
+use crate::kernel::wheel::{Hz, lateness_max};
 use crate::net::{Direction, Proto};
 use crate::time::Duration;
 
@@ -58,20 +59,30 @@ const RTO_MIN: Duration = Duration(200_000_000);
 const RTO_MAX: Duration = Duration::from_secs(120);
 
 /// How long after sending a segment into a black hole a Linux socket gives up (E-14, E-15: the first retransmission starts the
-/// clock, and the decision falls at the first timer after the limit).
-pub fn gives_up_after(rtt: Duration) -> Duration {
+/// clock, and the decision falls at the first timer after the limit). On exact clocks without `hz`; with it, each timer is late
+/// by half of what the wheel allows, which is its mean.
+pub fn gives_up_after(rtt: Duration, hz: Option<Hz>) -> Duration {
+    let timer = |rto: Duration| rto + hz.map_or(Duration::ZERO, |hz| Duration(lateness_max(rto, hz).0 / 2));
     let mut rto = rtt + RTO_MIN;
-    let first = rto;
+    let first = timer(rto);
     let mut elapsed = Duration::ZERO;
     while elapsed < RETRIES2_LIMIT {
         rto = Duration(rto.0.saturating_mul(2).min(RTO_MAX.0));
-        elapsed = elapsed + rto;
+        elapsed = elapsed + timer(rto);
     }
     first + elapsed
 }
 
 /// What the client and the server feel of a victim's fate. `reset_at_expiry` says that the box tells both ends when an entry ends.
-pub fn predict(proto: Proto, kind: VictimKind, dir: Direction, fate: Fate, rtt: Option<Duration>, reset_at_expiry: bool) -> [Symptom; 2] {
+pub fn predict(
+    proto: Proto,
+    kind: VictimKind,
+    dir: Direction,
+    fate: Fate,
+    rtt: Option<Duration>,
+    reset_at_expiry: bool,
+    hz: Hz,
+) -> [Symptom; 2] {
     let names = ["client", "server"];
     let (sender, other) = (names[dir.index()], names[dir.opposite().index()]);
     let pair = |s: Symptom, o: Symptom| if dir == Direction::Original { [s, o] } else { [o, s] };
@@ -95,7 +106,7 @@ pub fn predict(proto: Proto, kind: VictimKind, dir: Direction, fate: Fate, rtt: 
             "{other}: learns nothing; it believes the connection open until it sends, or until its own keepalive fails (7875 s with Linux defaults, never without SO_KEEPALIVE)"
         ),
     };
-    let silent = silence(sender, kind, rtt);
+    let silent = silence(sender, kind, rtt, hz);
     match fate {
         Fate::Reset => {
             let reset = Symptom {
@@ -123,7 +134,7 @@ pub fn predict(proto: Proto, kind: VictimKind, dir: Direction, fate: Fate, rtt: 
 }
 
 /// What the sender of a packet feels that disappears without a word.
-fn silence(sender: &str, kind: VictimKind, rtt: Option<Duration>) -> Symptom {
+fn silence(sender: &str, kind: VictimKind, rtt: Option<Duration>, hz: Hz) -> Symptom {
     match kind {
         VictimKind::Probe => Symptom {
             feeling: Feeling::KeepaliveTimeout,
@@ -141,14 +152,17 @@ fn silence(sender: &str, kind: VictimKind, rtt: Option<Duration>) -> Symptom {
             text: format!("{sender}: its SYN is not answered: ETIMEDOUT after about 131 s (127 s before 6.5)"),
         },
         VictimKind::Data | VictimKind::Fin | VictimKind::Datagram => {
-            let after = gives_up_after(rtt.unwrap_or(Duration::from_millis(1)));
+            let rtt = rtt.unwrap_or(Duration::from_millis(1));
+            let (ideal, wheel) = (gives_up_after(rtt, None), gives_up_after(rtt, Some(hz)));
+            let (short, long) = (ideal.min(wheel), ideal.max(wheel));
             Symptom {
                 feeling: Feeling::Timeout,
-                after: Some(after),
+                after: Some(ideal),
                 text: format!(
-                    "{sender}: hangs, retransmitting for {} ({}), then ETIMEDOUT (tcp_retries2 = 15); keepalive is silent meanwhile",
-                    after,
-                    after.human()
+                    "{sender}: hangs, retransmitting for {} to {} s (about {} min), then ETIMEDOUT (tcp_retries2 = 15); keepalive is silent meanwhile",
+                    short.as_secs(),
+                    long.as_secs() + 1,
+                    (long.as_secs() + 30) / 60
                 ),
             }
         }
@@ -164,7 +178,7 @@ mod tests {
         for (rtt_micros, tenths) in
             [(100, 10_447), (1_000, 9_256), (10_000, 9_348), (50_000, 9_678), (100_000, 9_933), (200_000, 10_444), (300_000, 9_675)]
         {
-            let after = gives_up_after(Duration(rtt_micros * 1000));
+            let after = gives_up_after(Duration(rtt_micros * 1000), None);
             assert_eq!((after.0 + 50_000_000) / 100_000_000, tenths, "RTT {rtt_micros} µs");
         }
     }

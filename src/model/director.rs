@@ -95,7 +95,7 @@ impl Director {
             if self.lateness().has_ended(conn.refreshed, conn.timeout, moment) {
                 state.conns.remove(Slot(index));
                 out.lapse = Some(conn.lapse());
-                self.forget_conntrack(state, &conn);
+                Self::forget_conntrack(state, &conn);
             } else {
                 index += 1;
             }
@@ -107,7 +107,7 @@ impl Director {
         while let Some(slot) = state.conns.find_where(&doomed) {
             let conn = *state.conns.get(slot);
             state.conns.remove(slot);
-            self.forget_conntrack(state, &conn);
+            Self::forget_conntrack(state, &conn);
         }
     }
 
@@ -117,7 +117,7 @@ impl Director {
     }
 
     /// An entry that ends takes client→service out of conntrack (`ip_vs_conn_drop_conntrack`).
-    fn forget_conntrack(&self, state: &mut DirectorState, conn: &Conn) {
+    fn forget_conntrack(state: &mut DirectorState, conn: &Conn) {
         if conn.is(flag::NFCT) {
             let tuple = Tuple { src: conn.client, dst: conn.virt };
             state.table.remove_where(|e| e.original == tuple || e.reply == tuple);
@@ -201,36 +201,36 @@ impl Director {
         let flags = packet.seg.flags;
         let mut found = state.conns.find_where(|c| tuple.src == c.client && tuple.dst == c.virt);
 
-        if let Some(slot) = found {
-            if packet.proto == Proto::Tcp && flags.has(TcpFlags::SYN) {
-                if let Some(tracked) = self.reschedules(state, slot, mark) {
-                    if tracked {
-                        // The timer is set to fire at once, which is at the next tick: until then the entry is there.
-                        let conn = state.conns.get_mut(slot);
-                        conn.refreshed = moment.now;
-                        conn.timeout = Duration::ZERO;
-                        return Verdict::Drop(DropReason::ReuseOfTrackedEntry);
-                    }
-                    // The new entry will be found before the old one, whose conntrack entry is left alone.
-                    state.conns.remove(slot);
-                    found = None;
-                }
+        if let Some(slot) = found
+            && packet.proto == Proto::Tcp
+            && flags.has(TcpFlags::SYN)
+            && let Some(tracked) = self.reschedules(state, slot, mark)
+        {
+            if tracked {
+                // The timer is set to fire at once, which is at the next tick: until then the entry is there.
+                let conn = state.conns.get_mut(slot);
+                conn.refreshed = moment.now;
+                conn.timeout = Duration::ZERO;
+                return Verdict::Drop(DropReason::ReuseOfTrackedEntry);
             }
+            // The new entry will be found before the old one, whose conntrack entry is left alone.
+            state.conns.remove(slot);
+            found = None;
         }
-        if let Some(slot) = found {
-            if state.dest == DestState::Removed {
-                let conn = *state.conns.get(slot);
-                if self.ipvs.expire_nodest_conn {
-                    let tracked = self.holds_conntrack(state, &conn, mark);
-                    state.conns.remove(slot);
-                    self.forget_conntrack(state, &conn);
-                    if tracked || !d.nodest_reschedules {
-                        return Verdict::Drop(DropReason::NoDestination);
-                    }
-                    found = None;
-                } else {
+        if let Some(slot) = found
+            && state.dest == DestState::Removed
+        {
+            let conn = *state.conns.get(slot);
+            if self.ipvs.expire_nodest_conn {
+                let tracked = self.holds_conntrack(state, &conn, mark);
+                state.conns.remove(slot);
+                Self::forget_conntrack(state, &conn);
+                if tracked || !d.nodest_reschedules {
                     return Verdict::Drop(DropReason::NoDestination);
                 }
+                found = None;
+            } else {
+                return Verdict::Drop(DropReason::NoDestination);
             }
         }
         if let Some(slot) = found {
@@ -321,12 +321,11 @@ impl Director {
         let mut mark = self.keep_or_untrack(state, &conn, mark, true);
         if mark.state == CtState::Invalid {
             // The rewritten packet passes LOCAL_OUT, where conntrack looks at it afresh because it has no entry.
-            match self.track(state, tuple, packet.proto, packet.seg, moment, out) {
-                Some(again) => mark = again,
-                None => {
-                    out.dropped = Some(DropReason::KilledOutOfSync);
-                    return;
-                }
+            if let Some(again) = self.track(state, tuple, packet.proto, packet.seg, moment, out) {
+                mark = again;
+            } else {
+                out.dropped = Some(DropReason::KilledOutOfSync);
+                return;
             }
         }
         self.leave(state, tuple, mark, What::Packet, moment, out);
@@ -356,11 +355,11 @@ impl Director {
     }
 
     fn leave(&self, state: &mut DirectorState, tuple: Tuple, mark: Mark, what: What, moment: &mut Moment, out: &mut Outcome) {
-        if let (Some(ct), Some(attached)) = (&self.conntrack, mark.attached) {
-            if !ct.confirm(&mut state.table, attached, moment) {
-                out.dropped = Some(DropReason::TupleClash);
-                return;
-            }
+        if let (Some(ct), Some(attached)) = (&self.conntrack, mark.attached)
+            && !ct.confirm(&mut state.table, attached, moment)
+        {
+            out.dropped = Some(DropReason::TupleClash);
+            return;
         }
         // Behind DR and TUN the service address belongs to the real server.
         let to = if tuple.dst.host == self.place.service { Side::Server } else { self.place.side_of(tuple.dst.host) };
@@ -369,11 +368,11 @@ impl Director {
 
     /// The director's own stack.
     fn deliver(&self, state: &mut DirectorState, packet: Packet<'_>, mark: Mark, moment: &mut Moment, out: &mut Outcome) {
-        if let (Some(ct), Some(attached)) = (&self.conntrack, mark.attached) {
-            if !ct.confirm(&mut state.table, attached, moment) {
-                out.dropped = Some(DropReason::TupleClash);
-                return;
-            }
+        if let (Some(ct), Some(attached)) = (&self.conntrack, mark.attached)
+            && !ct.confirm(&mut state.table, attached, moment)
+        {
+            out.dropped = Some(DropReason::TupleClash);
+            return;
         }
         let Some(what) = local_answer(packet.proto, packet.seg) else {
             out.dropped = Some(DropReason::LocalSilence);

@@ -34,11 +34,17 @@ impl<T> Few<T> {
     }
 
     /// The one in a slot.
+    ///
+    /// # Panics
+    /// If something was removed since the slot was handed out.
     pub fn get(&self, slot: Slot) -> &T {
         self.at(slot.0).expect("a slot is used before anything is removed")
     }
 
     /// The one in a slot, to change it.
+    ///
+    /// # Panics
+    /// If something was removed since the slot was handed out.
     pub fn get_mut(&mut self, slot: Slot) -> &mut T {
         let found = if slot.0 == 0 { self.first.as_mut() } else { self.rest.get_mut(slot.0 - 1) };
         found.expect("a slot is used before anything is removed")

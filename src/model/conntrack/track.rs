@@ -55,10 +55,11 @@ impl Conntrack {
         lapse: &mut Option<Lapse>,
     ) -> Tracked {
         let d = self.settings.dialect;
-        if proto == Proto::Tcp && d.model == Model::Window {
-            if let Err(why) = tracker::header_check(d, seg) {
-                return Tracked::Invalid(why);
-            }
+        if proto == Proto::Tcp
+            && d.model == Model::Window
+            && let Err(why) = tracker::header_check(d, seg)
+        {
+            return Tracked::Invalid(why);
         }
         // The tracker may ask for the entry to be deleted and the packet looked up once more.
         for _ in 0..2 {

@@ -224,10 +224,8 @@ pub fn packet(settings: &Settings, entry: &mut Entry, dir: usize, seg: &Segment,
                 }
             }
             State::SynSent2 if d.simultaneous_open => t.last_flags |= side_flag::SIMULTANEOUS_OPEN,
-            State::SynRecv if d.simultaneous_open => {
-                if dir == 1 && kind == Kind::Ack && t.last_flags & side_flag::SIMULTANEOUS_OPEN != 0 {
-                    new = State::Established;
-                }
+            State::SynRecv if d.simultaneous_open && dir == 1 && kind == Kind::Ack && t.last_flags & side_flag::SIMULTANEOUS_OPEN != 0 => {
+                new = State::Established;
             }
             State::Close if kind == Kind::Rst => match reset(settings, t, dir, old, seen_reply, assured, seg) {
                 Reset::Untouched => return Ruling::Accept(None),

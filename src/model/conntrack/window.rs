@@ -173,7 +173,7 @@ pub fn test(settings: &Settings, t: &mut TcpTrack, dir: usize, kind: &mut Kind, 
         };
     }
 
-    learn(settings, t, dir, *kind, seg, Edges { seq, end, ack, sack, win, raw_window });
+    learn(settings, t, dir, *kind, seg, &Edges { seq, end, ack, sack, win, raw_window });
     if cut { Judgement::InsideCut } else { Judgement::Inside }
 }
 
@@ -204,7 +204,7 @@ struct Edges {
 }
 
 /// Records an accepted segment (section 3.7 H).
-fn learn(settings: &Settings, t: &mut TcpTrack, dir: usize, kind: Kind, seg: &Segment, e: Edges) {
+fn learn(settings: &Settings, t: &mut TcpTrack, dir: usize, kind: Kind, seg: &Segment, e: &Edges) {
     let d = settings.dialect;
     let win = if seg.flags.has(TcpFlags::SYN) { e.win } else { e.win << t.seen[dir].scale };
     let [first, second] = &mut t.seen;
