@@ -2,7 +2,9 @@
 
 mod capture;
 mod conntrack;
+mod docs;
 mod evidence;
 mod idle;
 mod ipvs;
 mod path;
+mod program;
