@@ -5,12 +5,11 @@ use crate::capture::{self, Input};
 use crate::decode::Filter;
 use crate::engine::pipeline::{self, Job};
 use crate::engine::{Clock, Path};
-use crate::finding::{Finding, Verdict, judge};
+use crate::finding::Verdict;
 use crate::kernel::wheel::{Hz, Phase};
 use crate::policy::{self, BoxSpec};
 use crate::report::{Report, json, text};
 use crate::time::{Duration, Instant};
-use rayon::prelude::*;
 use std::ffi::OsString;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::sync::Arc;
@@ -111,8 +110,7 @@ pub fn run(args: &Args) -> Ended {
     });
     let job = Job { threads: args.threads, filter, records_max: args.count };
     let run = pipeline::run(&mut capture, &path, &job, &stop);
-    let findings: Vec<Finding> = run.flows.par_iter().map(|judged| judge::judge(&path, judged, run.end)).collect();
-    let report = Report { path: &path, run: &run, findings: &findings };
+    let report = Report::new(&path, &run);
 
     if args.json || args.ndjson {
         let mut out = BufWriter::new(io::stdout().lock());

@@ -19,11 +19,9 @@ use crate::time::Duration;
 /// What is wrong with the name.
 pub fn conntrack_dialect(policy: &ConntrackPolicy) -> Result<&'static CtDialect, String> {
     let name = policy.dialect.as_deref().unwrap_or(ct_dialect::DEFAULT);
-    CtDialect::find(name)
-        .or_else(|| CtDialect::for_release(name.strip_prefix("linux-").or_else(|| name.strip_prefix("longterm-")).unwrap_or(name)))
-        .ok_or_else(|| {
-            policy.check_dialect(&CtDialect::names()).err().map_or_else(|| format!("unknown dialect '{name}'"), |e| e.to_string())
-        })
+    CtDialect::find(name).or_else(|| known_release(name).and_then(CtDialect::for_release)).ok_or_else(|| {
+        policy.check_dialect(&CtDialect::names()).err().map_or_else(|| format!("unknown dialect '{name}'"), |e| e.to_string())
+    })
 }
 
 /// The dialect that an IPVS policy names, or the default.
@@ -32,9 +30,16 @@ pub fn conntrack_dialect(policy: &ConntrackPolicy) -> Result<&'static CtDialect,
 /// What is wrong with the name.
 pub fn ipvs_dialect(policy: &IpvsPolicy) -> Result<&'static VsDialect, String> {
     let name = policy.dialect.as_deref().unwrap_or(vs_dialect::DEFAULT);
-    VsDialect::find(name).or_else(|| VsDialect::for_release(name)).ok_or_else(|| {
+    VsDialect::find(name).or_else(|| known_release(name).and_then(VsDialect::for_release)).ok_or_else(|| {
         policy.check_dialect(&VsDialect::names()).err().map_or_else(|| format!("unknown dialect '{name}'"), |e| e.to_string())
     })
+}
+
+/// The release in a dialect's name, if it is one that the rows cover: nobody knows what a later kernel does.
+fn known_release(name: &str) -> Option<&str> {
+    let release = name.strip_prefix("linux-").or_else(|| name.strip_prefix("longterm-")).unwrap_or(name);
+    let numbers = ct_dialect::release_numbers(release)?;
+    ([numbers[0], numbers[1]] <= [7, 1]).then_some(release)
 }
 
 /// The complete settings of a conntrack.

@@ -1,5 +1,6 @@
 //! One box of a path, whatever its kind: what it remembers of a flow, and how a packet passes it.
 
+use crate::model::conntrack::dialect as ct_dialect;
 use crate::model::conntrack::entry::{Entry, State, TcpTrack, status};
 use crate::model::conntrack::router::{Nat, Router};
 use crate::model::conntrack::table::Table;
@@ -7,6 +8,7 @@ use crate::model::director::{Director, DirectorState};
 use crate::model::idle::{Action, IdleBox, IdleEntry};
 use crate::model::ipvs::Method;
 use crate::model::ipvs::conn::{Conn, flag};
+use crate::model::ipvs::dialect as vs_dialect;
 use crate::model::ipvs::state::State as IpvsState;
 use crate::model::lateness::Lateness;
 use crate::model::{Clause, CtState, DropReason, End, Lapse, Moment, Outcome, Packet, Sent, Side, Tuple, What};
@@ -57,35 +59,50 @@ impl Hop {
         }
     }
 
-    /// What the box remembers of a connection that was open before the capture began. `opening` says that only the SYN is missing.
-    pub fn adopted(&self, proto: Proto, from_client: Tuple, seg: &Segment, opening: bool) -> HopState {
-        let now = seg.at;
-        match &self.device {
-            Device::Router(router) => {
-                let mut table = Table::EMPTY;
-                if proto == Proto::Tcp {
-                    table.push(adopted_entry(router, from_client, now, opening));
-                }
-                HopState::Router(table)
-            }
-            Device::Director(director) => {
-                let mut state = DirectorState::default();
-                if proto == Proto::Tcp {
-                    let dest = End { host: director.place.real, port: director.real_port.unwrap_or(from_client.dst.port) };
-                    let mut conn = Conn::new(&director.ipvs, from_client, dest, now);
-                    conn.state = if opening { IpvsState::SynRecv } else { IpvsState::Established };
-                    conn.flags &= !flag::INACTIVE;
-                    conn.timeout = director.ipvs.timeouts[conn.state as usize];
-                    conn.clause = Clause::Ipvs(conn.state);
-                    state.conns.push(conn);
-                }
-                HopState::Director(Box::new(state))
-            }
-            Device::Idle(idle) => {
-                let entry = (proto == Proto::Tcp && !opening).then(|| idle.adopt(proto, seg, seg.dir, now).entry).flatten();
-                HopState::Idle(entry)
-            }
+    /// What the box remembers of a connection whose SYN was sent just before the capture began with the answer to it.
+    pub fn opened(&self, from_client: Tuple, answer: &Segment) -> HopState {
+        // What the SYN offered is known only as far as the answer accepts it; the largest scale makes no window too small.
+        let syn = Segment {
+            seq: answer.ack.minus(1),
+            ack: Seq(0),
+            sack: Seq(0),
+            len: 0,
+            window: u16::MAX,
+            flags: TcpFlags(TcpFlags::SYN),
+            window_scale: 14,
+            dir: Direction::Original,
+            ..*answer
+        };
+        let mut state = self.empty();
+        let packet = Packet { from: Side::Client, tuple: from_client, proto: Proto::Tcp, seg: &syn };
+        self.packet(&mut state, packet, &mut Moment::exact(answer.at));
+        state
+    }
+
+    /// What the box remembers of a connection that was open before the capture began with this segment.
+    pub fn adopted(&self, proto: Proto, from_client: Tuple, seg: &Segment) -> HopState {
+        let mut state = self.empty();
+        if proto == Proto::Udp {
+            return state;
         }
+        let now = seg.at;
+        match (&self.device, &mut state) {
+            (Device::Router(router), HopState::Router(table)) => {
+                table.push(adopted_entry(router, from_client, now));
+            }
+            (Device::Director(director), HopState::Director(held)) => {
+                let dest = End { host: director.place.real, port: director.real_port.unwrap_or(from_client.dst.port) };
+                let mut conn = Conn::new(&director.ipvs, from_client, dest, now);
+                conn.state = IpvsState::Established;
+                conn.flags &= !flag::INACTIVE;
+                conn.timeout = director.ipvs.timeouts[conn.state as usize];
+                conn.clause = Clause::Ipvs(conn.state);
+                held.conns.push(conn);
+            }
+            (Device::Idle(idle), HopState::Idle(entry)) => *entry = idle.adopt(proto, seg, seg.dir, now).entry,
+            _ => {}
+        }
+        state
     }
 
     /// The timer that a packet with these addresses finds, running or ended.
@@ -121,6 +138,36 @@ impl Hop {
         }
     }
 
+    /// The kernel whose behaviour is simulated, as the user named it, and the row of the tables where that has another name.
+    pub fn dialect(&self) -> Option<String> {
+        let (asked, row) = match (&self.device, &self.policy) {
+            (Device::Router(r), BoxPolicy::Conntrack(p)) => {
+                (p.dialect.as_deref().unwrap_or(ct_dialect::DEFAULT), r.conntrack.settings.dialect.name)
+            }
+            (Device::Director(d), BoxPolicy::Ipvs(p)) => (p.dialect.as_deref().unwrap_or(vs_dialect::DEFAULT), d.ipvs.dialect.name),
+            _ => return None,
+        };
+        Some(if asked == row { row.to_owned() } else { format!("{asked} (as {row})") })
+    }
+
+    /// Settings that the user gave and that a replay of single flows cannot act upon: they couple flows through a table, or
+    /// depend on what no capture shows.
+    pub fn not_simulated(&self) -> Vec<&'static str> {
+        let given = |settings: &[(&'static str, bool)]| settings.iter().filter(|(_, set)| *set).map(|(name, _)| *name).collect();
+        match &self.policy {
+            BoxPolicy::Conntrack(p) => given(&[("max", p.nf_conntrack_max.is_some()), ("buckets", p.buckets.is_some())]),
+            BoxPolicy::Ipvs(p) => given(&[
+                ("drop_entry", p.drop_entry.is_some_and(|mode| mode > 0)),
+                ("drop_packet", p.drop_packet.is_some_and(|mode| mode > 0)),
+                ("am_droprate", p.am_droprate.is_some()),
+                ("amemthresh", p.amemthresh.is_some()),
+                ("secure_tcp (modes 1 and 2 follow the director's memory)", p.secure_tcp.is_some_and(|mode| mode == 1 || mode == 2)),
+                ("real_servers", p.real_servers() > 1),
+            ]),
+            BoxPolicy::Idle(_) => Vec::new(),
+        }
+    }
+
     /// How late this box's timers fire.
     pub fn lateness(&self) -> Lateness {
         match &self.device {
@@ -147,19 +194,18 @@ impl Hop {
 }
 
 /// An entry seeded as one would seed it from a listing: windows are learnt from the next packet of each side.
-fn adopted_entry(router: &Router, from_client: Tuple, now: Instant, opening: bool) -> Entry {
-    let state = if opening { State::SynSent } else { State::Established };
+fn adopted_entry(router: &Router, from_client: Tuple, now: Instant) -> Entry {
+    let state = State::Established;
     let mut reply = from_client.inverse();
     match router.nat {
         Nat::None => {}
         Nat::Masquerade => reply.dst.host = router.place.far,
         Nat::Dnat => reply.src.host = router.place.real,
     }
-    let replied = if opening { 0 } else { status::SEEN_REPLY | status::ASSURED };
     Entry {
         original: from_client,
         reply,
-        status: replied | status::CONFIRMED | status::SRC_NAT_DONE | status::DST_NAT_DONE,
+        status: status::SEEN_REPLY | status::ASSURED | status::CONFIRMED | status::SRC_NAT_DONE | status::DST_NAT_DONE,
         clause: Clause::State(state),
         tcp: TcpTrack { state, last_win: 1, ..TcpTrack::NEW },
         stream_from: now,

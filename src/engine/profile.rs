@@ -50,7 +50,11 @@ impl Profile {
             return;
         }
         match self.rows.iter_mut().find(|r| r.clause == clause) {
-            None => self.rows.push(Row { clause, longest: spell, prior: None }),
+            None => {
+                // Most flows have two or three rows at a box: no room is kept for more.
+                self.rows.reserve_exact(1);
+                self.rows.push(Row { clause, longest: spell, prior: None });
+            }
             Some(row) if spell.idle > row.longest.idle => {
                 row.prior = Some(row.longest);
                 row.longest = spell;

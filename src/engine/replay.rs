@@ -65,6 +65,8 @@ pub struct Doubt {
     pub late: Late,
     /// The chance that its entry had ended, 0 to 1000.
     pub permille: u16,
+    /// What becomes of the packet if it had.
+    pub fate: Fate,
 }
 
 /// One box's part of a flow.
@@ -134,7 +136,13 @@ impl<'p> Replay<'p> {
         let known = flow.proto == Proto::Udp || flow.opening() != Opening::Midstream && !syn_ack;
         let mut tuple = client;
         let hops = self.path.hops.iter().map(|hop| {
-            let state = if known { hop.empty() } else { hop.adopted(flow.proto, tuple, seg, syn_ack) };
+            let state = if known {
+                hop.empty()
+            } else if syn_ack {
+                hop.opened(tuple, seg)
+            } else {
+                hop.adopted(flow.proto, tuple, seg)
+            };
             tuple = onward(hop, tuple);
             HopRun { state, profile: Profile::default(), renewed_by: seg.frame, hole_since: false }
         });
@@ -190,7 +198,12 @@ impl<'p> Replay<'p> {
             }
             let mut moment = Moment { blur: self.blur, keep: part.hole_since && !run.over, ..Moment::exact(now) };
             let from = if seg.dir == Direction::Original { Side::Client } else { Side::Server };
-            let outcome = hop.packet(&mut part.state, Packet { from, tuple, proto: flow.proto, seg }, &mut moment);
+            let packet = Packet { from, tuple, proto: flow.proto, seg };
+            // Only where the clock cannot decide is the other possibility played through as well.
+            let doubtful = !run.over && run.doubt.is_none() && found.is_some_and(|f| self.is_doubtful(hop, f, now));
+            let untouched = doubtful.then(|| part.state.clone());
+            let outcome = hop.packet(&mut part.state, packet, &mut moment);
+            let otherwise = untouched.map(|mut state| hop.packet(&mut state, packet, &mut Moment { answers: u8::MAX, asked: 0, ..moment }));
             if hop.running(&part.state, tuple).is_some_and(|r| r.refreshed == now) {
                 part.renewed_by = seg.frame;
                 part.hole_since = false;
@@ -201,9 +214,12 @@ impl<'p> Replay<'p> {
                 if moment.kept && run.hole.is_none() {
                     run.hole = found.map(|f| Box::new(tell(f)));
                 }
-                if moment.asked > 0 && run.doubt.is_none() {
-                    let permille = |f: Lapse| chance(hop.lateness().fires(f.refreshed, f.timeout), now);
-                    run.doubt = found.map(|f| Box::new(Doubt { late: tell(f), permille: permille(f) }));
+                if let (true, Some(f), Some(gone)) = (moment.asked > 0, found, otherwise) {
+                    // Taken up again with the same addresses, the flow notices no difference.
+                    if gone.forwarded().map(|s| s.tuple) != outcome.forwarded().map(|s| s.tuple) {
+                        let permille = chance(hop.lateness().fires(f.refreshed, f.timeout), now);
+                        run.doubt = Some(Box::new(Doubt { late: tell(f), permille, fate: fate_of(&gone) }));
+                    }
                 }
             }
             // Where several entries had ended, the packet's fate is the doing of the last box that it reached.
@@ -227,6 +243,15 @@ impl<'p> Replay<'p> {
             run.repaired.get_or_insert_with(|| Box::new(late));
         }
         run.over = matches!(flow.closing(), Closing::Fin | Closing::Reset);
+    }
+
+    /// Whether the clock leaves open if a timer has fired.
+    fn is_doubtful(&self, hop: &super::hop::Hop, timer: Lapse, now: Instant) -> bool {
+        if self.path.clock == Clock::Ideal || now + self.blur < timer.refreshed + timer.timeout {
+            return false;
+        }
+        let (earliest, latest) = hop.lateness().fires(timer.refreshed, timer.timeout);
+        now + self.blur >= earliest && now < latest + self.blur
     }
 
     /// Whether a packet of the given direction would get through at `now`, which nobody sent: for the flows that are silent at

@@ -9,6 +9,7 @@ use crate::model::idle::Clause as IdleClause;
 use crate::model::ipvs::state::State as VsState;
 use crate::net::{Proto, Sock};
 use crate::policy::BoxPolicy;
+use crate::policy::idle::Activity;
 use crate::time::Duration;
 
 /// Where an advice is to be followed.
@@ -49,8 +50,18 @@ pub fn keepalive_max(timeout: Duration, hz: Hz) -> (u64, Option<u64>) {
     (ideal, wheel)
 }
 
-/// Whether a keepalive would be sent at all while this timer runs.
-fn keepalive_helps(clause: Clause) -> bool {
+/// The largest keepalive idle time that would have saved a flow, as [`keepalive_max`] gives it; nothing where none helps.
+pub fn saving_keepalive(hop: &Hop, decisive: &Decisive, proto: Proto, hz: Hz) -> Option<(u64, Option<u64>)> {
+    (proto == Proto::Tcp && keepalive_helps(hop, decisive.cause.clause))
+        .then(|| keepalive_max(decisive.timeout, hz))
+        .filter(|(ideal, _)| *ideal > 0)
+}
+
+/// Whether a keepalive would be sent at all while this timer runs, and would restart it. A proxy does not hand one on.
+fn keepalive_helps(hop: &Hop, clause: Clause) -> bool {
+    if matches!(&hop.policy, BoxPolicy::Idle(policy) if policy.activity() == Activity::Data) {
+        return false;
+    }
     match clause {
         Clause::State(s) => matches!(s, CtState::Established | CtState::FinWait | CtState::CloseWait),
         Clause::UnrepliedEstablished => true,
@@ -67,6 +78,11 @@ pub fn advise(hop: &Hop, decisive: &Decisive, proto: Proto, server: Sock, hz: Hz
     let span = Duration::from_secs(keep).human();
     let on_box = |line: String, note: String| Advice { at: Where::Box, line, note };
     match decisive.cause.clause {
+        // ipvsadm --set does not reach the timers of entries that were born under secure_tcp in 2.4; their sysctls do.
+        Clause::Ipvs(_) | Clause::IpvsUdp if decisive.cause.setting.as_deref().is_some_and(|s| s.starts_with("net.ipv4.vs.")) => {
+            let setting = decisive.cause.setting.as_deref().unwrap_or_default();
+            advice.push(on_box(format!("sysctl -w {setting}={keep}"), format!("entries made from now on; {span}")));
+        }
         Clause::Ipvs(VsState::Established) => {
             advice.push(on_box(format!("ipvsadm --set {keep} 0 0"), format!("ESTABLISHED of every service; {span}")));
         }
@@ -86,22 +102,19 @@ pub fn advise(hop: &Hop, decisive: &Decisive, proto: Proto, server: Sock, hz: Hz
                 .push(on_box(format!("(no sysctl sets {})", decisive.cause.state), "its timer is a constant of the kernel".to_owned())),
         },
     }
-    if proto == Proto::Tcp && keepalive_helps(decisive.cause.clause) {
-        let (ideal, wheel) = keepalive_max(decisive.timeout, hz);
-        if ideal > 0 {
-            let safe = wheel.unwrap_or(ideal);
-            let note = format!(
-                "TCP_KEEPIDLE of {ideal} s or less keeps it on exact clocks; {safe} s with the timer wheel's lateness at HZ={}; only sockets with SO_KEEPALIVE send it",
-                hz.0
-            );
-            advice.push(Advice { at: Where::End, line: format!("sysctl -w net.ipv4.tcp_keepalive_time={safe}"), note });
-            if server.port == 22 {
-                advice.push(Advice {
-                    at: Where::End,
-                    line: format!("ServerAliveInterval {safe}"),
-                    note: "in ssh_config; ClientAliveInterval in sshd_config does the same from the other end".to_owned(),
-                });
-            }
+    if let Some((ideal, wheel)) = saving_keepalive(hop, decisive, proto, hz) {
+        let safe = wheel.unwrap_or(ideal);
+        let note = format!(
+            "TCP_KEEPIDLE of {ideal} s or less keeps it on exact clocks; {safe} s with the timer wheel's lateness at HZ={}; only sockets with SO_KEEPALIVE send it",
+            hz.0
+        );
+        advice.push(Advice { at: Where::End, line: format!("sysctl -w net.ipv4.tcp_keepalive_time={safe}"), note });
+        if server.port == 22 {
+            advice.push(Advice {
+                at: Where::End,
+                line: format!("ServerAliveInterval {safe}"),
+                note: "in ssh_config; ClientAliveInterval in sshd_config does the same from the other end".to_owned(),
+            });
         }
     }
     advice

@@ -59,6 +59,7 @@ pub fn cause(hop: &Hop, clause: Clause, state: &'static str) -> Cause {
         Clause::UdpUnreplied => ("udp", Some(format!("{CT}udp_timeout")), None),
         Clause::UdpStream => ("udp_stream", Some(format!("{CT}udp_timeout_stream")), None),
         Clause::Ipvs(s) => ipvs(hop, s),
+        Clause::IpvsUdp if born_under_defence(hop) => ("udp", Some("net.ipv4.vs.timeout_udp".to_owned()), Some(DEFENCE)),
         Clause::IpvsUdp => ("udp", Some("ipvsadm --set (third value)".to_owned()), None),
         Clause::Idle(s) => idle(hop, s),
     };
@@ -71,12 +72,16 @@ fn ipvs(hop: &Hop, state: VsState) -> (&'static str, Option<String>, Option<&'st
         VsState::FinWait => Some("ipvsadm --set (second value)".to_owned()),
         _ => None,
     };
-    let born_under_defence = matches!(&hop.device, Device::Director(d) if d.ipvs.secure_tcp && d.ipvs.dialect.dos_timeouts);
-    if born_under_defence {
-        let why = "the entry was born under secure_tcp, which has timers of its own in 2.4";
-        return (lower(state.name()), Some(format!("net.ipv4.vs.timeout_{}", lower(state.name()).replace('_', ""))), Some(why));
+    if born_under_defence(hop) {
+        return (lower(state.name()), Some(format!("net.ipv4.vs.timeout_{}", lower(state.name()).replace('_', ""))), Some(DEFENCE));
     }
     (lower(state.name()), setting, None)
+}
+
+const DEFENCE: &str = "the entry was born under secure_tcp, which has timers of its own in 2.4";
+
+fn born_under_defence(hop: &Hop) -> bool {
+    matches!(&hop.device, Device::Director(d) if d.ipvs.secure_tcp && d.ipvs.dialect.dos_timeouts)
 }
 
 fn idle(hop: &Hop, state: IdleClause) -> (&'static str, Option<String>, Option<&'static str>) {

@@ -125,11 +125,13 @@ fn decide(replay: &Replay<'_>, path: &Path, flow: &Flow, run: &FlowRun, capture_
     }
     if let Some(doubt) = run.doubt.as_deref() {
         let verdict = if doubt.late.evidence == GapEvidence::Hole { Verdict::Inconclusive } else { Verdict::Marginal };
-        let mut decisive = decisive(path, flow, &doubt.late, "let through, or not: the phase of the clock decides");
+        let mut decisive = decisive(path, flow, &doubt.late, fate_text(doubt.fate));
         decisive.permille = Some(doubt.permille);
-        return Some((verdict, decisive, Some(Fate::Dropped(DropReason::LocalSilence))));
+        return Some((verdict, decisive, Some(doubt.fate)));
     }
-    if !run.is_over() {
+    // A SYN that nobody answered opened nothing that could be forgotten.
+    let opened = flow.proto == Proto::Udp || flow.opening() != Opening::SynOnly;
+    if !run.is_over() && opened {
         // A UDP server that was asked once is not expected to speak again unasked.
         let speakers: &[Direction] =
             if flow.proto == Proto::Udp { &[Direction::Original] } else { &[Direction::Original, Direction::Reply] };

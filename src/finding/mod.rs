@@ -294,3 +294,50 @@ pub struct Finding {
     /// What to know before believing the verdict.
     pub caveats: Vec<Caveat>,
 }
+
+/// What is kept of every flow while a report is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Glance {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// By how much the silence that decided it exceeded the timer.
+    pub excess: Duration,
+    /// The largest share of a timer that a spell used up without ending it, in millionths.
+    pub share: u32,
+    /// How long entries outlived the closed flow.
+    pub outlived: Duration,
+    /// Packets that a box kept for other reasons than a timer.
+    pub blocked: u32,
+    /// Packets that conntrack called INVALID.
+    pub invalid: u32,
+}
+
+impl Finding {
+    /// What is kept of it.
+    pub fn glance(&self) -> Glance {
+        Glance {
+            verdict: self.verdict,
+            excess: self.decisive.as_ref().map_or(Duration::ZERO, Decisive::excess),
+            share: self.closest().map_or(0, BreakPoint::share),
+            outlived: self.outlived,
+            blocked: self.blocked,
+            invalid: self.invalid,
+        }
+    }
+
+    /// The spell that used up the largest share of its timer without ending it; the first of equals.
+    pub fn closest(&self) -> Option<&BreakPoint> {
+        let borne = self.break_points.iter().filter(|b| b.longest < b.timeout);
+        borne.fold(None, |best: Option<&BreakPoint>, next| match best {
+            Some(best) if best.share() >= next.share() => Some(best),
+            _ => Some(next),
+        })
+    }
+}
+
+impl BreakPoint {
+    /// The share of the timer that the spell used up, in millionths.
+    pub fn share(&self) -> u32 {
+        (u128::from(self.longest.0) * 1_000_000 / u128::from(self.timeout.0.max(1))).min(u128::from(u32::MAX)) as u32
+    }
+}

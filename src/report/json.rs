@@ -3,7 +3,7 @@
 
 use super::{Report, tuple};
 use crate::engine::{Clock, Device};
-use crate::finding::advice::Where;
+use crate::finding::advice::{Where, keep_secs, saving_keepalive};
 use crate::finding::{BreakPoint, Finding, Verdict, evidence_name};
 use crate::flow::{Closing, Opening, Orientation};
 use crate::model::conntrack::entry::State as CtState;
@@ -28,11 +28,13 @@ pub fn write(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
     // Flows are written one by one, so that a result of any size needs no memory of its own.
     let open = text.trim_end().strip_suffix('}').unwrap_or(&text).trim_end();
     write!(out, "{open},\n  \"flows\": [")?;
-    for (index, finding) in report.findings.iter().enumerate() {
-        out.write_all(if index == 0 { b"\n    " } else { b",\n    " })?;
-        serde_json::to_writer(&mut *out, &flow(report, finding))?;
-    }
-    out.write_all(if report.findings.is_empty() { b"]\n}\n" } else { b"\n  ]\n}\n" })
+    let mut first = true;
+    each(report, |finding| {
+        out.write_all(if first { b"\n    " } else { b",\n    " })?;
+        first = false;
+        serde_json::to_writer(&mut *out, &flow(report, finding)).map_err(io::Error::from)
+    })?;
+    out.write_all(if first { b"]\n}\n" } else { b"\n  ]\n}\n" })
 }
 
 /// Writes one line for each flow, then one for the summary.
@@ -40,15 +42,27 @@ pub fn write(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
 /// # Errors
 /// Whatever the sink says.
 pub fn write_lines(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
-    for finding in report.findings {
+    each(report, |finding| {
         serde_json::to_writer(&mut *out, &flow(report, finding))?;
-        out.write_all(b"\n")?;
-    }
+        out.write_all(b"\n")
+    })?;
     let mut last = header(report);
     last.insert("type".to_owned(), json!("summary"));
     last.insert("summary".to_owned(), summary(report));
     serde_json::to_writer(&mut *out, &Value::Object(last))?;
     out.write_all(b"\n")
+}
+
+/// Hands over one finding after the other; they are made in blocks, side by side.
+fn each(report: &Report<'_>, mut sink: impl FnMut(&Finding) -> io::Result<()>) -> io::Result<()> {
+    const BLOCK: usize = 4096;
+    let total = report.glances.len();
+    for start in (0..total).step_by(BLOCK) {
+        for finding in report.findings(start..total.min(start + BLOCK)) {
+            sink(&finding)?;
+        }
+    }
+    Ok(())
 }
 
 fn header(report: &Report<'_>) -> Map<String, Value> {
@@ -61,7 +75,7 @@ fn header(report: &Report<'_>) -> Map<String, Value> {
         .path
         .hops
         .iter()
-        .map(|h| json!({"label": h.label, "settings": h.policy.describe(), "dialect": dialect(&h.device), "timers_ns": timers(&h.device)}))
+        .map(|h| json!({"label": h.label, "settings": h.policy.describe(), "dialect": dialect(&h.device), "timers_ns": timers(&h.device), "not_simulated": h.not_simulated()}))
         .collect();
     let kinds: Map<String, Value> = run.counters.seen().map(|(kind, count)| (kind.name().to_owned(), json!(count))).collect();
     let damage: Vec<Value> = run
@@ -138,12 +152,11 @@ fn timers(device: &Device) -> Value {
 
 fn summary(report: &Report<'_>) -> Value {
     let mut map = Map::new();
-    map.insert("flows".to_owned(), json!(report.findings.len()));
+    map.insert("flows".to_owned(), json!(report.glances.len()));
     for (verdict, count) in Verdict::ALL.into_iter().zip(report.counts()) {
         map.insert(verdict.name().to_owned(), json!(count));
     }
-    let outlived: u128 = report.findings.iter().map(|f| u128::from(f.outlived.0)).sum();
-    map.insert("outlived_entry_seconds".to_owned(), json!((outlived / 1_000_000_000) as u64));
+    map.insert("outlived_entry_seconds".to_owned(), json!(report.outlived_secs()));
     Value::Object(map)
 }
 
@@ -206,7 +219,7 @@ fn flow<'a>(report: &'a Report<'_>, f: &Finding) -> FlowLine<'a> {
         tuple: tuple::conntrack(f),
         verdict: f.verdict.name(),
         reason: f.inconclusive.map(crate::finding::Inconclusive::name),
-        decisive: f.decisive.as_ref().map(|d| decisive(report, d)),
+        decisive: f.decisive.as_ref().map(|d| decisive(report, f, d)),
         client_feels: feels(0),
         server_feels: feels(1),
         advice: f
@@ -247,7 +260,8 @@ fn flow<'a>(report: &'a Report<'_>, f: &Finding) -> FlowLine<'a> {
     }
 }
 
-fn decisive(report: &Report<'_>, d: &crate::finding::Decisive) -> Value {
+fn decisive(report: &Report<'_>, f: &Finding, d: &crate::finding::Decisive) -> Value {
+    let keepalive = saving_keepalive(&report.path.hops[d.hop], d, f.proto, report.path.clock.hz());
     let (frame, input) = match d.victim {
         Some((frame, file)) => (json!(frame), json!(report.run.names.get(usize::from(file)))),
         None => (Value::Null, Value::Null),
@@ -262,6 +276,9 @@ fn decisive(report: &Report<'_>, d: &crate::finding::Decisive) -> Value {
         "timeout_ns": d.timeout.0,
         "idle_ns": d.idle.0,
         "excess_ns": d.excess().0,
+        "keep_s": keep_secs(d.idle),
+        "keepalive_max_s": keepalive.map(|(ideal, _)| ideal),
+        "keepalive_max_wheel_s": keepalive.and_then(|(_, wheel)| wheel),
         "late_by_max_ns": d.late_by.0,
         "within_band": d.within_band(),
         "chance": d.permille.map(|p| f64::from(p) / 1000.0),

@@ -6,29 +6,48 @@ pub mod tuple;
 
 use crate::engine::Path;
 use crate::engine::pipeline::Run;
-use crate::finding::{Finding, Verdict};
+use crate::finding::{Finding, Glance, Verdict, judge};
 use crate::time::Duration;
+use rayon::prelude::*;
 
 /// One replay, judged: what every format is written from.
+///
+/// A finding with all its words is made when it is written and forgotten afterwards; only a glance at each flow is kept.
 #[derive(Debug)]
 pub struct Report<'r> {
     /// The path.
     pub path: &'r Path,
     /// What was read.
     pub run: &'r Run,
-    /// A finding for each flow, in the order of first packets.
-    pub findings: &'r [Finding],
+    /// A glance at each flow, in the order of first packets.
+    pub glances: Vec<Glance>,
 }
 
-impl Report<'_> {
+impl<'r> Report<'r> {
+    /// Judges every flow of a run.
+    pub fn new(path: &'r Path, run: &'r Run) -> Report<'r> {
+        let glances = run.flows.par_iter().map(|judged| judge::judge(path, judged, run.end).glance()).collect();
+        Report { path, run, glances }
+    }
+
+    /// Everything that is to be said about one flow.
+    pub fn finding(&self, index: usize) -> Finding {
+        judge::judge(self.path, &self.run.flows[index], self.run.end)
+    }
+
+    /// The findings of a range of flows, made side by side.
+    pub fn findings(&self, range: std::ops::Range<usize>) -> Vec<Finding> {
+        range.into_par_iter().map(|index| self.finding(index)).collect()
+    }
+
     /// How many flows have each verdict, in the order of [`Verdict::ALL`].
     pub fn counts(&self) -> [usize; 8] {
-        Verdict::ALL.map(|verdict| self.findings.iter().filter(|f| f.verdict == verdict).count())
+        Verdict::ALL.map(|verdict| self.count(verdict))
     }
 
     /// How many flows have a verdict.
     pub fn count(&self, verdict: Verdict) -> usize {
-        self.findings.iter().filter(|f| f.verdict == verdict).count()
+        self.glances.iter().filter(|g| g.verdict == verdict).count()
     }
 
     /// Records that may have held segments but could not be read.
@@ -46,12 +65,28 @@ impl Report<'_> {
         self.run.end.since(self.run.begin)
     }
 
-    /// The findings worth reading, worst first; among equals the largest excess over the timer, then capture order.
-    pub fn worst(&self) -> Vec<&Finding> {
-        let mut worth: Vec<&Finding> = self.findings.iter().filter(|f| f.verdict != Verdict::Survives).collect();
-        let excess = |f: &Finding| f.decisive.as_ref().map_or(Duration::ZERO, crate::finding::Decisive::excess);
-        worth.sort_by_key(|f| (f.verdict, std::cmp::Reverse(excess(f))));
+    /// How long entries outlive closed flows, summed over flows and boxes.
+    pub fn outlived_secs(&self) -> u64 {
+        let nanos: u128 = self.glances.iter().map(|g| u128::from(g.outlived.0)).sum();
+        (nanos / 1_000_000_000) as u64
+    }
+
+    /// The flows worth reading, worst first; among equals the largest excess over the timer, then capture order.
+    pub fn worst(&self) -> Vec<usize> {
+        let mut worth: Vec<usize> = (0..self.glances.len()).filter(|i| self.glances[*i].verdict != Verdict::Survives).collect();
+        worth.sort_by_key(|i| (self.glances[*i].verdict, std::cmp::Reverse(self.glances[*i].excess)));
         worth
+    }
+
+    /// The surviving flow that came closest to the end of a timer; the first of equals.
+    pub fn closest(&self) -> Option<usize> {
+        let survivors = self.glances.iter().enumerate().filter(|(_, g)| g.verdict == Verdict::Survives && g.share > 0);
+        survivors
+            .fold(None, |best: Option<(usize, &Glance)>, next| match best {
+                Some(best) if best.1.share >= next.1.share => Some(best),
+                _ => Some(next),
+            })
+            .map(|(index, _)| index)
     }
 }
 

@@ -1,9 +1,9 @@
 //! The report for people: summary first, then the flows worth reading, worst first.
 
 use super::{Report, printable, tuple};
-use crate::engine::{Clock, Device};
+use crate::engine::{Clock, Device, Hop};
 use crate::finding::advice::Where;
-use crate::finding::{BreakPoint, Decisive, Finding, Verdict, evidence_name};
+use crate::finding::{Decisive, Finding, Verdict, evidence_name};
 use crate::model::conntrack::entry::State as CtState;
 use crate::model::conntrack::router::{Nat, Rules};
 use crate::model::idle::Clause as IdleClause;
@@ -40,8 +40,8 @@ pub fn write(report: &Report<'_>, layout: Layout) -> String {
     summary(&mut out, report, layout);
     let worst = report.worst();
     flows(&mut out, report, &worst, layout);
-    for finding in worst.iter().filter(|f| f.verdict != Verdict::Repaired).take(layout.stories) {
-        story(&mut out, report, finding, layout);
+    for index in worst.iter().filter(|i| report.glances[**i].verdict != Verdict::Repaired).take(layout.stories) {
+        story(&mut out, report, &report.finding(*index), layout);
     }
     out
 }
@@ -83,7 +83,11 @@ fn path(out: &mut String, report: &Report<'_>, layout: Layout) {
     let names: Vec<String> = report.path.hops.iter().map(|h| printable(&h.label)).collect();
     paragraph(out, "path: ", &format!("client → {} → server", names.join(" → ")), layout.width);
     for (index, hop) in report.path.hops.iter().enumerate() {
-        paragraph(out, &format!("  {}. ", index + 1), &describe(&hop.device, &hop.label), layout.width);
+        paragraph(out, &format!("  {}. ", index + 1), &describe(hop), layout.width);
+        let idle = hop.not_simulated();
+        if !idle.is_empty() {
+            paragraph(out, "     ", &format!("given, but not simulated by replay: {}", idle.join(", ")), layout.width);
+        }
     }
     let clock = match report.path.clock {
         Clock::Ideal => format!("ideal; the band of a real kernel is that of HZ={}", report.path.clock.hz().0),
@@ -93,8 +97,9 @@ fn path(out: &mut String, report: &Report<'_>, layout: Layout) {
     paragraph(out, "clock: ", &clock, layout.width);
 }
 
-fn describe(device: &Device, label: &str) -> String {
-    match device {
+fn describe(hop: &Hop) -> String {
+    let dialect = hop.dialect().unwrap_or_default();
+    match &hop.device {
         Device::Router(r) => {
             let s = &r.conntrack.settings;
             let t = |state: CtState| s.tcp_timeouts[state as usize].as_secs();
@@ -110,7 +115,7 @@ fn describe(device: &Device, label: &str) -> String {
             };
             format!(
                 "conntrack, {}{nat}, {rules}; ESTABLISHED {} s, FIN_WAIT {}, CLOSE_WAIT {}, LAST_ACK {}, max_retrans {}, unacknowledged {}; loose {}",
-                s.dialect.name,
+                dialect,
                 t(CtState::Established),
                 t(CtState::FinWait),
                 t(CtState::CloseWait),
@@ -126,7 +131,7 @@ fn describe(device: &Device, label: &str) -> String {
             let defence = if s.secure_tcp { ", secure_tcp on" } else { "" };
             format!(
                 "IPVS, {}, {}{defence}; Timeout (tcp tcpfin udp): {} {} {}; CLOSE_WAIT {} s; sloppy_tcp {}",
-                s.dialect.name,
+                dialect,
                 s.method.name(),
                 t(VsState::Established),
                 t(VsState::FinWait),
@@ -138,14 +143,14 @@ fn describe(device: &Device, label: &str) -> String {
         Device::Idle(i) => {
             let established = i.timer(IdleClause::Established).timeout;
             let timer = if established == Duration::MAX { "no idle timer".to_owned() } else { format!("established {established}") };
-            format!("idle timers of {}; {timer}", printable(label))
+            format!("idle timers of {}; {timer}", printable(&hop.label))
         }
     }
 }
 
 fn summary(out: &mut String, report: &Report<'_>, layout: Layout) {
     out.push('\n');
-    let total = report.findings.len();
+    let total = report.glances.len();
     let parts: Vec<String> = Verdict::ALL
         .into_iter()
         .zip(report.counts())
@@ -155,27 +160,20 @@ fn summary(out: &mut String, report: &Report<'_>, layout: Layout) {
     let flows = if total == 1 { "1 flow" } else { "flows" };
     let head = if total == 1 { flows.to_owned() } else { format!("{total} {flows}") };
     let _ = writeln!(out, "{head}: {}", if parts.is_empty() { "nothing to judge".to_owned() } else { parts.join(", ") });
-    let blocked: u32 = report.findings.iter().map(|f| f.blocked).sum();
+    let blocked: u64 = report.glances.iter().map(|g| u64::from(g.blocked)).sum();
     if blocked > 0 {
         paragraph(out, "", &format!("{blocked} packets were kept by a box for other reasons than a timer"), layout.width);
     }
-    let invalid: u32 = report.findings.iter().map(|f| f.invalid).sum();
+    let invalid: u64 = report.glances.iter().map(|g| u64::from(g.invalid)).sum();
     if invalid > 0 {
         paragraph(out, "", &format!("{invalid} packets would be INVALID to conntrack"), layout.width);
     }
-    let outlived = report.findings.iter().fold(Duration::ZERO, |sum, f| sum + f.outlived);
-    if outlived > Duration::ZERO {
-        paragraph(out, "", &format!("entries outlive closed flows by {} entry-seconds in all", outlived.as_secs()), layout.width);
+    let outlived = report.outlived_secs();
+    if outlived > 0 {
+        paragraph(out, "", &format!("entries outlive closed flows by {outlived} entry-seconds in all"), layout.width);
     }
-    let survivors = report.findings.iter().filter(|f| f.verdict == Verdict::Survives);
-    let spells = survivors.flat_map(|f| f.break_points.iter().map(move |b| (f, b))).filter(|(_, b)| b.longest < b.timeout);
-    // Closest is who used the largest share of a timer; the first of equals.
-    let share = |b: &BreakPoint| u128::from(b.longest.0) * 1_000_000 / u128::from(b.timeout.0.max(1));
-    let closest = spells.fold(None, |best: Option<(&Finding, &BreakPoint)>, next| match best {
-        Some(best) if share(best.1) >= share(next.1) => Some(best),
-        _ => Some(next),
-    });
-    if let Some((f, b)) = closest {
+    let closest = report.closest().map(|index| report.finding(index));
+    if let Some((f, b)) = closest.as_ref().and_then(|f| Some((f, f.closest()?))) {
         let hop = printable(&report.path.hops[b.hop].label);
         let text = format!(
             "closest survivor: {} {}, idle {} of {} {} s of {hop}",
@@ -190,7 +188,7 @@ fn summary(out: &mut String, report: &Report<'_>, layout: Layout) {
 }
 
 /// The table of the flows worth reading.
-fn flows(out: &mut String, report: &Report<'_>, worst: &[&Finding], layout: Layout) {
+fn flows(out: &mut String, report: &Report<'_>, worst: &[usize], layout: Layout) {
     if worst.is_empty() {
         return;
     }
@@ -199,7 +197,7 @@ fn flows(out: &mut String, report: &Report<'_>, worst: &[&Finding], layout: Layo
     // The tuple comes last: it is what may be too long for a line, and nothing after it is pushed out of place.
     table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(["VERDICT", "STREAM", "IDLE", "LIMIT", "VICTIM", "BOX, STATE", "CLIENT → SERVER"]);
-    for finding in worst.iter().take(layout.flows) {
+    for finding in worst.iter().take(layout.flows).map(|index| report.finding(*index)) {
         let dash = || "-".to_owned();
         let (idle, limit, victim, state) = match &finding.decisive {
             Some(d) => (
@@ -211,7 +209,7 @@ fn flows(out: &mut String, report: &Report<'_>, worst: &[&Finding], layout: Layo
             None => (dash(), dash(), dash(), dash()),
         };
         let stream = format!("{} {}", finding.proto.name(), finding.stream);
-        table.add_row([finding.verdict.name().to_owned(), stream, idle, limit, victim, state, tuple::arrow(finding)]);
+        table.add_row([finding.verdict.name().to_owned(), stream, idle, limit, victim, state, tuple::arrow(&finding)]);
     }
     for index in 2..=4 {
         if let Some(column) = table.column_mut(index) {
@@ -281,7 +279,7 @@ fn story(out: &mut String, report: &Report<'_>, f: &Finding, layout: Layout) {
         line(out, &format!("a real kernel's timer fires up to {} late at HZ={}: {verdict}", d.late_by, report.path.clock.hz().0));
     }
     if let Some(permille) = d.permille {
-        line(out, &format!("chance that the entry had ended: {}.{} %", permille / 10, permille % 10));
+        line(out, &format!("the phase of the kernel's clock decides: chance of this fate {}.{} %", permille / 10, permille % 10));
     }
     for symptom in f.symptoms.iter().flatten() {
         line(out, &symptom.text);

@@ -86,13 +86,10 @@ pub static ALIASES: &[(&str, &str)] = &[
 ];
 
 impl Dialect {
-    /// Finds a row by its name, an alias, or any release that falls between two rows (`linux-5.15` is the row of 5.10).
+    /// Finds a row by its name or an alias; [`Dialect::for_release`] knows the releases in between.
     pub fn find(name: &str) -> Option<&'static Dialect> {
         let real = ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, real)| real);
-        DIALECTS
-            .iter()
-            .find(|d| d.name == real)
-            .or_else(|| Self::for_release(name.strip_prefix("linux-").or_else(|| name.strip_prefix("longterm-"))?))
+        DIALECTS.iter().find(|d| d.name == real)
     }
 
     /// The row of a kernel release as `uname -r` prints it: the newest one that is not newer.
