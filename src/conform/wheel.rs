@@ -15,7 +15,7 @@ const SLACK: Duration = Duration::from_millis(10);
 struct Life<'a> {
     state: &'a str,
     start: Instant,
-    life: Duration,
+    lived: Duration,
 }
 
 /// Compares every life with the instant at which the wheel fires.
@@ -44,7 +44,7 @@ fn check(result: &mut Result, step: usize, phase: Phase, life: &Life, nominal: D
     // The tie between clock and counter is known to a tick only, and the tick decides where a granule ends.
     let fires = [life.start - tick, life.start, life.start + tick].map(|armed| phase.fires(armed, nominal));
     let possible = |fires: &Instant| {
-        let seen = life.start + life.life;
+        let seen = life.start + life.lived;
         seen + tick >= *fires && seen <= *fires + tick + POLL + SLACK
     };
     if possible(&fires[1]) {
@@ -58,7 +58,7 @@ fn check(result: &mut Result, step: usize, phase: Phase, life: &Life, nominal: D
     result.disagree(|| Disagreement {
         step,
         injected: format!("{} armed at {} for {nominal}", life.state, life.start.since(Instant::ZERO)),
-        expected: format!("seen gone after {}", life.life),
+        expected: format!("seen gone after {}", life.lived),
         got: format!("fires after {}, seen at the latest after {}", after(fires[1]), after(fires[1] + tick + POLL + SLACK)),
         dialogue: Vec::new(),
     });
@@ -85,7 +85,7 @@ fn life(line: &str) -> Option<Life<'_>> {
     let ("LIFE", state, start, life, None) = (words.next()?, words.next()?, words.next()?, words.next()?, words.next()) else {
         return None;
     };
-    Some(Life { state, start: Instant(seconds(start)?.0), life: seconds(life)? })
+    Some(Life { state, start: Instant(seconds(start)?.0), lived: seconds(life)? })
 }
 
 /// Seconds with decimals, and nothing that is not a plain number.

@@ -1,6 +1,7 @@
 //! What there is to list, as data: the shape of the JSON document, and all that the text is made of.
 
 use super::changes::{self, Change};
+use crate::engine::compile;
 use crate::model::conntrack::dialect as ct;
 use crate::model::conntrack::dialect::Timeouts;
 use crate::model::conntrack::{self, entry};
@@ -158,13 +159,11 @@ impl Catalogue {
 
     /// What a name means: a kind of box, a dialect of either model, a kernel's release, a preset.
     pub(super) fn about(mut self, name: &str) -> Option<Catalogue> {
-        let release = name.starts_with(|c: char| c.is_ascii_digit());
-        let ct_row = if release { ct::Dialect::for_release(name) } else { ct::Dialect::find(name) }.map(|d| d.name);
-        let vs_row = match release {
-            true => vs::Dialect::for_release(name),
-            false => vs::Dialect::names().contains(&name).then(|| vs::Dialect::find(name)).flatten(),
-        }
-        .map(|d| d.name);
+        // The same look-up as for a box, so that a name is known here exactly if `--box` knows it.
+        let asked = Some(name.to_owned());
+        let ct_row = compile::conntrack_dialect(&ConntrackPolicy { dialect: asked.clone(), ..ConntrackPolicy::default() });
+        let vs_row = compile::ipvs_dialect(&IpvsPolicy { dialect: asked, ..IpvsPolicy::default() });
+        let (ct_row, vs_row) = (ct_row.ok().map(|d| d.name), vs_row.ok().map(|d| d.name));
         self.boxes.retain(|b| b.kind == name);
         self.dialects.conntrack.retain(|d| Some(d.name) == ct_row);
         self.dialects.ipvs.retain(|d| Some(d.name) == vs_row);

@@ -172,7 +172,9 @@ fn preset_details(p: &PresetRow) -> String {
     for (title, lines) in [("notes", p.notes), ("sources", p.sources)] {
         if !lines.is_empty() {
             let _ = writeln!(out, "\n{title}");
-            lines.iter().for_each(|line| wrapped(&mut out, "  - ", line));
+            for line in lines {
+                wrapped(&mut out, "  - ", line);
+            }
         }
     }
     out
