@@ -39,7 +39,7 @@ fn play(dialogue: &str) -> Flow {
         let (src, dst) = if forth { (client, server) } else { (server, client) };
         let (_, seen) = table.observe(src, dst, Proto::Tcp, &mut seg, u64::from(frame));
         assert_eq!(format!("{:?} {:?}", seen.evidence, seen.shape), parts[1], "line {frame}: {line}\nof {dialogue}");
-        let revised = seen.revises.map(|r| format!("{} {:?}", r.frame, r.evidence)).unwrap_or_default();
+        let revised = seen.revises.map(|r| format!("{} {:?}", r.ordinal + 1, r.evidence)).unwrap_or_default();
         assert_eq!(revised, parts.get(2).copied().unwrap_or(""), "revision at line {frame}: {line}\nof {dialogue}");
     }
     assert_eq!(table.flows().len(), 1, "{dialogue}");

@@ -17,6 +17,8 @@ pub struct Spell {
     pub before: u32,
     /// The frame that found it.
     pub after: u32,
+    /// The place of that frame's segment among the flow's.
+    pub ordinal: u32,
     /// What is known about the silence.
     pub evidence: GapEvidence,
 }
@@ -63,10 +65,10 @@ impl Profile {
         }
     }
 
-    /// A later segment changed what is known about the silence before frame `after`.
-    pub fn revise(&mut self, after: u32, evidence: GapEvidence) {
+    /// A later segment changed what is known about the silence before a segment.
+    pub fn revise(&mut self, ordinal: u32, evidence: GapEvidence) {
         for row in &mut self.rows {
-            if row.longest.after == after {
+            if row.longest.ordinal == ordinal {
                 if evidence == GapEvidence::Hole {
                     match row.prior.take() {
                         Some(prior) => row.longest = prior,

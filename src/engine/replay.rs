@@ -37,6 +37,8 @@ pub struct Late {
     pub frame: u32,
     /// Its file.
     pub file: u16,
+    /// Its place among the flow's segments.
+    pub ordinal: u32,
     /// The frame of the flow's previous packet.
     pub before: u32,
     /// Which way it went.
@@ -49,6 +51,8 @@ pub struct Late {
     pub probe: bool,
     /// What is known about the silence before it.
     pub evidence: GapEvidence,
+    /// Whether the box made a new entry for it.
+    pub picked_up: bool,
 }
 
 impl Late {
@@ -105,6 +109,8 @@ pub struct FlowRun {
     pub invalid: u32,
     /// Whether the flow was over before this point.
     over: bool,
+    /// The last RST: which way it went, and when.
+    reset: Option<(Direction, Instant)>,
 }
 
 /// What stays the same for all flows.
@@ -157,18 +163,20 @@ impl<'p> Replay<'p> {
             first_blocked: None,
             invalid: 0,
             over: false,
+            reset: None,
         }
     }
 
     /// Leads one segment through the path. `observation` is what the flow said of it.
     pub fn segment(&self, run: &mut FlowRun, flow: &Flow, seg: &Segment, observation: &Observation, previous_frame: u32) {
         if let Some(revision) = observation.revises {
-            run.revise(revision.frame, revision.evidence);
+            run.revise(revision.ordinal, revision.evidence);
         }
         // A packet that the capture point saw twice crossed the boxes once.
         if run.cut.is_some() || observation.shape == Shape::Duplicate {
             return;
         }
+        run.notice_life(flow, seg);
         let (client_port, server_port) = (flow.client.port, flow.server.port);
         let mut tuple = match seg.dir {
             Direction::Original => Path::from_client(client_port, server_port),
@@ -178,6 +186,8 @@ impl<'p> Replay<'p> {
             Direction::Original => self.path.from_server(client_port, server_port).inverse(),
             Direction::Reply => Path::from_client(client_port, server_port).inverse(),
         };
+        // The flow has counted the segment already.
+        let ordinal = flow.segments[0].wrapping_add(flow.segments[1]).wrapping_sub(1);
         let now = self.phase.map_or(seg.at, |p| p.instant_of(p.tick_at(seg.at)));
         let count = self.path.hops.len();
         let mut late: Option<Late> = None;
@@ -192,8 +202,14 @@ impl<'p> Replay<'p> {
             let evidence = if part.hole_since { GapEvidence::Hole } else { observation.evidence };
             let found = hop.running(&part.state, tuple);
             if let Some(found) = found {
-                let spell =
-                    Spell { idle: now.since(found.refreshed), timeout: found.timeout, before: part.renewed_by, after: seg.frame, evidence };
+                let spell = Spell {
+                    idle: now.since(found.refreshed),
+                    timeout: found.timeout,
+                    before: part.renewed_by,
+                    after: seg.frame,
+                    ordinal,
+                    evidence,
+                };
                 part.profile.note(found.clause, spell);
             }
             let mut moment = Moment { blur: self.blur, keep: part.hole_since && !run.over, ..Moment::exact(now) };
@@ -209,7 +225,7 @@ impl<'p> Replay<'p> {
                 part.hole_since = false;
             }
             run.invalid += u32::from(outcome.invalid.is_some());
-            let tell = |lapse| Late { evidence, ..late_packet(index, lapse, seg, observation, previous_frame) };
+            let tell = |lapse| Late { ordinal, evidence, ..late_packet(index, lapse, seg, observation, previous_frame) };
             if !run.over {
                 if moment.kept && run.hole.is_none() {
                     run.hole = found.map(|f| Box::new(tell(f)));
@@ -224,7 +240,7 @@ impl<'p> Replay<'p> {
             }
             // Where several entries had ended, the packet's fate is the doing of the last box that it reached.
             if let Some(lapse) = outcome.lapse.filter(|_| !run.over) {
-                late = Some(tell(lapse));
+                late = Some(Late { picked_up: outcome.created, ..tell(lapse) });
             }
             match outcome.forwarded() {
                 Some(sent) if expected_side(sent.to, seg.dir) => tuple = sent.tuple,
@@ -242,7 +258,7 @@ impl<'p> Replay<'p> {
             run.repairs += 1;
             run.repaired.get_or_insert_with(|| Box::new(late));
         }
-        run.over = matches!(flow.closing(), Closing::Fin | Closing::Reset);
+        run.over = flow.closing() == Closing::Fin || run.reset.is_some();
     }
 
     /// Whether the clock leaves open if a timer has fired.
@@ -293,12 +309,30 @@ impl FlowRun {
         }
     }
 
-    fn revise(&mut self, frame: u32, evidence: GapEvidence) {
+    /// Keeps track of whether a RST was the end. One that does not match exactly is answered with a challenge ACK and changes
+    /// nothing (RFC 5961), so whoever still speaks a second after having received one has survived it; what comes earlier may have
+    /// been on its way already.
+    fn notice_life(&mut self, flow: &Flow, seg: &Segment) {
+        const IN_FLIGHT: Duration = Duration::from_secs(1);
+        if flow.proto == Proto::Udp {
+            return;
+        }
+        if seg.flags.has(TcpFlags::RST) {
+            self.reset = Some((seg.dir, seg.at));
+        } else if !seg.flags.has(TcpFlags::SYN)
+            && self.reset.is_some_and(|(dir, at)| seg.dir == dir.opposite() && seg.at.since(at) > IN_FLIGHT)
+        {
+            self.reset = None;
+            self.over = flow.closing() == Closing::Fin;
+        }
+    }
+
+    fn revise(&mut self, ordinal: u32, evidence: GapEvidence) {
         for part in &mut self.hops {
-            part.profile.revise(frame, evidence);
+            part.profile.revise(ordinal, evidence);
         }
         let settle = |late: &mut Late| {
-            if late.frame == frame {
+            if late.ordinal == ordinal {
                 late.evidence = evidence;
             }
         };
@@ -329,12 +363,14 @@ fn late_packet(hop: usize, lapse: Lapse, seg: &Segment, observation: &Observatio
         at: seg.at,
         frame: seg.frame,
         file: seg.file,
+        ordinal: 0,
         before,
         dir: seg.dir,
         len: seg.len,
         flags: seg.flags,
         probe: observation.shape == Shape::KeepaliveProbe,
         evidence: observation.evidence,
+        picked_up: false,
     }
 }
 

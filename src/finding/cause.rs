@@ -2,6 +2,7 @@
 
 use crate::engine::{Device, Hop};
 use crate::model::Clause;
+use crate::model::conntrack::dialect;
 use crate::model::conntrack::entry::State as CtState;
 use crate::model::idle::Clause as IdleClause;
 use crate::model::ipvs::state::State as VsState;
@@ -22,42 +23,57 @@ pub struct Cause {
     pub clause: Clause,
 }
 
-const CT: &str = "net.netfilter.nf_conntrack_";
+/// What stands before a conntrack setting's name: the tree moved with 2.6.20, where one of two builds still had the old names.
+fn sysctl_tree(hop: &Hop) -> &'static str {
+    let old = match &hop.device {
+        Device::Router(r) => {
+            let name = r.conntrack.settings.dialect.name;
+            name.ends_with("-ip") || dialect::release_numbers(name.trim_start_matches("linux-")).is_some_and(|v| v < [2, 6, 20])
+        }
+        _ => false,
+    };
+    if old { "net.ipv4.netfilter.ip_conntrack_" } else { "net.netfilter.nf_conntrack_" }
+}
 
 /// Explains a clause of a box.
 pub fn cause(hop: &Hop, clause: Clause, state: &'static str) -> Cause {
+    let tree = sysctl_tree(hop);
     let (timer, setting, why) = match clause {
         Clause::None => ("none", None, None),
         // No sysctl sets it (the old tree of 2.6.31 to 4.8 apart).
         Clause::State(CtState::SynSent2) => ("syn_sent2", None, None),
         Clause::State(s) => {
             let name = lower(s.name());
-            (name, Some(format!("{CT}tcp_timeout_{name}")), None)
+            (name, Some(format!("{tree}tcp_timeout_{name}")), None)
         }
         Clause::MaxRetrans => (
             "max_retrans",
-            Some(format!("{CT}tcp_timeout_max_retrans")),
+            Some(format!("{tree}tcp_timeout_max_retrans")),
             Some("the same packet was seen again and again without another one in between"),
         ),
-        Clause::ZeroWindow => {
-            ("max_retrans", Some(format!("{CT}tcp_timeout_max_retrans")), Some("the last ACK announced a window of zero"))
-        }
+        Clause::ZeroWindow => (
+            "max_retrans",
+            Some(format!("{tree}tcp_timeout_max_retrans")),
+            Some("the last ACK announced a window of zero, or none was recorded since the flow was picked up"),
+        ),
         Clause::Unacknowledged => (
             "unacknowledged",
-            Some(format!("{CT}tcp_timeout_unacknowledged")),
+            Some(format!("{tree}tcp_timeout_unacknowledged")),
             Some("the exact acknowledgement of the last data was not seen"),
         ),
         Clause::UnrepliedEstablished => (
             "unacknowledged",
-            Some(format!("{CT}tcp_timeout_unacknowledged")),
+            Some(format!("{tree}tcp_timeout_unacknowledged")),
             Some("the entry was picked up in mid-stream and saw no reply yet"),
         ),
-        Clause::InexactReset => ("close", Some(format!("{CT}tcp_timeout_close")), Some("a RST came that did not match exactly")),
-        Clause::InvalidPair => {
-            ("unacknowledged", Some(format!("{CT}tcp_timeout_unacknowledged")), Some("FIN or RST outside the window came from both sides"))
-        }
-        Clause::UdpUnreplied => ("udp", Some(format!("{CT}udp_timeout")), None),
-        Clause::UdpStream => ("udp_stream", Some(format!("{CT}udp_timeout_stream")), None),
+        Clause::InexactReset => ("close", Some(format!("{tree}tcp_timeout_close")), Some("a RST came that did not match exactly")),
+        Clause::InvalidPair => (
+            "unacknowledged",
+            Some(format!("{tree}tcp_timeout_unacknowledged")),
+            Some("FIN or RST outside the window came from both sides"),
+        ),
+        Clause::UdpUnreplied => ("udp", Some(format!("{tree}udp_timeout")), None),
+        Clause::UdpStream => ("udp_stream", Some(format!("{tree}udp_timeout_stream")), None),
         Clause::Ipvs(s) => ipvs(hop, s),
         Clause::IpvsUdp if born_under_defence(hop) => ("udp", Some("net.ipv4.vs.timeout_udp".to_owned()), Some(DEFENCE)),
         Clause::IpvsUdp => ("udp", Some("ipvsadm --set (third value)".to_owned()), None),

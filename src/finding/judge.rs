@@ -143,7 +143,11 @@ fn decide(replay: &Replay<'_>, path: &Path, flow: &Flow, run: &FlowRun, capture_
     }
     if let Some(late) = run.repaired.as_deref() {
         let verdict = if late.evidence == GapEvidence::Hole { Verdict::Inconclusive } else { Verdict::Repaired };
-        return Some((verdict, decisive(path, flow, late, "picked up again"), None));
+        return Some((
+            verdict,
+            decisive(path, flow, late, if late.picked_up { "picked up again" } else { "let through without an entry" }),
+            None,
+        ));
     }
     let late = run.hole.as_deref()?;
     Some((Verdict::Inconclusive, decisive(path, flow, late, "unknown: packets are missing"), None))

@@ -106,6 +106,7 @@ pub fn predict(
             "{other}: learns nothing; it believes the connection open until it sends, or until its own keepalive fails (7875 s with Linux defaults, never without SO_KEEPALIVE)"
         ),
     };
+    let unaware = if kind == VictimKind::Syn && dir == Direction::Reply { silence("client", kind, rtt, hz) } else { unaware };
     let silent = silence(sender, kind, rtt, hz);
     match fate {
         Fate::Reset => {
@@ -141,10 +142,21 @@ fn silence(sender: &str, kind: VictimKind, rtt: Option<Duration>, hz: Hz) -> Sym
             after: Some(Duration::from_secs(675)),
             text: format!("{sender}: its keepalive probes go unanswered: ETIMEDOUT 675 s later (9 probes 75 s apart, Linux defaults)"),
         },
-        VictimKind::Ack | VictimKind::Rst | VictimKind::Nobody => Symptom {
+        VictimKind::Rst => Symptom {
+            feeling: Feeling::Nothing,
+            after: None,
+            text: format!("{sender}: nothing; it has given the connection up and expects no answer to its RST"),
+        },
+        VictimKind::Ack | VictimKind::Nobody => Symptom {
             feeling: Feeling::Hang,
             after: None,
             text: format!("{sender}: notices nothing by this packet; the next data it sends is not answered"),
+        },
+        // A SYN of the server is a SYN/ACK: the listener repeats it five times and says nothing to anybody.
+        VictimKind::Syn if sender == "server" => Symptom {
+            feeling: Feeling::Nothing,
+            after: Some(Duration::from_secs(63)),
+            text: "server: its SYN/ACK is not answered; the request is dropped in silence after 63 s".to_owned(),
         },
         VictimKind::Syn => Symptom {
             feeling: Feeling::Timeout,

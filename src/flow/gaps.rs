@@ -39,8 +39,8 @@ pub struct Gap {
 /// A later segment changed what is known about an earlier gap.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Revision {
-    /// The segment after the gap in question.
-    pub frame: u32,
+    /// The segment after the gap in question: its place among the flow's segments, from 0.
+    pub ordinal: u32,
     /// What is known now.
     pub evidence: GapEvidence,
 }
@@ -90,6 +90,8 @@ pub(super) struct Gaps {
     waits: Pending,
     next: [Direction; 3],
     pending_next: Direction,
+    /// The place of the segment after the pending gap among the flow's segments.
+    pending_ordinal: u32,
 }
 
 impl Gaps {
@@ -99,24 +101,33 @@ impl Gaps {
         waits: Pending::Nothing,
         next: [Direction::Original; 3],
         pending_next: Direction::Original,
+        pending_ordinal: 0,
     };
 
     /// Takes the gap before a segment, and settles or revises an earlier one.
-    pub(super) fn note(&mut self, length: Duration, before: u32, after: u32, dir: Direction, reading: Reading) -> Option<Revision> {
+    pub(super) fn note(
+        &mut self,
+        length: Duration,
+        frames: (u32, u32),
+        ordinal: u32,
+        dir: Direction,
+        reading: Reading,
+    ) -> Option<Revision> {
+        let (before, after) = frames;
         let revision = self.revise(length, dir, reading);
         if length > Duration::ZERO {
-            self.take(Record { length, before, after }, dir, reading);
+            self.take(Record { length, before, after }, ordinal, dir, reading);
         }
         revision
     }
 
     fn revise(&mut self, length: Duration, dir: Direction, reading: Reading) -> Option<Revision> {
-        let frame = self.pending.after;
+        let ordinal = self.pending_ordinal;
         match self.waits {
             // The missing bytes lie in one of two gaps, and the longer one is the suspect.
             Pending::OtherSide if dir != self.pending_next && reading.jumped && length < self.pending.length => {
                 self.waits = Pending::Filling(dir);
-                Some(Revision { frame, evidence: GapEvidence::Hole })
+                Some(Revision { ordinal, evidence: GapEvidence::Hole })
             }
             Pending::OtherSide if dir != self.pending_next => {
                 self.settle(GapEvidence::ProvenIdle);
@@ -124,13 +135,13 @@ impl Gaps {
             }
             Pending::Filling(side) if reading.filled && side == dir => {
                 self.settle(GapEvidence::ProvenIdle);
-                Some(Revision { frame, evidence: GapEvidence::ProvenIdle })
+                Some(Revision { ordinal, evidence: GapEvidence::ProvenIdle })
             }
             _ => None,
         }
     }
 
-    fn take(&mut self, gap: Record, dir: Direction, reading: Reading) {
+    fn take(&mut self, gap: Record, ordinal: u32, dir: Direction, reading: Reading) {
         let waits = match reading.evidence {
             GapEvidence::ProvenIdle => Pending::OtherSide,
             GapEvidence::Hole => Pending::Filling(reading.missing),
@@ -143,6 +154,7 @@ impl Gaps {
             self.settle(self.provisional());
         }
         (self.pending, self.pending_next, self.waits) = (gap, dir, waits);
+        self.pending_ordinal = ordinal;
     }
 
     fn provisional(&self) -> GapEvidence {

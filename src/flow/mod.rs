@@ -104,7 +104,7 @@ pub struct Flow {
     gaps: Gaps,
 }
 
-const _: () = assert!(size_of::<Flow>() <= 280);
+const _: () = assert!(size_of::<Flow>() <= 288);
 
 const SYN: u8 = 0x01;
 const SYN_ACK: u8 = 0x02;
@@ -181,7 +181,7 @@ impl Flow {
             (Shape::Datagram, Reading { evidence: GapEvidence::Unknown, missing: seg.dir, jumped: false, filled: false })
         };
         self.holes += u32::from(reading.evidence == GapEvidence::Hole);
-        let revises = self.gaps.note(gap, self.last_frame, seg.frame, seg.dir, reading);
+        let revises = self.gaps.note(gap, (self.last_frame, seg.frame), self.segments[0].wrapping_add(self.segments[1]), seg.dir, reading);
         self.segments[seg.dir.index()] += 1;
         self.bytes[seg.dir.index()] += u64::from(seg.len);
         self.last = seg.at;

@@ -26,7 +26,8 @@ pub struct Director {
     pub lateness: Lateness,
     /// Its conntrack, where one is loaded.
     pub conntrack: Option<Conntrack>,
-    /// Whether the virtual address is the director's own, so that stray packets reach its stack.
+    /// Whether the virtual address is the director's own, so that its stack answers stray packets. IPVS itself gets them either
+    /// way (a service by firewall mark is routed locally without an address).
     pub vip_local: bool,
     /// The port of the real server, where it differs from the service's.
     pub real_port: Option<u16>,
@@ -162,7 +163,7 @@ impl Director {
 
     fn is_local(&self, tuple: Tuple) -> bool {
         let host = tuple.dst.host;
-        host == self.place.near || host == self.place.far || host == self.place.service && self.vip_local
+        host == self.place.near || host == self.place.far || host == self.place.service
     }
 
     fn track(
@@ -374,7 +375,8 @@ impl Director {
             out.dropped = Some(DropReason::TupleClash);
             return;
         }
-        let Some(what) = local_answer(packet.proto, packet.seg) else {
+        let own = packet.tuple.dst.host != self.place.service || self.vip_local;
+        let Some(what) = local_answer(packet.proto, packet.seg).filter(|_| own) else {
             out.dropped = Some(DropReason::LocalSilence);
             return;
         };

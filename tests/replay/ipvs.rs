@@ -35,7 +35,7 @@ fn the_timers_of_a_director_and_what_follows_their_end() {
                 "ipvs",
                 "open c10 s20 c @ cr",
                 900,
-                "cut 0.ESTABLISHED #7 RST from client, swallowed by the box; hang/hang; ipvsadm --set 901 0 0; keepalive 883",
+                "cut 0.ESTABLISHED #7 RST from client, swallowed by the box; nothing/hang; ipvsadm --set 901 0 0; keepalive 883",
             ),
             (
                 "ipvs",
@@ -197,7 +197,7 @@ fn sloppy_tcp_takes_a_flow_up_again_from_the_client_only() {
                 "ipvs:sloppy_tcp=1",
                 "open c10 s20 c @ cr",
                 900,
-                "cut 0.ESTABLISHED #7 RST from client, swallowed by the box; hang/hang; ipvsadm --set 901 0 0; keepalive 883",
+                "cut 0.ESTABLISHED #7 RST from client, swallowed by the box; nothing/hang; ipvsadm --set 901 0 0; keepalive 883",
             ),
         ],
     );

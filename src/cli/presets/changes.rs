@@ -109,7 +109,7 @@ pub(super) fn conntrack(before: &ct::Dialect, now: &ct::Dialect) -> Vec<Change> 
         syn_sent_challenge_rst: "a RST that answers a challenge ACK in SYN_SENT skips the window test",
         scale_cleared_on_reply_only: "window scales are cleared at SYN initialisation for the reply direction only",
         rst_to_syn_needs_other_dir: "the RST-answers-an-ignored-SYN rule also wants the other direction",
-        inexact_rst_unack: "a RST that keeps the state gets the ordinary timer rule, not the CLOSE timer",
+        inexact_rst_ordinary: "a RST that keeps the state gets the ordinary timer rule, not the CLOSE timer",
         expiry: "how an entry's end is found",
         gc: "the garbage collector",
         gc_early_drop: "the collector may kill closing entries above 95 % load",
@@ -206,6 +206,6 @@ mod tests {
     fn rows_that_differ_by_two_flags_show_two_changes() {
         let [before, now] = ["linux-6.8", "longterm-6.12.117"].map(|name| ct::Dialect::find(name).expect("the row exists"));
         let flags: Vec<&str> = conntrack(before, now).iter().map(|change| change.flag).collect();
-        assert_eq!(flags, ["rst_to_syn_needs_other_dir", "inexact_rst_unack"]);
+        assert_eq!(flags, ["rst_to_syn_needs_other_dir", "inexact_rst_ordinary"]);
     }
 }

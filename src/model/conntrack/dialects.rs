@@ -56,7 +56,7 @@ const LINUX_2_6_9: Dialect = Dialect {
     syn_sent_challenge_rst: false,
     scale_cleared_on_reply_only: false,
     rst_to_syn_needs_other_dir: false,
-    inexact_rst_unack: false,
+    inexact_rst_ordinary: false,
     expiry: Expires::Timer,
     gc: Gc::None,
     gc_early_drop: false,
@@ -452,7 +452,7 @@ const LONGTERM_6_6_17: Dialect =
 
 /// 6.12 longterm from 6.12.117 at the latest on: worked out from recordings of 6.12.117.
 const LONGTERM_6_12_117: Dialect =
-    Dialect { name: "longterm-6.12.117", releases: "6.12.117", rst_to_syn_needs_other_dir: true, inexact_rst_unack: true, ..LINUX_6_8 };
+    Dialect { name: "longterm-6.12.117", releases: "6.12.117", rst_to_syn_needs_other_dir: true, inexact_rst_ordinary: true, ..LINUX_6_8 };
 
 /// Every row, oldest first, longterm and vendor trees last.
 pub static DIALECTS: &[Dialect] = &[
