@@ -198,8 +198,11 @@ impl<'p> Replay<'p> {
                 continue;
             }
             let part = &mut run.hops[index];
-            part.hole_since |= observation.evidence == GapEvidence::Hole;
-            let evidence = if part.hole_since { GapEvidence::Hole } else { observation.evidence };
+            // What is missing of the replies does not matter to a box that never sees them.
+            let blind = !hop.sees_replies() && observation.shape == Shape::AckUnseen;
+            let seen = if blind { GapEvidence::Unknown } else { observation.evidence };
+            part.hole_since |= seen == GapEvidence::Hole;
+            let evidence = if part.hole_since { GapEvidence::Hole } else { seen };
             let found = hop.running(&part.state, tuple);
             if let Some(found) = found {
                 let spell = Spell {
