@@ -129,6 +129,10 @@ fn decide(replay: &Replay<'_>, path: &Path, flow: &Flow, run: &FlowRun, capture_
         decisive.permille = Some(doubt.permille);
         return Some((verdict, decisive, Some(doubt.fate)));
     }
+    // Whether the flow was cut in a hole of the capture nobody can tell, so nothing later is certain either.
+    if let Some(late) = run.hole.as_deref() {
+        return Some((Verdict::Inconclusive, decisive(path, flow, late, "unknown: packets are missing"), None));
+    }
     // A SYN that nobody answered opened nothing that could be forgotten.
     let opened = flow.proto == Proto::Udp || flow.opening() != Opening::SynOnly;
     if !run.is_over() && opened {
@@ -149,8 +153,7 @@ fn decide(replay: &Replay<'_>, path: &Path, flow: &Flow, run: &FlowRun, capture_
             None,
         ));
     }
-    let late = run.hole.as_deref()?;
-    Some((Verdict::Inconclusive, decisive(path, flow, late, "unknown: packets are missing"), None))
+    None
 }
 
 fn decisive(path: &Path, flow: &Flow, late: &Late, fate: &'static str) -> Decisive {

@@ -25,12 +25,12 @@ pub enum Verdict {
     Refused,
     /// Whether it is cut depends on the phase of a clock that nobody knows.
     Marginal,
+    /// What is missing from the capture decides.
+    Inconclusive,
     /// It would be cut if it spoke again: its entry has lapsed in the silence at the end of the capture.
     Dormant,
     /// An entry lapsed and was picked up again; nothing was lost.
     Repaired,
-    /// What is missing from the capture decides.
-    Inconclusive,
     /// No entry lapsed before its time.
     Survives,
 }
@@ -42,9 +42,9 @@ impl Verdict {
         Verdict::Evicted,
         Verdict::Refused,
         Verdict::Marginal,
+        Verdict::Inconclusive,
         Verdict::Dormant,
         Verdict::Repaired,
-        Verdict::Inconclusive,
         Verdict::Survives,
     ];
 
