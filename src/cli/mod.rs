@@ -82,7 +82,12 @@ pub fn main() -> ExitCode {
 /// Any other failure to write, such as a full disk.
 pub fn print(text: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    match out.write_all(text).and_then(|()| out.flush()) {
+    written(out.write_all(text).and_then(|()| out.flush()))
+}
+
+/// What a finished write to standard output means; see [`print`].
+fn written(result: io::Result<()>) -> Result<(), Failure> {
+    match result {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure(format!("standard output cannot be written: {error}"))),
         _ => Ok(()),
     }

@@ -1,6 +1,6 @@
 //! `flowlapse replay`: a capture through a path of boxes.
 
-use super::{Ended, Failure, exit, print, write_whole};
+use super::{Ended, Failure, exit, print, write_whole, written};
 use crate::capture::{self, Input};
 use crate::decode::Filter;
 use crate::engine::pipeline::{self, Job};
@@ -121,13 +121,8 @@ pub fn run(args: &Args) -> Ended {
     }
     if args.json || args.ndjson {
         let mut out = BufWriter::new(io::stdout().lock());
-        let written = if args.json { json::write(&report, &mut out) } else { json::write_lines(&report, &mut out) };
-        match written.and_then(|()| out.flush()) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                return Err(Failure(format!("standard output cannot be written: {error}")));
-            }
-            _ => {}
-        }
+        let done = if args.json { json::write(&report, &mut out) } else { json::write_lines(&report, &mut out) };
+        written(done.and_then(|()| out.flush()))?;
     } else {
         print(text::write(&report, layout(args)).as_bytes())?;
     }

@@ -111,19 +111,7 @@ impl Hop {
             (Device::Router(_), HopState::Router(table)) => {
                 table.iter().find(|e| e.original == tuple || e.reply == tuple).map(Entry::lapse)
             }
-            (Device::Director(director), HopState::Director(state)) => {
-                let masq = director.ipvs.method == Method::Masq;
-                state
-                    .conns
-                    .iter()
-                    .find(|c| {
-                        tuple.src == c.client && tuple.dst == c.virt
-                            || (masq || director.ipvs.dialect.sees_direct_replies)
-                                && tuple.dst == c.client
-                                && tuple.src == if masq { c.dest } else { c.virt }
-                    })
-                    .map(Conn::lapse)
-            }
+            (Device::Director(director), HopState::Director(state)) => director.entry_of(state, tuple).map(Conn::lapse),
             (Device::Idle(idle), HopState::Idle(Some(entry))) => {
                 let (_, clause) = idle.deadline(entry);
                 let timeout = idle.timer(clause).timeout;

@@ -7,7 +7,7 @@ use super::path::{Clock, Path};
 use super::profile::{Profile, Spell};
 use crate::flow::{Closing, Flow, GapEvidence, Observation, Opening, Shape};
 use crate::kernel::wheel::{Hz, Phase};
-use crate::model::{Clause, DropReason, Lapse, Moment, Outcome, Packet, Side, Tuple, What};
+use crate::model::{DropReason, Lapse, Moment, Outcome, Packet, Side, Tuple, What};
 use crate::net::{Direction, Proto, Segment, TcpFlags};
 use crate::time::{Duration, Instant};
 
@@ -103,8 +103,6 @@ pub struct FlowRun {
     pub hole: Option<Box<Late>>,
     /// Packets that a box kept for itself for other reasons than a timer.
     pub blocked: u32,
-    /// The first of them.
-    pub first_blocked: Option<(u32, DropReason)>,
     /// Packets that conntrack called INVALID.
     pub invalid: u32,
     /// Whether the flow was over before this point.
@@ -160,7 +158,6 @@ impl<'p> Replay<'p> {
             doubt: None,
             hole: None,
             blocked: 0,
-            first_blocked: None,
             invalid: 0,
             over: false,
             reset: None,
@@ -248,13 +245,13 @@ impl<'p> Replay<'p> {
             match outcome.forwarded() {
                 Some(sent) if expected_side(sent.to, seg.dir) => tuple = sent.tuple,
                 _ => {
-                    run.not_forwarded(late, fate_of(&outcome), seg, &outcome);
+                    run.not_forwarded(late, fate_of(&outcome));
                     return;
                 }
             }
         }
         if tuple != goal {
-            run.not_forwarded(late, Fate::Leaked, seg, &Outcome::NOTHING);
+            run.not_forwarded(late, Fate::Leaked);
             return;
         }
         if let Some(late) = late {
@@ -302,13 +299,11 @@ impl<'p> Replay<'p> {
 }
 
 impl FlowRun {
-    fn not_forwarded(&mut self, late: Option<Late>, fate: Fate, seg: &Segment, outcome: &Outcome) {
+    fn not_forwarded(&mut self, late: Option<Late>, fate: Fate) {
         if let Some(late) = late {
             self.cut = Some(Box::new((late, fate)));
         } else {
             self.blocked += 1;
-            let reason = outcome.dropped.unwrap_or(DropReason::LocalSilence);
-            self.first_blocked.get_or_insert((seg.frame, reason));
         }
     }
 
@@ -411,17 +406,4 @@ fn fate_of(outcome: &Outcome) -> Fate {
 fn chance((earliest, latest): (Instant, Instant), now: Instant) -> u16 {
     let width = latest.since(earliest).0;
     if width == 0 { 500 } else { (u128::from(now.since(earliest).0) * 1000 / u128::from(width)).min(1000) as u16 }
-}
-
-/// Whether a clause names a timer that only closing connections have.
-pub fn is_closing(clause: Clause) -> bool {
-    use crate::model::conntrack::entry::State as Ct;
-    use crate::model::idle::Clause as Idle;
-    use crate::model::ipvs::state::State as Vs;
-    match clause {
-        Clause::State(s) => matches!(s, Ct::FinWait | Ct::CloseWait | Ct::LastAck | Ct::TimeWait | Ct::Close),
-        Clause::Ipvs(s) => matches!(s, Vs::FinWait | Vs::CloseWait | Vs::LastAck | Vs::TimeWait | Vs::Close),
-        Clause::Idle(s) => matches!(s, Idle::FinWait | Idle::CloseWait | Idle::LastAck | Idle::TimeWait | Idle::Close),
-        _ => false,
-    }
 }

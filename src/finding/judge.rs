@@ -240,7 +240,6 @@ pub const fn fate_text(fate: Fate) -> &'static str {
             DropReason::ReuseOfTrackedEntry => "dropped once: conntrack still holds the old connection",
             DropReason::NoDestination => "dropped: no real server",
             DropReason::StrayByPolicy => "dropped as unknown",
-            DropReason::NoAnswerDue => "dropped",
         },
     }
 }

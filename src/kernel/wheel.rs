@@ -9,11 +9,6 @@ use crate::time::{Duration, Instant};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Hz(pub u32);
 
-/// The jiffies counter at boot is 300 s before its 32-bit wrap, kept in 64 bits (`include/linux/jiffies.h`, `INITIAL_JIFFIES`).
-pub const fn jiffies_at_boot(hz: Hz) -> u64 {
-    (1 << 32) - 300 * hz.0 as u64
-}
-
 const NANOS_PER_SEC: u128 = 1_000_000_000;
 
 impl Hz {

@@ -6,7 +6,7 @@
 use super::conntrack::entry::status;
 use super::conntrack::router::{Place, answer_segment, local_answer};
 use super::conntrack::table::Table;
-use super::conntrack::track::{Attached, Conntrack, Tracked};
+use super::conntrack::track::{Conntrack, Mark};
 use super::few::Slot;
 use super::ipvs::conn::{Conn, Conns, Template, flag};
 use super::ipvs::dialect::{Reuse, Weight0};
@@ -58,13 +58,6 @@ pub struct DirectorState {
     pub table: Table,
     /// The state of the real server.
     pub dest: DestState,
-}
-
-/// What conntrack said of the packet in flight.
-#[derive(Clone, Copy)]
-struct Mark {
-    attached: Option<Attached>,
-    state: CtState,
 }
 
 /// What the input hook decided.
@@ -177,16 +170,20 @@ impl Director {
     ) -> Option<Mark> {
         let Some(ct) = &self.conntrack else { return Some(Mark { attached: None, state: CtState::Off }) };
         let mut ended = None;
-        match ct.track(&mut state.table, tuple, proto, seg, moment, &mut ended) {
-            Tracked::Yes(attached) => Some(Mark { attached: Some(attached), state: attached.state }),
-            Tracked::Invalid(why) => {
-                out.invalid.get_or_insert(why);
-                Some(Mark { attached: None, state: CtState::Invalid })
-            }
-            Tracked::Dropped => None,
-        }
+        Mark::of(ct.track(&mut state.table, tuple, proto, seg, moment, &mut ended), &mut out.invalid)
     }
 
+    /// The entry of a packet from the client (`ip_vs_conn_in_get`).
+    fn lookup_in(state: &DirectorState, tuple: Tuple) -> Option<Slot> {
+        state.conns.find_where(|c| tuple.src == c.client && tuple.dst == c.virt)
+    }
+
+    /// The entry that a packet belongs to, whichever way it goes.
+    pub fn entry_of<'s>(&self, state: &'s DirectorState, tuple: Tuple) -> Option<&'s Conn> {
+        Self::lookup_in(state, tuple).or_else(|| self.lookup_out(state, tuple)).map(|slot| state.conns.get(slot))
+    }
+
+    /// The entry of a packet from the real server (`ip_vs_conn_out_get`).
     fn lookup_out(&self, state: &DirectorState, tuple: Tuple) -> Option<Slot> {
         let masq = self.ipvs.method == Method::Masq;
         if !masq && !self.ipvs.dialect.sees_direct_replies {
@@ -200,7 +197,7 @@ impl Director {
         let d = self.ipvs.dialect;
         let tuple = packet.tuple;
         let flags = packet.seg.flags;
-        let mut found = state.conns.find_where(|c| tuple.src == c.client && tuple.dst == c.virt);
+        let mut found = Self::lookup_in(state, tuple);
 
         if let Some(slot) = found
             && packet.proto == Proto::Tcp

@@ -139,8 +139,6 @@ pub enum DropReason {
     NoDestination,
     /// The box's own rule for packets that fit no entry.
     StrayByPolicy,
-    /// It was an ICMP error's turn, and none is sent for such a packet.
-    NoAnswerDue,
 }
 
 /// Which rule set a timer.

@@ -157,8 +157,7 @@ fn summary(out: &mut String, report: &Report<'_>, layout: Layout) {
         .filter(|(_, count)| *count > 0)
         .map(|(verdict, count)| format!("{count} {}", paint(verdict, verdict.name(), layout)))
         .collect();
-    let flows = if total == 1 { "1 flow" } else { "flows" };
-    let head = if total == 1 { flows.to_owned() } else { format!("{total} {flows}") };
+    let head = if total == 1 { "1 flow".to_owned() } else { format!("{total} flows") };
     let _ = writeln!(out, "{head}: {}", if parts.is_empty() { "nothing to judge".to_owned() } else { parts.join(", ") });
     let blocked: u64 = report.glances.iter().map(|g| u64::from(g.blocked)).sum();
     if blocked > 0 {
@@ -255,9 +254,9 @@ fn story(out: &mut String, report: &Report<'_>, f: &Finding, layout: Layout) {
         Some(why) => format!("in {}, on the {} timer because {why}", d.cause.state, d.cause.timer),
         None => format!("in {}", d.cause.state),
     };
-    let (forgets, last_frame) = if d.victim.is_some() { ("forgets", d.before) } else { ("has forgotten", d.before) };
+    let forgets = if d.victim.is_some() { "forgets" } else { "has forgotten" };
     let file = file_suffix(report, f.file);
-    line(out, &format!("{} {forgets} it {} after frame {last_frame}{file}, {timer} ({setting})", printable(&hop.label), span(d.timeout)));
+    line(out, &format!("{} {forgets} it {} after frame {}{file}, {timer} ({setting})", printable(&hop.label), span(d.timeout), d.before));
     let way = if d.dir == Direction::Original { "client → server" } else { "server → client" };
     match d.victim {
         Some((frame, file)) => line(

@@ -115,7 +115,6 @@ fn every_word_of_a_finding_is_documented() {
         D::ReuseOfTrackedEntry,
         D::NoDestination,
         D::StrayByPolicy,
-        D::NoAnswerDue,
     ];
     words.extend(reasons.map(|reason| fate_text(Fate::Dropped(reason))));
     words.extend([Fate::Reset, Fate::Unreachable, Fate::Leaked].map(fate_text));

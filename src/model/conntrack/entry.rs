@@ -237,9 +237,4 @@ impl Entry {
     pub fn lapse(&self) -> Lapse {
         Lapse { refreshed: self.refreshed, timeout: self.timeout, clause: self.clause, state: self.state_name() }
     }
-
-    /// Whether the entry has ended by `now` (`nf_ct_is_expired`: deadline − now ≤ 0).
-    pub fn expired(&self, now: Instant) -> bool {
-        now >= self.deadline()
-    }
 }

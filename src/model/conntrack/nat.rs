@@ -4,6 +4,7 @@
 //! `nf_nat_masquerade.c`; the spec's conntrack.md section 4.3. It knows no filter rules and no routes.
 
 use super::entry::status;
+use super::router::Place;
 use super::table::Table;
 use super::track::{Attached, Conntrack};
 use crate::model::{CtState, End, Host, Moment, Tuple};
@@ -19,17 +20,6 @@ pub enum Nat {
     Dnat,
 }
 
-/// The hosts that NAT rules name.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct NatHosts {
-    /// The address that DNAT matches.
-    pub service: Host,
-    /// Where DNAT sends.
-    pub real: Host,
-    /// What masquerade puts in.
-    pub far: Host,
-}
-
 /// The addresses that a packet of direction `dir` is to have once both manipulations are done.
 fn translated(table: &Table, attached: Attached) -> Tuple {
     let entry = table.get(attached.slot);
@@ -37,15 +27,15 @@ fn translated(table: &Table, attached: Attached) -> Tuple {
 }
 
 /// Destination NAT at PREROUTING (and OUTPUT): makes the decision for a new entry, then applies it.
-pub(super) fn prerouting(nat: Nat, hosts: NatHosts, table: &mut Table, attached: Attached, tuple: Tuple) -> Tuple {
+pub(super) fn prerouting(nat: Nat, place: &Place, table: &mut Table, attached: Attached, tuple: Tuple) -> Tuple {
     if nat == Nat::None {
         return tuple;
     }
     let entry = table.get_mut(attached.slot);
     if attached.state == CtState::New && !entry.is(status::DST_NAT_DONE) {
-        if nat == Nat::Dnat && attached.dir == 0 && tuple.dst.host == hosts.service {
+        if nat == Nat::Dnat && attached.dir == 0 && tuple.dst.host == place.service {
             // Without a port range the port stays, free or not (nothing else could be tried).
-            entry.reply.src.host = hosts.real;
+            entry.reply.src.host = place.real;
         }
         entry.status |= status::DST_NAT_DONE;
     }

@@ -4,11 +4,11 @@
 //! `tcp_v4_send_reset` (`net/ipv4/tcp_ipv4.c`) for packets without a socket; the spec's conntrack.md sections 3.1, 4.
 
 use super::entry::status;
+use super::nat;
 pub use super::nat::Nat;
-use super::nat::{self, NatHosts};
-use super::table::{Slot, Table};
-use super::track::{Attached, Conntrack, Tracked};
-use crate::model::{CtState, DropReason, End, Host, Moment, Outcome, Packet, Sent, Side, Tuple, What};
+use super::table::Table;
+use super::track::{Attached, Conntrack, Mark};
+use crate::model::{CtState, DropReason, Host, Moment, Outcome, Packet, Sent, Side, Tuple, What};
 use crate::net::{Proto, Segment, SegmentBits, Seq, TcpFlags};
 
 /// The rules of the FORWARD chain.
@@ -66,13 +66,6 @@ pub struct Router {
     pub place: Place,
 }
 
-/// What conntrack said of a packet in flight.
-#[derive(Clone, Copy)]
-struct Mark {
-    attached: Option<Attached>,
-    state: CtState,
-}
-
 impl Router {
     /// One packet.
     pub fn packet(&self, table: &mut Table, packet: Packet<'_>, moment: &mut Moment) -> Outcome {
@@ -89,7 +82,7 @@ impl Router {
         };
         let mut tuple = packet.tuple;
         if let Some(attached) = mark.attached {
-            tuple = nat::prerouting(self.nat, self.nat_hosts(), table, attached, tuple);
+            tuple = nat::prerouting(self.nat, &self.place, table, attached, tuple);
         }
         if self.place.is_local(tuple.dst.host) {
             self.deliver(table, packet, tuple, mark, moment, out);
@@ -102,20 +95,9 @@ impl Router {
         self.leave(table, tuple, mark, What::Packet, moment, out);
     }
 
-    fn nat_hosts(&self) -> NatHosts {
-        NatHosts { service: self.place.service, real: self.place.real, far: self.place.far }
-    }
-
     /// PREROUTING or OUTPUT; nothing where the packet ends here.
     fn track(&self, table: &mut Table, tuple: Tuple, proto: Proto, seg: &Segment, moment: &mut Moment, out: &mut Outcome) -> Option<Mark> {
-        match self.conntrack.track(table, tuple, proto, seg, moment, &mut out.lapse) {
-            Tracked::Yes(attached) => Some(Mark { attached: Some(attached), state: attached.state }),
-            Tracked::Invalid(why) => {
-                out.invalid.get_or_insert(why);
-                Some(Mark { attached: None, state: CtState::Invalid })
-            }
-            Tracked::Dropped => None,
-        }
+        Mark::of(self.conntrack.track(table, tuple, proto, seg, moment, &mut out.lapse), &mut out.invalid)
     }
 
     /// The FORWARD chain.
@@ -190,22 +172,12 @@ impl Router {
                 if let Some(mark) = self.track(table, answer, packet.proto, &seg, moment, out) {
                     let mut routed = answer;
                     if let Some(attached) = mark.attached {
-                        routed = nat::prerouting(self.nat, self.nat_hosts(), table, attached, answer);
+                        routed = nat::prerouting(self.nat, &self.place, table, attached, answer);
                     }
                     self.leave(table, routed, mark, what, moment, out);
                 }
             }
         }
-    }
-
-    /// The entry that stands for a flow in a listing: the first one that has the given client's end in it.
-    pub fn entries_of<'t>(&self, table: &'t Table, client: End) -> impl Iterator<Item = &'t super::entry::Entry> {
-        table.iter().filter(move |e| [e.original.src, e.original.dst, e.reply.src, e.reply.dst].contains(&client))
-    }
-
-    /// Removes an entry, as `conntrack -D` would.
-    pub fn delete(&self, table: &mut Table, slot: Slot) {
-        table.remove(slot);
     }
 }
 

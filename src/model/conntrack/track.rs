@@ -34,6 +34,29 @@ pub enum Tracked {
     Dropped,
 }
 
+/// What conntrack said of a packet on its way through a host.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    /// The entry that it belongs to, if it has one.
+    pub attached: Option<Attached>,
+    /// The word that rules see.
+    pub state: CtState,
+}
+
+impl Mark {
+    /// The mark of a tracked packet; nothing where the packet ends here. The first reason for being INVALID is kept.
+    pub fn of(tracked: Tracked, invalid: &mut Option<Invalid>) -> Option<Mark> {
+        match tracked {
+            Tracked::Yes(attached) => Some(Mark { attached: Some(attached), state: attached.state }),
+            Tracked::Invalid(why) => {
+                invalid.get_or_insert(why);
+                Some(Mark { attached: None, state: CtState::Invalid })
+            }
+            Tracked::Dropped => None,
+        }
+    }
+}
+
 /// One conntrack: its settings, and how late its entries may end.
 #[derive(Clone, Copy, Debug)]
 pub struct Conntrack {

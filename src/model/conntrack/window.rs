@@ -44,7 +44,8 @@ pub fn test(settings: &Settings, t: &mut TcpTrack, dir: usize, kind: &mut Kind, 
     if no_history {
         let opens = if d.history_by_end { syn && has_ack } else { syn };
         if opens {
-            if start_direction(settings, t, dir, seg, end) && !d.history_by_end && !has_ack {
+            start_direction(settings, t, dir, seg, end);
+            if !d.history_by_end && !has_ack {
                 return Judgement::Inside;
             }
         } else {
@@ -177,8 +178,8 @@ pub fn test(settings: &Settings, t: &mut TcpTrack, dir: usize, kind: &mut Kind, 
     if cut { Judgement::InsideCut } else { Judgement::Inside }
 }
 
-/// Initialises a direction from its SYN; whether it did so as the first packet of that direction is always true here.
-fn start_direction(settings: &Settings, t: &mut TcpTrack, dir: usize, seg: &Segment, end: Seq) -> bool {
+/// Initialises a direction from its SYN (`tcp_init_sender`).
+fn start_direction(settings: &Settings, t: &mut TcpTrack, dir: usize, seg: &Segment, end: Seq) {
     let d = settings.dialect;
     let side = &mut t.seen[dir];
     side.end = end;
@@ -190,7 +191,6 @@ fn start_direction(settings: &Settings, t: &mut TcpTrack, dir: usize, seg: &Segm
         t.seen[0].scale = 0;
         t.seen[1].scale = 0;
     }
-    true
 }
 
 /// The numbers of a segment after the corrections that the test made.
