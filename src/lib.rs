@@ -15,8 +15,11 @@ pub mod engine;
 pub mod finding;
 pub mod flow;
 pub mod kernel;
+#[cfg(all(feature = "live", target_os = "linux"))]
+pub mod live;
 pub mod model;
 pub mod net;
 pub mod policy;
 pub mod report;
+pub mod rng;
 pub mod time;

@@ -87,7 +87,7 @@ fn a_preset_is_told_with_the_origin_of_each_timer() {
 fn a_dialect_is_told_with_what_changed() {
     let ran = flowlapse(&["presets", "longterm-6.12.117"]);
     assert_eq!(ran.code, 0);
-    for line in ["changed against linux-6.8\n", "  rst_to_syn_needs_other_dir: no -> yes\n", "  inexact_rst_ordinary: no -> yes\n"] {
+    for line in ["changed against linux-6.8\n", "  rst_to_syn_needs_other_dir: no -> yes\n", "  inexact_rst_unacknowledged: no -> yes\n"] {
         assert!(ran.out.contains(line), "{line}\n{}", ran.out);
     }
     // One name, two models; and a release as uname prints it.

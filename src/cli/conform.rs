@@ -1,7 +1,20 @@
-//! `flowlapse conform`: the models against recordings of real kernels.
+//! `flowlapse conform`: the models against recordings of real kernels, and beside the kernels of this machine.
+
+#[cfg(all(feature = "live", target_os = "linux"))]
+mod live;
+#[cfg(not(all(feature = "live", target_os = "linux")))]
+mod live {
+    //! Without Linux there is no kernel to compare with.
+
+    pub(super) fn run(_: &super::Args, _: &mut super::Summary) -> Result<super::Live, super::Failure> {
+        Err(super::Failure("--live needs Linux, and a build with the feature 'live'".to_owned()))
+    }
+}
 
 use super::{Ended, Failure, exit, print};
 use crate::conform::{self, Kind, Summary};
+use crate::model::conntrack::dialect::{self, Dialect};
+use crate::time::Duration;
 use rayon::prelude::*;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -9,7 +22,11 @@ use std::fs;
 use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
 
-/// Compare the models with recordings of real kernels, packet by packet.
+/// Compare the models with recordings of real kernels, or with the kernels of this machine, packet by packet.
+///
+/// With --live, random dialogues are put through the conntrack of the running kernel, in network namespaces of their own
+/// (root, or a user who may make user namespaces), and through conntrack and IPVS of User Mode Linux (Debian package
+/// user-mode-linux). What each does is compared at once. It needs ip, iptables and, for IPVS, ipvsadm.
 ///
 /// Ends with 0 if model and kernel agree everywhere, with 1 if they disagree anywhere, and with 2 if a recording cannot be
 /// read. What no model can know (the README of the recordings lists it) is counted as undecidable and does not fail.
@@ -17,16 +34,56 @@ use std::path::{Path, PathBuf};
 pub struct Args {
     /// Recordings, plain or compressed with zstd, or directories of them
     ///
+    /// Recordings of steps and of timers, vectors of the trackers, packetdrill scripts; each is recognised by its content.
     /// A directory is searched to its depths, in the order of the names; files in it that are no recordings are named on
     /// standard error and skipped. A file that is named itself must be a recording.
-    #[arg(value_name = "RECORDING", required = true)]
+    #[arg(value_name = "RECORDING", required_unless_present_any = ["live", "worker"])]
     recordings: Vec<PathBuf>,
+    /// The kernel whose conntrack packetdrill scripts are held to, such as linux-6.1; scripts do not name one
+    #[arg(long, value_name = "NAME", default_value = dialect::DEFAULT)]
+    dialect: String,
+    /// Compare with the kernels of this machine
+    ///
+    /// A kernel that is not to be had is named on standard error in one line, and the comparison goes on without it. A
+    /// disagreement is reduced to the smallest dialogue that shows it, which is printed as a recording.
+    #[arg(long)]
+    live: bool,
+    /// With --live: only this kernel; may be given twice. One that is named must be there
+    #[arg(long = "kernel", value_name = "KERNEL", requires = "live")]
+    kernels: Vec<LiveKernel>,
+    /// With --live: how long on each kernel, such as 90 or 10min
+    #[arg(long = "for", value_name = "DURATION", default_value = "60", value_parser = lasting, requires = "live")]
+    lasting: Duration,
+    /// With --live: what everything is drawn from; a fresh seed if not given, printed in any case
+    #[arg(long, requires = "live")]
+    seed: Option<u64>,
+    /// With --live: only this variant, such as ct-masquerade or ipvs-nat-timed; may be repeated
+    #[arg(long = "variant", value_name = "NAME", requires = "live")]
+    variants: Vec<String>,
+    /// With --live: keep everything that was recorded, one file a turn, in this directory
+    #[arg(long, value_name = "DIR", requires = "live")]
+    record: Option<PathBuf>,
+    #[arg(long = "live-worker", hide = true, value_name = "JSON")]
+    worker: Option<String>,
     /// Print one JSON document (schema flowlapse-conform/1) instead of text
     #[arg(long)]
     json: bool,
     /// Also list the undecidable steps with their reasons
     #[arg(long)]
     details: bool,
+}
+
+/// The kernels that can be compared with.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+enum LiveKernel {
+    /// The running kernel
+    Running,
+    /// User Mode Linux
+    Uml,
+}
+
+fn lasting(text: &str) -> Result<Duration, String> {
+    Duration::parse(text).map_err(|error| error.to_string())
 }
 
 /// A file to read, and whether the user named it.
@@ -51,6 +108,27 @@ struct Document<'a> {
     undecidable: usize,
     recordings: &'a [conform::Result],
     skipped: &'a [Skipped],
+    #[serde(skip_serializing_if = "<[Tried]>::is_empty")]
+    live: &'a [Tried],
+}
+
+/// What was tried on one kernel of this machine.
+#[derive(Serialize)]
+struct Tried {
+    kernel: &'static str,
+    /// Its release, or nothing where it was not to be had.
+    release: Option<String>,
+    seed: u64,
+    seconds: u64,
+    /// What could not be tried, and why.
+    skipped: Vec<String>,
+}
+
+/// What the live comparison adds to the answer.
+#[derive(Default)]
+struct Live {
+    tried: Vec<Tried>,
+    interrupted: bool,
 }
 
 /// What became of one file.
@@ -69,12 +147,21 @@ const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// # Errors
 /// A recording that cannot be read, or nothing to compare.
 pub fn run(args: &Args) -> Ended {
+    #[cfg(all(feature = "live", target_os = "linux"))]
+    if let Some(request) = &args.worker {
+        let request = serde_json::from_str(request).map_err(|error| Failure(format!("--live-worker: {error}")))?;
+        crate::live::worker::work(&request);
+        return Ok(exit::RAN);
+    }
+    let scripts = Dialect::find(&args.dialect).or_else(|| Dialect::for_release(&args.dialect)).ok_or_else(|| {
+        Failure(format!("no conntrack dialect is called '{}'; `flowlapse presets` lists them all", args.dialect))
+    })?;
     let mut inputs = Vec::new();
     for path in &args.recordings {
         find(path, true, &mut inputs)?;
     }
     // Each file is compared on its own, and the results keep the order of the files.
-    let outcomes: Vec<Outcome> = inputs.par_iter().map(compare).collect::<Result<_, Failure>>()?;
+    let outcomes: Vec<Outcome> = inputs.par_iter().map(|input| compare(input, scripts)).collect::<Result<_, Failure>>()?;
     let (mut summary, mut skipped) = (Summary::default(), Vec::new());
     for outcome in outcomes {
         match outcome {
@@ -85,17 +172,23 @@ pub fn run(args: &Args) -> Ended {
     for one in &skipped {
         let _ = writeln!(io::stderr(), "flowlapse: skipped {}: {}", one.name, one.reason);
     }
+    let live = if args.live { live::run(args, &mut summary)? } else { Live::default() };
     if summary.results.is_empty() {
-        return Err(Failure("there is no recording to compare in what was named".to_owned()));
+        let what = if args.live { "there is no kernel to compare with" } else { "there is no recording to compare in what was named" };
+        return Err(Failure(what.to_owned()));
     }
-    print(render(&summary, &skipped, args).as_bytes())?;
-    Ok(if summary.totals().1 == 0 { exit::RAN } else { exit::FOUND })
+    print(render(&summary, &skipped, &live.tried, args).as_bytes())?;
+    Ok(match summary.totals().1 {
+        0 if live.interrupted => exit::INTERRUPTED,
+        0 => exit::RAN,
+        _ => exit::FOUND,
+    })
 }
 
-fn render(summary: &Summary, skipped: &[Skipped], args: &Args) -> String {
+fn render(summary: &Summary, skipped: &[Skipped], live: &[Tried], args: &Args) -> String {
     if args.json {
         let (steps, disagree, undecidable) = summary.totals();
-        let document = Document { schema: "flowlapse-conform/1", steps, disagree, undecidable, recordings: &summary.results, skipped };
+        let document = Document { schema: "flowlapse-conform/1", steps, disagree, undecidable, recordings: &summary.results, skipped, live };
         let mut text = serde_json::to_string_pretty(&document).expect("plain structs with string keys become JSON");
         text.push('\n');
         return text;
@@ -127,7 +220,7 @@ fn find(path: &Path, named: bool, inputs: &mut Vec<Input>) -> Result<(), Failure
     entries.iter().try_for_each(|entry| find(entry, false, inputs))
 }
 
-fn compare(input: &Input) -> Result<Outcome, Failure> {
+fn compare(input: &Input, scripts: &'static Dialect) -> Result<Outcome, Failure> {
     let name = input.path.display().to_string();
     let skip = |reason: String| Ok(Outcome::Skipped(Skipped { name: name.clone(), reason }));
     // A pipe in a directory would be waited for without end.
@@ -137,7 +230,7 @@ fn compare(input: &Input) -> Result<Outcome, Failure> {
     let bytes = read(&input.path).map_err(|error| Failure(format!("{name}: cannot be read: {error}")))?;
     let text = String::from_utf8(bytes).ok();
     let kind = text.as_deref().and_then(conform::recognise);
-    let result = conform::compare(&name, text.as_deref().unwrap_or_default());
+    let result = conform::compare_as(&name, text.as_deref().unwrap_or_default(), scripts);
     match result {
         Ok(result) => Ok(Outcome::Compared(result)),
         // A recording that is damaged is not skipped: leaving it out would look like agreement.

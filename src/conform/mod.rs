@@ -3,20 +3,26 @@
 //! There is no second model and no list of exceptions in here. What the models decide is compared with what was recorded;
 //! what no model can know (the spec of the recordings lists it) is counted as undecidable, with its reason.
 
+mod bench;
+pub mod generate;
 mod ipvs_vectors;
+mod packetdrill;
 pub mod recording;
+pub mod shrink;
 pub mod steps;
 pub mod vectors;
 mod wheel;
 
-use serde::Serialize;
+use crate::model::conntrack::dialect;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fmt::Write;
 
 /// How many disagreements of one recording are kept in full.
 const KEPT: usize = 5;
 
 /// A step on which model and kernel disagree, told in full.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Disagreement {
     /// Which step, from 1.
     pub step: usize,
@@ -28,19 +34,22 @@ pub struct Disagreement {
     pub got: String,
     /// The dialogue up to there, one packet a line.
     pub dialogue: Vec<String>,
+    /// The smallest recording found that shows it, where a kernel was at hand to look for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<String>,
 }
 
 /// A step that no model can decide, and why.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Undecidable {
     /// Which step, from 1.
     pub step: usize,
     /// The reason, one of those that the recordings' README lists.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
 }
 
 /// The result for one recording.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Result {
     /// Its name.
     pub name: String,
@@ -70,10 +79,20 @@ impl Result {
         }
     }
 
+    /// Adds what was found in another part of the same thing.
+    pub fn absorb(&mut self, other: Result) {
+        self.undecidables.extend(other.undecidables.into_iter().map(|u| Undecidable { step: u.step + self.steps, ..u }));
+        self.steps += other.steps;
+        self.disagree += other.disagree;
+        self.undecidable += other.undecidable;
+        self.disagreements.extend(other.disagreements);
+        self.disagreements.truncate(KEPT);
+    }
+
     /// Counts a step that cannot be decided.
     pub fn undecided(&mut self, step: usize, reason: &'static str) {
         self.undecidable += 1;
-        self.undecidables.push(Undecidable { step, reason });
+        self.undecidables.push(Undecidable { step, reason: Cow::Borrowed(reason) });
     }
 }
 
@@ -110,6 +129,9 @@ impl Summary {
                     let _ = writeln!(out, "    {line}");
                 }
                 let _ = writeln!(out, "  expected {}\n  got      {}", d.expected, d.got);
+                if let Some(recording) = &d.recording {
+                    let _ = writeln!(out, "  the smallest recording found that shows it:\n{}", recording.trim_end());
+                }
             }
         }
         let _ = writeln!(out, "{}", self.closing_line());
@@ -136,6 +158,8 @@ pub enum Kind {
     ConntrackVectors,
     /// Packets and what each release's own IPVS made of them (one JSON document).
     IpvsVectors,
+    /// A host's packets and assertions about its conntrack (a packetdrill script).
+    Packetdrill,
     /// How long timers really ran (lines of text).
     Wheel,
     /// Two sockets with a box between them (JSON lines). Not compared yet.
@@ -151,7 +175,7 @@ pub fn recognise(text: &str) -> Option<Kind> {
         return Some(Kind::Wheel);
     }
     if !text.trim_start().starts_with('{') {
-        return None;
+        return packetdrill::is_script(text).then_some(Kind::Packetdrill);
     }
     // A line that is a whole object tells its kind by its keys; a document that spans lines has a schema.
     if let Ok(head) = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(first) {
@@ -174,18 +198,27 @@ pub fn recognise(text: &str) -> Option<Kind> {
 }
 
 /// What a text would have to be, for the message that says that it is not.
-const RECORDINGS: &str = "not a recording: expected JSON lines that begin with a header naming format, box and kernel, lines that begin with \
-'jiffies', or a document with schema flowlapse-conntrack-vectors/1, flowlapse-conntrack-tables/1 or flowlapse-ipvs-tables/2";
+const RECORDINGS: &str = "not a recording: expected JSON lines that begin with a header naming format, box and kernel, lines that begin \
+'jiffies', a packetdrill script, or a document with schema flowlapse-conntrack-vectors/1, flowlapse-conntrack-tables/1 or flowlapse-ipvs-tables/2";
 
 /// Compares one recording, whatever its kind.
 ///
 /// # Errors
 /// A sentence about what could not be read.
 pub fn compare(name: &str, text: &str) -> std::result::Result<Result, ReadError> {
+    compare_as(name, text, dialect::Dialect::find(dialect::DEFAULT).expect("the default is a row"))
+}
+
+/// The same; scripts, which do not say of which kernel they speak, are held to a release's conntrack.
+///
+/// # Errors
+/// A sentence about what could not be read.
+pub fn compare_as(name: &str, text: &str, scripts: &'static dialect::Dialect) -> std::result::Result<Result, ReadError> {
     match recognise(text) {
         Some(Kind::Steps) => steps::compare(name, text),
         Some(Kind::ConntrackVectors) => vectors::compare(name, text),
         Some(Kind::IpvsVectors) => ipvs_vectors::compare(name, text),
+        Some(Kind::Packetdrill) => packetdrill::compare(name, text, scripts),
         Some(Kind::Wheel) => wheel::compare(name, text),
         Some(Kind::Dialogues) => Err("a recording of dialogues, which are not compared yet".to_owned()),
         Some(Kind::Pressure) => Err("a recording of tables under pressure, which are not compared yet".to_owned()),

@@ -1,14 +1,14 @@
-//! The `steps` recordings as text: header, steps, and what they say about the box.
+//! The `steps` recordings as text: header, steps, and what they say about the box. They are read and written in one form.
 //!
 //! Nothing here runs a model.
 
 use crate::net::{Segment, SegmentBits, Seq, TcpFlags};
-use crate::time::Instant;
-use serde::Deserialize;
+use crate::time::{Duration, Instant};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The first line of a recording.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Header {
     /// Version of the format: 1.
     pub format: u32,
@@ -17,6 +17,9 @@ pub struct Header {
     pub kind: String,
     /// The kernel's release.
     pub kernel: String,
+    /// The seed that the packets were drawn from.
+    #[serde(default)]
+    pub seed: u64,
     /// What was set for the recording.
     #[serde(default)]
     pub options: BTreeMap<String, String>,
@@ -51,29 +54,29 @@ impl Header {
 }
 
 /// What a table's listing showed of a dialogue's entry.
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize)]
 pub struct Listed {
     /// The state; none for UDP in conntrack.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
     /// Whole seconds left.
     pub timeout: u64,
     /// Conntrack: `[ASSURED]`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assured: Option<bool>,
     /// Conntrack: `[UNREPLIED]`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unreplied: Option<bool>,
 }
 
 /// Both tables; the outer level is absent where a table is not in use.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Listing {
     /// The conntrack entry.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub ct: Option<Option<Listed>>,
     /// The IPVS entry.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub vs: Option<Option<Listed>>,
 }
 
@@ -83,60 +86,60 @@ fn present<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<Option<Liste
 }
 
 /// TCP options of an injected packet.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
 pub struct Options {
     /// Maximum segment size.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mss: Option<u16>,
     /// Window scale shift.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ws: Option<u8>,
     /// SACK permitted.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sackok: bool,
     /// SACK blocks.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sack: Vec<[u64; 2]>,
 }
 
 /// A packet that the box sent.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Out {
     /// `client` or `server`.
     pub to: String,
     /// The conntrack verdict.
     pub ct: Option<String>,
     /// Source address.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub src: Option<String>,
     /// Destination address.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dst: Option<String>,
     /// Source port.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sport: Option<u16>,
     /// Destination port.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dport: Option<u16>,
     /// TCP flags.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flags: Option<String>,
     /// Sequence number.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seq: Option<u32>,
     /// Acknowledgement field.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ack: Option<u32>,
     /// Payload bytes (UDP).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub len: Option<u32>,
     /// Type and code of an ICMP error.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub icmp: Option<[u8; 2]>,
 }
 
 /// One injected packet and what came of it.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Step {
     /// Which dialogue.
     pub seq: u32,
@@ -165,17 +168,20 @@ pub struct Step {
     #[serde(default)]
     pub opts: Options,
     /// The tables just before the packet (timed recordings).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Listing>,
     /// What the box sent.
     #[serde(default)]
     pub out: Vec<Out>,
     /// The conntrack entry after the packet.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub ct: Option<Option<Listed>>,
     /// The IPVS entry after the packet.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub vs: Option<Option<Listed>>,
+    /// Seconds that the step took from its first reading to its last, where that was noted: so imprecise are its times.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took: Option<f64>,
 }
 
 impl Step {
@@ -215,6 +221,11 @@ impl Step {
     /// When it was injected.
     pub fn at(&self) -> Instant {
         Instant((self.t.max(0.0) * 1e9).round() as u64)
+    }
+
+    /// How far the packet and the readings may lie from [`Step::at`]; nothing where it was not noted.
+    pub fn spread(&self) -> Duration {
+        Duration((self.took.unwrap_or(0.0).clamp(0.0, 3600.0) * 1e9).round() as u64)
     }
 
     /// The packet in a line, for people.

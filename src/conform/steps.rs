@@ -1,65 +1,15 @@
 //! Compares the boxes with `steps` recordings: every packet sent, every entry, its state, flags and remaining time.
 
+use super::bench::{Bench, BoxUnderTest, CLIENT, FAR, Memory, SERVER, SERVICE_PORT};
 use super::recording::{Header, Listed, Out, Step};
 use super::{Disagreement, Result};
-use crate::kernel::wheel::Hz;
-use crate::model::conntrack::dialect::Dialect;
-use crate::model::conntrack::entry::{Entry, State, status};
-use crate::model::conntrack::router::{Nat, Place, Router, Rules};
-use crate::model::conntrack::table::{Lateness, Table};
-use crate::model::conntrack::track::Conntrack;
-use crate::model::conntrack::{self};
-use crate::model::director::{Director, DirectorState};
+use crate::model::conntrack::entry::{Entry, status};
+use crate::model::director::Director;
 use crate::model::ipvs::conn::Conn;
-use crate::model::ipvs::{self, Method};
-use crate::model::{CtState, End, Host, Moment, Outcome, Packet, Sent, Side, Tuple, What};
+use crate::model::{CtState, End, Moment, Outcome, Packet, Sent, Side, Tuple, What};
 use crate::net::{Proto, Segment, TcpFlags};
 use crate::time::{Duration, Instant};
 use std::collections::BTreeMap;
-
-const CLIENT: Host = Host::CLIENT;
-const VIP: Host = Host::SERVICE;
-const SERVER: Host = Host(2);
-const NEAR: Host = Host(3);
-const FAR: Host = Host(4);
-const SERVICE_PORT: u16 = 80;
-
-/// The box under test.
-enum BoxUnderTest {
-    Router(Router),
-    Director(Director),
-}
-
-/// What the box remembers of one dialogue.
-#[derive(Clone, Default)]
-struct Memory {
-    table: Table,
-    director: DirectorState,
-}
-
-impl Memory {
-    fn entries(&self, bench: &Bench) -> &Table {
-        if matches!(bench.device, BoxUnderTest::Director(_)) { &self.director.table } else { &self.table }
-    }
-
-    fn entries_mut(&mut self, bench: &Bench) -> &mut Table {
-        if matches!(bench.device, BoxUnderTest::Director(_)) { &mut self.director.table } else { &mut self.table }
-    }
-}
-
-/// Everything that stays the same through a recording.
-struct Bench {
-    device: BoxUnderTest,
-    hz: Hz,
-    proto: Proto,
-    /// What clients dial.
-    dialled: Host,
-    /// Whom servers answer.
-    answered: Host,
-    addresses: [String; 5],
-    /// Whether replies bypass the box.
-    lateness: Lateness,
-}
 
 /// Compares a recording.
 ///
@@ -69,23 +19,71 @@ pub fn compare(name: &str, text: &str) -> std::result::Result<Result, String> {
     let mut lines = text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty());
     let (_, first) = lines.next().ok_or("empty: expected a header line")?;
     let header: Header = serde_json::from_str(first).map_err(|e| format!("line 1, column {}: {e}", e.column()))?;
-    let bench = Bench::new(&header)?;
-    let mut result = Result::new(name);
-    let mut memories: BTreeMap<u32, (Memory, Vec<String>)> = BTreeMap::new();
-    let mut reading = Reading::default();
+    let mut comparison = Comparison::new(name, &header)?;
     for (number, line) in lines {
         let step: Step = serde_json::from_str(line).map_err(|e| format!("line {}, column {}: {e}", number + 1, e.column()))?;
-        result.steps += 1;
+        comparison.step(&step);
+    }
+    Ok(comparison.result)
+}
+
+/// A comparison under way: the models beside a recording, or beside a kernel that is being recorded.
+pub struct Comparison {
+    bench: Bench,
+    /// What the box remembers of each dialogue, and what was said in it.
+    dialogues: BTreeMap<u32, (Memory, Vec<String>)>,
+    /// What the box remembers, where dialogues can meet: a translated port may be another dialogue's own.
+    shared: Option<Memory>,
+    reading: Reading,
+    /// Whether the whole table is flushed after each dialogue.
+    flushes: bool,
+    last_seq: Option<u32>,
+    result: Result,
+}
+
+impl Comparison {
+    /// The box of a header, with nothing in its tables.
+    ///
+    /// # Errors
+    /// What is not understood.
+    pub fn new(name: &str, header: &Header) -> std::result::Result<Comparison, String> {
+        Ok(Comparison {
+            bench: Bench::new(header)?,
+            dialogues: BTreeMap::new(),
+            shared: header.option("nat").map(|_| Memory::default()),
+            reading: Reading::default(),
+            flushes: header.kind == "conntrack" && header.option("timed").is_none(),
+            last_seq: None,
+            result: Result::new(name),
+        })
+    }
+
+    /// Compares one step and returns whether model and kernel disagree on it.
+    pub fn step(&mut self, step: &Step) -> bool {
+        if self.flushes && self.last_seq != Some(step.seq) {
+            self.dialogues.clear();
+            self.shared = self.shared.take().map(|_| Memory::default());
+        }
+        self.last_seq = Some(step.seq);
+        self.bench.blur = self.bench.blur.max(self.bench.hz.tick() + step.spread());
+        self.result.steps += 1;
         // Only where an entry is missing from a listing does it matter what else the listing held.
         if step.ct == Some(None) || step.before.as_ref().is_some_and(|b| b.ct == Some(None)) {
-            reading = Reading::new(&bench, &memories, reading.last, step.at());
+            let tables: Vec<&Memory> = self.shared.iter().chain(self.dialogues.values().map(|(memory, _)| memory)).collect();
+            self.reading = Reading::new(&self.bench, &tables, self.reading.last, step.at());
         }
-        reading.last = step.at();
-        let (memory, dialogue) = memories.entry(step.seq).or_default();
-        let count = result.steps;
-        bench.check(memory, dialogue, &step, count, &reading, &mut result);
+        self.reading.last = step.at();
+        let (own, dialogue) = self.dialogues.entry(step.seq).or_default();
+        let memory = self.shared.as_mut().unwrap_or(own);
+        let (number, before) = (self.result.steps, self.result.disagree);
+        self.bench.check(memory, dialogue, step, number, &self.reading, &mut self.result);
+        self.result.disagree > before
     }
-    Ok(result)
+
+    /// What was found so far.
+    pub fn result(&self) -> &Result {
+        &self.result
+    }
 }
 
 /// One way in which the model may have answered its doubts, and whether it fits the recording.
@@ -110,11 +108,11 @@ impl Reading {
     /// As many entries as surely do not fit into a page of 4096 bytes.
     const LINES_A_PAGE: usize = 20;
 
-    fn new(bench: &Bench, memories: &BTreeMap<u32, (Memory, Vec<String>)>, last: Instant, now: Instant) -> Reading {
-        let tick = bench.hz.tick();
-        let entries = || memories.values().flat_map(|(m, _)| m.entries(bench).iter());
+    fn new(bench: &Bench, memories: &[&Memory], last: Instant, now: Instant) -> Reading {
+        let blur = bench.blur;
+        let entries = || memories.iter().flat_map(|m| m.entries(bench).iter());
         let live = entries().filter(|e| e.deadline() > now).count();
-        let collected = entries().any(|e| e.deadline() + tick >= last && e.deadline() <= now + tick + tick);
+        let collected = entries().any(|e| e.deadline() + blur >= last && e.deadline() <= now + blur + blur);
         Reading { last, may_skip: live > Self::LINES_A_PAGE && collected }
     }
 }
@@ -126,61 +124,6 @@ const TWO_ENTRIES: &str = "two entries of one dialogue";
 const RATE_LIMIT: &str = "ICMP errors are rate-limited";
 
 impl Bench {
-    /// Builds the box that a header describes.
-    ///
-    /// # Errors
-    /// What is not understood.
-    fn new(header: &Header) -> std::result::Result<Bench, String> {
-        let hz = Hz(header.hz());
-        let dialect = Dialect::for_release(&header.kernel).ok_or_else(|| format!("no conntrack dialect for kernel '{}'", header.kernel))?;
-        let lateness = Lateness::Exact;
-        let settings = conntrack_settings(header, dialect);
-        let nat = match header.option("nat") {
-            None => Nat::None,
-            Some("masquerade") => Nat::Masquerade,
-            Some("dnat") => Nat::Dnat,
-            Some(other) => return Err(format!("header: options.nat '{other}' is not masquerade or dnat")),
-        };
-        let rules = match header.option("rules") {
-            None => Rules::AcceptAll,
-            Some("drop-invalid") => Rules::DropInvalid,
-            Some("strict") => Rules::Strict,
-            Some(other) => return Err(format!("header: options.rules '{other}' is not drop-invalid or strict")),
-        };
-        let method = match header.kind.as_str() {
-            "conntrack" => None,
-            "ipvs-nat" => Some(Method::Masq),
-            "ipvs-dr" => Some(Method::Route),
-            "ipvs-tun" => Some(Method::Tunnel),
-            other => return Err(format!("header: box '{other}' is not conntrack, ipvs-nat, ipvs-dr or ipvs-tun")),
-        };
-        let place = Place { near: NEAR, far: FAR, service: VIP, real: SERVER, service_is_local: true, client_side: 1 };
-        let ct = Conntrack { settings, lateness };
-        let device = match method {
-            None => BoxUnderTest::Router(Router { conntrack: ct, nat, rules, input_accepts: true, place }),
-            Some(method) => BoxUnderTest::Director(Director {
-                ipvs: ipvs_settings(header, method)?,
-                lateness: Lateness::Wheel(hz),
-                conntrack: (header.option("conntrack") == Some("1")).then_some(ct),
-                vip_local: true,
-                real_port: None,
-                place,
-            }),
-        };
-        let six = header.option("family") == Some("6");
-        let (near, far) = if six { ("fd00:1::1", "fd00:2::1") } else { ("10.0.1.1", "10.0.2.1") };
-        let dialled = if method.is_some() || nat == Nat::Dnat { VIP } else { SERVER };
-        Ok(Bench {
-            device,
-            hz,
-            proto: if header.option("proto") == Some("udp") { Proto::Udp } else { Proto::Tcp },
-            dialled,
-            answered: if nat == Nat::Masquerade { FAR } else { CLIENT },
-            addresses: [header.client.clone(), header.vip.clone(), header.server.clone(), near.to_owned(), far.to_owned()],
-            lateness,
-        })
-    }
-
     /// Runs one step in every way that the model's doubts allow, until one fits the recording.
     fn check(&self, memory: &mut Memory, dialogue: &mut Vec<String>, step: &Step, number: usize, reading: &Reading, result: &mut Result) {
         let mut doubt = false;
@@ -191,7 +134,7 @@ impl Bench {
                 skipped = reason == Some(SKIPPED);
             });
             if let Err((expected, got)) = verdict {
-                result.disagree(|| Disagreement { step: number, injected: step.describe(), expected, got, dialogue: dialogue.clone() });
+                result.disagree(|| Disagreement { step: number, injected: step.describe(), expected, got, dialogue: dialogue.clone(), recording: None });
             }
         }
         let mut first: Option<Trial> = None;
@@ -217,7 +160,7 @@ impl Bench {
             if answers >> more != 0 {
                 let trial = first.take().expect("the first trial was kept");
                 if let Err((expected, got)) = trial.verdict {
-                    result.disagree(|| Disagreement { step: number, injected: step.describe(), expected, got, dialogue: dialogue.clone() });
+                    result.disagree(|| Disagreement { step: number, injected: step.describe(), expected, got, dialogue: dialogue.clone(), recording: None });
                 }
                 *memory = trial.memory;
                 break;
@@ -235,12 +178,9 @@ impl Bench {
             (Side::Server, Tuple { src: End { host: SERVER, port: SERVICE_PORT }, dst: End { host: self.answered, port: step.port } })
         };
         let drawn = step.out.first().and_then(|o| if o.to == "server" { o.sport } else { o.dport });
-        let mut moment = Moment { blur: self.hz.tick(), answers, port: drawn, ..Moment::exact(step.at()) };
+        let mut moment = Moment { blur: self.blur, answers, port: drawn, ..Moment::exact(step.at()) };
         let packet = Packet { from, tuple, proto: self.proto, seg: &seg };
-        let outcome = match &self.device {
-            BoxUnderTest::Router(router) => router.packet(&mut memory.table, packet, &mut moment),
-            BoxUnderTest::Director(director) => director.packet(&mut memory.director, packet, &mut moment),
-        };
+        let outcome = self.packet(&mut memory, packet, &mut moment);
         let verdict = self.sent(step, &seg, &outcome).and_then(|reason| {
             let listed = self.listed(&mut memory, step, step.ct.as_ref(), step.vs.as_ref(), "", reading)?;
             Ok(reason.or(listed))
@@ -297,10 +237,6 @@ impl Bench {
             }
         };
         addresses && content
-    }
-
-    fn address(&self, host: Host) -> &str {
-        self.addresses.get(usize::from(host.0)).map_or("?", String::as_str)
     }
 
     fn tell_sent(&self, s: &Sent, seg: &Segment) -> String {
@@ -407,14 +343,17 @@ impl Bench {
 
     /// Asks an expiry test twice: with every doubt resolved for the entry, and against it.
     fn both_ways(&self, now: Instant, test: impl Fn(&mut Moment) -> bool) -> (bool, bool) {
-        let ask = |answers| test(&mut Moment { blur: self.hz.tick(), answers, ..Moment::exact(now) });
+        let ask = |answers| test(&mut Moment { blur: self.blur, answers, ..Moment::exact(now) });
         (ask(0), ask(u8::MAX))
     }
 
-    /// The printed seconds are rounded down, and a tick may pass before they are read.
+    /// The printed seconds are rounded down, a tick may pass before they are read, and the step may have taken time.
     fn seconds_fit(&self, deadline: Instant, now: Instant, printed: u64) -> bool {
-        let left = (deadline + self.hz.tick()).since(now).as_secs();
-        printed == left || printed + 1 == left
+        let tick = self.hz.tick();
+        let spread = Duration(self.blur.0 - tick.0);
+        let most = (deadline + self.blur).since(now).as_secs();
+        let least = (deadline + tick).since(now + spread).as_secs().saturating_sub(1);
+        (least..=most).contains(&printed)
     }
 
     fn entry_fits(&self, e: &Entry, r: &Listed, now: Instant) -> bool {
@@ -496,56 +435,4 @@ fn tell_recorded(step: &Step) -> String {
         told.push_str(&format!(", vs {}", tell_listed(vs.as_ref())));
     }
     told
-}
-
-fn conntrack_settings(header: &Header, dialect: &'static Dialect) -> conntrack::Settings {
-    let mut s = conntrack::Settings::defaults(dialect);
-    let seconds = |name: &str| header.number(&format!("net.netfilter.nf_conntrack_{name}")).map(Duration::from_secs);
-    for state in State::ALL {
-        if let Some(value) = seconds(&format!("tcp_timeout_{}", state.name().to_ascii_lowercase())) {
-            s.tcp_timeouts[state as usize] = value;
-        }
-    }
-    let mut keep = |slot: fn(&mut conntrack::Settings) -> &mut Duration, name: &str| {
-        if let Some(value) = seconds(name) {
-            *slot(&mut s) = value;
-        }
-    };
-    keep(|s| &mut s.tcp_timeout_max_retrans, "tcp_timeout_max_retrans");
-    keep(|s| &mut s.tcp_timeout_unacknowledged, "tcp_timeout_unacknowledged");
-    keep(|s| &mut s.udp_timeout, "udp_timeout");
-    keep(|s| &mut s.udp_timeout_stream, "udp_timeout_stream");
-    let number = |name: &str| header.number(&format!("net.netfilter.nf_conntrack_tcp_{name}"));
-    if let Some(n) = number("loose") {
-        s.tcp_loose = n.min(255) as u8;
-    }
-    if let Some(n) = number("max_retrans") {
-        s.tcp_max_retrans = n.min(255) as u8;
-    }
-    s.tcp_be_liberal = number("be_liberal") == Some(1);
-    s.tcp_ignore_invalid_rst = number("ignore_invalid_rst") == Some(1);
-    s
-}
-
-fn ipvs_settings(header: &Header, method: Method) -> std::result::Result<ipvs::Settings, String> {
-    let dialect =
-        ipvs::dialect::Dialect::for_release(&header.kernel).ok_or_else(|| format!("no IPVS dialect for kernel '{}'", header.kernel))?;
-    let mut s = ipvs::Settings::defaults(dialect, method);
-    let flag = |name: &str| header.number(&format!("net.ipv4.vs.{name}")).is_some_and(|n| n > 0);
-    s.secure_tcp = header.number("net.ipv4.vs.secure_tcp").is_some_and(|n| n >= 2);
-    s.sloppy_tcp = flag("sloppy_tcp");
-    s.expire_nodest_conn = flag("expire_nodest_conn");
-    s.expire_quiescent_template = flag("expire_quiescent_template");
-    s.conntrack = flag("conntrack");
-    s.nat_icmp_send = flag("nat_icmp_send");
-    if let Some(mode) = header.number("net.ipv4.vs.conn_reuse_mode") {
-        s.conn_reuse_mode = mode.min(255) as u8;
-    }
-    if let Some(line) = header.sysctl.get("ipvsadm") {
-        let numbers: Vec<u64> = line.rsplit(':').next().unwrap_or_default().split_whitespace().filter_map(|w| w.parse().ok()).collect();
-        let [tcp, tcpfin, udp] = numbers[..] else { return Err(format!("header: sysctl.ipvsadm '{line}' does not end in three numbers")) };
-        s.set(Duration::from_secs(tcp), Duration::from_secs(tcpfin), Duration::from_secs(udp));
-    }
-    s.persistence = header.option("persist").and_then(|p| p.parse().ok()).map(Duration::from_secs);
-    Ok(s)
 }

@@ -61,6 +61,7 @@ fn check(result: &mut Result, step: usize, phase: Phase, life: &Life, nominal: D
         expected: format!("seen gone after {}", life.lived),
         got: format!("fires after {}, seen at the latest after {}", after(fires[1]), after(fires[1] + tick + POLL + SLACK)),
         dialogue: Vec::new(),
+        recording: None,
     });
 }
 

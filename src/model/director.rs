@@ -204,15 +204,20 @@ impl Director {
             && flags.has(TcpFlags::SYN)
             && let Some(tracked) = self.reschedules(state, slot, mark)
         {
-            if tracked {
+            let opens = self.schedules(packet.proto, flags);
+            let conn = state.conns.get_mut(slot);
+            if tracked || !opens {
                 // The timer is set to fire at once, which is at the next tick: until then the entry is there.
-                let conn = state.conns.get_mut(slot);
                 conn.refreshed = moment.now;
                 conn.timeout = Duration::ZERO;
-                return Verdict::Drop(DropReason::ReuseOfTrackedEntry);
+                if tracked {
+                    return Verdict::Drop(DropReason::ReuseOfTrackedEntry);
+                }
+                conn.flags &= !flag::NFCT;
+            } else {
+                // The new entry will be found before the old one, whose conntrack entry is left alone.
+                state.conns.remove(slot);
             }
-            // The new entry will be found before the old one, whose conntrack entry is left alone.
-            state.conns.remove(slot);
             found = None;
         }
         if let Some(slot) = found
@@ -238,12 +243,7 @@ impl Director {
         if tuple.dst.host != self.place.service {
             return Verdict::Accept;
         }
-        let schedules = match packet.proto {
-            Proto::Udp => true,
-            Proto::Tcp if d.sloppy_tcp && flags.has(TcpFlags::RST) => false,
-            Proto::Tcp => flags.has(TcpFlags::SYN) || self.ipvs.sloppy_tcp && d.sloppy_tcp,
-        };
-        if !schedules {
+        if !self.schedules(packet.proto, flags) {
             return Verdict::Accept;
         }
         let bound_by_template = self.template(state, moment.now);
@@ -259,6 +259,16 @@ impl Director {
         }
         out.created = true;
         Verdict::Forward(slot)
+    }
+
+    /// Whether a packet without an entry may make one (`tcp_conn_schedule`, `udp_conn_schedule`).
+    fn schedules(&self, proto: Proto, flags: TcpFlags) -> bool {
+        let sloppy = self.ipvs.dialect.sloppy_tcp;
+        match proto {
+            Proto::Udp => true,
+            Proto::Tcp if sloppy && flags.has(TcpFlags::RST) => false,
+            Proto::Tcp => flags.has(TcpFlags::SYN) || self.ipvs.sloppy_tcp && sloppy,
+        }
     }
 
     /// Whether a live template binds the client to its server; a dead one is forgotten.
@@ -335,7 +345,8 @@ impl Director {
             return mark;
         }
         if !conn.is(flag::NFCT) {
-            return Mark { attached: None, state: CtState::Untracked };
+            let spared = mark.attached.is_none() && self.ipvs.dialect.notrack_spares_invalid;
+            return if spared { mark } else { Mark { attached: None, state: CtState::Untracked } };
         }
         if let Some(attached) = mark.attached {
             let entry = state.table.get_mut(attached.slot);

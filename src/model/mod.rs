@@ -156,8 +156,10 @@ pub enum Clause {
     Unacknowledged,
     /// Conntrack: ESTABLISHED by pick-up, no answer accepted yet.
     UnrepliedEstablished,
-    /// Conntrack: a RST that did not match exactly; the state stays.
+    /// Conntrack: a RST that did not match exactly; the state stays, the timer is that of CLOSE.
     InexactReset,
+    /// Conntrack: the same in releases that set the unacknowledged timer then.
+    InexactResetUnacknowledged,
     /// Conntrack: FIN or RST outside the window from both sides.
     InvalidPair,
     /// Conntrack: UDP in one direction.
@@ -262,6 +264,23 @@ impl Moment {
         Moment { now, blur: Duration::ZERO, answers: 0, asked: 0, port: None, keep: false, kept: false }
     }
 
+    /// Whether a moment that ends no entry has passed; asks where that cannot be known.
+    pub fn has_passed(&mut self, at: Instant) -> bool {
+        if self.now + self.blur <= at {
+            false
+        } else if self.now > at + self.blur {
+            true
+        } else {
+            self.ask()
+        }
+    }
+
+    fn ask(&mut self) -> bool {
+        let answer = self.answers >> self.asked.min(7) & 1 == 1;
+        self.asked = self.asked.saturating_add(1);
+        answer
+    }
+
     /// Whether something that ends between `earliest` and `latest` has ended; asks where that cannot be known.
     pub fn has_ended(&mut self, earliest: Instant, latest: Instant) -> bool {
         if self.now + self.blur < earliest {
@@ -272,9 +291,7 @@ impl Moment {
         } else if self.now >= latest + self.blur {
             true
         } else {
-            let answer = self.answers >> self.asked.min(7) & 1 == 1;
-            self.asked = self.asked.saturating_add(1);
-            answer
+            self.ask()
         }
     }
 }

@@ -109,7 +109,7 @@ pub(super) fn conntrack(before: &ct::Dialect, now: &ct::Dialect) -> Vec<Change> 
         syn_sent_challenge_rst: "a RST that answers a challenge ACK in SYN_SENT skips the window test",
         scale_cleared_on_reply_only: "window scales are cleared at SYN initialisation for the reply direction only",
         rst_to_syn_needs_other_dir: "the RST-answers-an-ignored-SYN rule also wants the other direction",
-        inexact_rst_ordinary: "a RST that keeps the state gets the ordinary timer rule, not the CLOSE timer",
+        inexact_rst_unacknowledged: "a RST that keeps ESTABLISHED sets the unacknowledged timer, not that of CLOSE",
         expiry: "how an entry's end is found",
         gc: "the garbage collector",
         gc_early_drop: "the collector may kill closing entries above 95 % load",
@@ -139,6 +139,7 @@ pub(super) fn ipvs(before: &vs::Dialect, now: &vs::Dialect) -> Vec<Change> {
     let secure = cells(before.dos_transitions, now.dos_transitions);
     changes.extend(table("dos_transitions", "the table of state transitions under secure_tcp", secure));
     changes.extend(compare! { vs::Dialect, before, now, besides name releases transitions dos_transitions;
+        notrack_spares_invalid: "untracking a packet leaves an INVALID one as it is, so that conntrack looks at it again",
         dos_timeouts: "under `secure_tcp`, new entries get shorter timers for life",
         wheel: "timers sit in the wheel of 4.8: up to an eighth late",
         half_open_is_active: "SYN_SENT, SYN_RECV and SYNACK count as active connections too",
@@ -206,6 +207,6 @@ mod tests {
     fn rows_that_differ_by_two_flags_show_two_changes() {
         let [before, now] = ["linux-6.8", "longterm-6.12.117"].map(|name| ct::Dialect::find(name).expect("the row exists"));
         let flags: Vec<&str> = conntrack(before, now).iter().map(|change| change.flag).collect();
-        assert_eq!(flags, ["rst_to_syn_needs_other_dir", "inexact_rst_ordinary"]);
+        assert_eq!(flags, ["rst_to_syn_needs_other_dir", "inexact_rst_unacknowledged"]);
     }
 }

@@ -254,8 +254,8 @@ pub struct Dialect {
     pub scale_cleared_on_reply_only: bool,
     /// The RST-answers-an-ignored-SYN rule also wants the other direction.
     pub rst_to_syn_needs_other_dir: bool,
-    /// A RST that keeps the state sets its timer by the ordinary rules, not to CLOSE.
-    pub inexact_rst_ordinary: bool,
+    /// A RST that keeps ESTABLISHED sets the unacknowledged timer, not that of CLOSE.
+    pub inexact_rst_unacknowledged: bool,
     /// How an entry's end is found.
     pub expiry: Expires,
     /// The garbage collector.

@@ -56,7 +56,7 @@ const LINUX_2_6_9: Dialect = Dialect {
     syn_sent_challenge_rst: false,
     scale_cleared_on_reply_only: false,
     rst_to_syn_needs_other_dir: false,
-    inexact_rst_ordinary: false,
+    inexact_rst_unacknowledged: false,
     expiry: Expires::Timer,
     gc: Gc::None,
     gc_early_drop: false,
@@ -450,9 +450,17 @@ const LONGTERM_6_1_158: Dialect = Dialect {
 const LONGTERM_6_6_17: Dialect =
     Dialect { name: "longterm-6.6.17", releases: "longterm-6.6.17", scale_cleared_on_reply_only: true, ..LINUX_6_6 };
 
-/// 6.12 longterm from 6.12.117 at the latest on: worked out from recordings of 6.12.117.
+/// 6.1 longterm from 6.1.176 at the latest on: seen beside a running 6.1.176, read in Debian's source of 6.1.192.
+const LONGTERM_6_1_176: Dialect =
+    Dialect { name: "longterm-6.1.176", releases: "6.1.176", rst_to_syn_needs_other_dir: true, ..LONGTERM_6_1_158 };
+
+/// 6.12 longterm from 6.12.117 at the latest on: worked out from recordings of 6.12.117, read in Debian's source of it.
 const LONGTERM_6_12_117: Dialect =
-    Dialect { name: "longterm-6.12.117", releases: "6.12.117", rst_to_syn_needs_other_dir: true, inexact_rst_ordinary: true, ..LINUX_6_8 };
+    Dialect { name: "longterm-6.12.117", releases: "6.12.117", rst_to_syn_needs_other_dir: true, inexact_rst_unacknowledged: true, ..LINUX_6_8 };
+
+/// 6.18 longterm from 6.18.44 at the latest on: worked out beside a running 6.18.44.
+const LONGTERM_6_18_44: Dialect =
+    Dialect { name: "longterm-6.18.44", releases: "6.18.44", rst_to_syn_needs_other_dir: true, ..LINUX_6_8 };
 
 /// Every row, oldest first, longterm and vendor trees last.
 pub static DIALECTS: &[Dialect] = &[
@@ -512,8 +520,10 @@ pub static DIALECTS: &[Dialect] = &[
     LONGTERM_5_15_55,
     LONGTERM_5_15_85,
     LONGTERM_6_1_158,
+    LONGTERM_6_1_176,
     LONGTERM_6_6_17,
     LONGTERM_6_12_117,
+    LONGTERM_6_18_44,
 ];
 
 /// Other names for a row.
@@ -535,8 +545,8 @@ pub static ALIASES: &[(&str, &str)] = &[
 pub static DISTRIBUTIONS: &[(&str, &str)] = &[
     ("debian-10", "longterm-4.19.40"),
     ("debian-11", "longterm-5.10.198"),
-    ("debian-12", "longterm-6.1.158"),
-    ("debian-13", "linux-6.8"),
+    ("debian-12", "longterm-6.1.176"),
+    ("debian-13", "longterm-6.12.117"),
     ("ubuntu-20.04", "longterm-5.4.273"),
     ("ubuntu-22.04", "longterm-5.15.85"),
     ("ubuntu-24.04", "linux-6.8"),

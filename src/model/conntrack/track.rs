@@ -95,7 +95,7 @@ impl Conntrack {
             };
             let entry = table.get_mut(slot);
             let ruling = match proto {
-                Proto::Udp => Ruling::Accept(Some(udp::packet(&self.settings, entry, moment.now))),
+                Proto::Udp => Ruling::Accept(Some(udp::packet(&self.settings, entry, moment))),
                 Proto::Tcp if d.model == Model::Simple2_4 => simple24::packet(&self.settings, entry, dir, seg),
                 Proto::Tcp => tracker::packet(&self.settings, entry, dir, seg, moment.now),
             };

@@ -404,9 +404,11 @@ fn accept(settings: &Settings, entry: &mut Entry, dir: usize, kind: Kind, old: S
     let unacked = settings.unacknowledged();
     let mut timer = if t.retrans >= settings.tcp_max_retrans && own > max_retrans {
         Timer { span: max_retrans, clause: Clause::MaxRetrans }
-    } else if d.rst_exact && kind == Kind::Rst && (new == State::Close || !d.inexact_rst_ordinary) {
+    } else if d.rst_exact && kind == Kind::Rst && !d.inexact_rst_unacknowledged {
         let clause = if new == State::Close { Clause::State(State::Close) } else { Clause::InexactReset };
         Timer { span: settings.state(State::Close), clause }
+    } else if d.inexact_rst_unacknowledged && kind == Kind::Rst && new == State::Established && own > unacked {
+        Timer { span: unacked, clause: Clause::InexactResetUnacknowledged }
     } else if d.unack && (t.seen[0].flags | t.seen[1].flags) & side_flag::DATA_UNACKNOWLEDGED != 0 && own > unacked {
         Timer { span: unacked, clause: Clause::Unacknowledged }
     } else if d.zero_window_cap && t.last_win == 0 && own > max_retrans {

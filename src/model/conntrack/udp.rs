@@ -4,23 +4,23 @@
 
 use super::entry::{Entry, status};
 use super::{Settings, Timer};
-use crate::model::Clause;
-use crate::time::{Duration, Instant};
+use crate::model::{Clause, Moment};
+use crate::time::Duration;
 
 /// How long after its first packet an entry cannot become a stream (5.0 and later).
 const STREAM_DELAY: Duration = Duration::from_secs(2);
 
 /// One datagram of an existing or just created entry.
-pub fn packet(settings: &Settings, entry: &mut Entry, now: Instant) -> Timer {
+pub fn packet(settings: &Settings, entry: &mut Entry, moment: &mut Moment) -> Timer {
     let d = settings.dialect;
     if d.udp_5_0 && !entry.is(status::CONFIRMED) {
-        entry.stream_from = now + STREAM_DELAY;
+        entry.stream_from = moment.now + STREAM_DELAY;
     }
     let short = Timer { span: settings.udp_timeout, clause: Clause::UdpUnreplied };
     if !entry.is(status::SEEN_REPLY) {
         return short;
     }
-    let stream = !d.udp_5_0 || now > entry.stream_from;
+    let stream = !d.udp_5_0 || moment.has_passed(entry.stream_from);
     if (stream || !d.udp_assured_stream_only) && !entry.is(status::NAT_CLASH) {
         entry.status |= status::ASSURED;
     }

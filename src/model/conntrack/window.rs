@@ -117,7 +117,6 @@ pub fn test(settings: &Settings, t: &mut TcpTrack, dir: usize, kind: &mut Kind, 
         end = t.seen[dir].maxend;
         if flags.has(TcpFlags::FIN) && *kind == Kind::Fin {
             *kind = Kind::Ack;
-            t.last_index = Kind::Ack;
             cut = true;
         }
     }

@@ -62,6 +62,8 @@ pub struct Dialect {
     pub sees_direct_replies: bool,
     /// `net.ipv4.vs.conntrack` and one-packet scheduling exist.
     pub conntrack_sysctl: bool,
+    /// Untracking a packet (`ip_vs_notrack`) leaves an INVALID one as it is, so that conntrack looks at it again (4.12).
+    pub notrack_spares_invalid: bool,
     /// A real server on the director is turned into a local node.
     pub localnode_auto: bool,
     /// The hooks vanish with the last service.
@@ -129,6 +131,7 @@ const LINUX_2_4: Dialect = Dialect {
     icmp_restarts_timer: true,
     sees_direct_replies: false,
     conntrack_sysctl: false,
+    notrack_spares_invalid: false,
     localnode_auto: true,
     hooks_removed_with_last_service: false,
     entry_bytes: 192,
@@ -195,7 +198,12 @@ const LINUX_4_8: Dialect = Dialect {
 };
 
 /// Read in 4.19.40, 4.20, 5.0, 5.2.1, 5.3.1, 5.7.14, 5.8.1.
-const LINUX_4_19: Dialect = Dialect { name: "linux-4.19", releases: "4.19.40, 4.20, 5.0, 5.2.1, 5.3.1, 5.7.14, 5.8.1", ..LINUX_4_8 };
+const LINUX_4_19: Dialect = Dialect {
+    name: "linux-4.19",
+    releases: "4.19.40, 4.20, 5.0, 5.2.1, 5.3.1, 5.7.14, 5.8.1",
+    notrack_spares_invalid: true,
+    ..LINUX_4_8
+};
 
 /// Read in 5.9.1.
 const LINUX_5_9: Dialect = Dialect {

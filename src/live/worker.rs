@@ -1,0 +1,114 @@
+//! The process that does the work beside a kernel: turn after turn a box, dialogues, a report.
+
+use super::record::Turn;
+use super::testbed::{Testbed, sysctl};
+use super::variant::{Variant, of_turn};
+use super::{Event, Request};
+use crate::rng::Rng;
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// The hidden option that makes this program a worker.
+pub const OPTION: &str = "--live-worker";
+
+/// The command line of a worker.
+pub fn arguments(request: &Request) -> Vec<String> {
+    let request = serde_json::to_string(request).expect("a plain struct becomes JSON");
+    vec!["conform".to_owned(), OPTION.to_owned(), request]
+}
+
+/// How long a turn is, packets back to back.
+const TURN: Duration = Duration::from_secs(3);
+/// How long a turn is whose packets have pauses; it must leave time for timers to end.
+const TIMED_TURN: Duration = Duration::from_secs(20);
+/// A timed turn shorter than this would show nothing.
+const TIMED_TURN_MIN: Duration = Duration::from_secs(6);
+/// So many variants may fail one after the other before nothing more is tried.
+const FAILURES_MAX: usize = 40;
+
+/// Does what is asked for and reports on standard output, an event a line.
+pub fn work(request: &Request) {
+    let ended = turns(request);
+    report(&Event { failed: ended.err(), end: true, ..Event::default() });
+    if request.guest && std::process::id() == 1 {
+        let _ = nix::sys::reboot::reboot(nix::sys::reboot::RebootMode::RB_POWER_OFF);
+    }
+}
+
+fn report(event: &Event) {
+    if let Ok(line) = serde_json::to_string(event) {
+        let mut out = std::io::stdout().lock();
+        // A parent that went away wants no more.
+        let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    }
+}
+
+fn turns(request: &Request) -> Result<(), String> {
+    let until = Instant::now() + Duration::from_secs(request.seconds);
+    if !nix::unistd::geteuid().is_root() {
+        enter_user_namespace()?;
+    }
+    for module in ["tun", "nf_conntrack", "nf_conntrack_netlink", "ip_vs", "ip_vs_rr"] {
+        // Only the host's root can, and only where they are modules.
+        let _ = std::process::Command::new("modprobe").args(["-q", module]).stderr(std::process::Stdio::null()).status();
+    }
+    let kernel = sysctl("kernel.osrelease").ok_or("/proc/sys/kernel/osrelease cannot be read")?;
+    if !Path::new("/proc/thread-self/net/nf_conntrack").exists() {
+        return Err(format!("kernel {kernel} has no /proc/net/nf_conntrack: no conntrack, or one without a listing"));
+    }
+    report(&Event { kernel: Some(kernel), ..Event::default() });
+    let has_ipvs = Path::new("/proc/thread-self/net/ip_vs_conn").exists();
+    let wanted = |v: &Variant| (request.variants.is_empty() || request.variants.contains(&v.name)) && (has_ipvs || !v.is_ipvs());
+    let mut failures = 0;
+    for turn in 0.. {
+        let now = Instant::now();
+        if now >= until {
+            break;
+        }
+        let Some(variant) = of_turn(request.seed, turn, wanted) else {
+            return Err("this kernel has none of the variants wanted (no IPVS?)".to_owned());
+        };
+        let length = if variant.is_timed() { TIMED_TURN } else { TURN };
+        let end = (now + length).min(until);
+        if variant.is_timed() && end - now < TIMED_TURN_MIN && turn > 0 {
+            if !request.variants.is_empty() {
+                break;
+            }
+            continue;
+        }
+        match one(request, turn, &variant, end) {
+            Ok(event) => {
+                failures = 0;
+                report(&event);
+            }
+            Err(error) => {
+                failures += 1;
+                if failures > FAILURES_MAX {
+                    return Err(error);
+                }
+                report(&Event { skipped: Some(format!("{}: {error}", variant.name)), ..Event::default() });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One turn.
+fn one(request: &Request, turn: u64, variant: &Variant, until: Instant) -> Result<Event, String> {
+    let mut rng = Rng::keyed(request.seed, turn);
+    let bed = Testbed::build(variant, request.seed, request.hz)?;
+    let outcome = Turn::new(&bed, variant, Rng::new(rng.number()), request.keep)?.run(until)?;
+    Ok(Event { result: Some(outcome.result), recording: outcome.recording, ..Event::default() })
+}
+
+/// Root in a namespace of users, for those who are not root: it may make network namespaces.
+fn enter_user_namespace() -> Result<(), String> {
+    let (uid, gid) = (nix::unistd::getuid(), nix::unistd::getgid());
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWUSER).map_err(|error| format!("no user namespace: {error}"))?;
+    let write = |file: &str, text: String| fs::write(file, text).map_err(|error| format!("{file}: {error}"));
+    write("/proc/self/setgroups", "deny".to_owned())?;
+    write("/proc/self/uid_map", format!("0 {uid} 1"))?;
+    write("/proc/self/gid_map", format!("0 {gid} 1"))
+}
