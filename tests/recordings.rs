@@ -136,3 +136,42 @@ fn ipvs_vectors_agree_and_can_disagree() {
     let error = conform::compare("vectors", &unknown).expect_err("there is no such dialect").to_string();
     assert_eq!(error, "vectors: nat: unknown dialect 'linux-x'");
 }
+
+/// Edges that the published vectors do not reach, found by an independent tracker written from the description alone: a FIN
+/// that is cut off in a segment which is then refused (2.6.9, 2.6.11), and an illegal packet in the tick in which an entry ends.
+#[test]
+fn edges_beyond_the_published_vectors_agree() {
+    let text = text(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/edges.json"));
+    let result = conform::compare("edges", &text).expect("they can be read");
+    assert!(result.steps > 200);
+    assert_eq!(result.disagree, 0, "{:?}", result.disagreements);
+    assert!(disagreements(&text.replacen("I- gone", "I- CLOSE 0r- 0 04/00 0", 1)) >= 1);
+}
+
+/// A step that took long is compared within that time, and no more.
+#[test]
+fn what_a_step_took_widens_its_times() {
+    let good = named("ct-timed-6.18.jsonl.zst");
+    let late = good.replacen("\"timeout\":3,", "\"timeout\":1,", 1);
+    assert_ne!(good, late);
+    assert!(disagreements(&late) >= 1);
+    let (head, steps) = late.split_once('\n').expect("a header and steps");
+    let noted = steps.replacen("}\n", ",\"took\":1.5}\n", 1);
+    assert_eq!(disagreements(&format!("{head}\n{noted}")), 0);
+}
+
+/// Each was found beside a live kernel, and is as small as it could be made.
+#[test]
+fn what_live_kernels_showed_tells_releases_apart() {
+    for (name, kernel, before) in [
+        ("rst-answers-the-other-side-6.1.jsonl", "6.1.176", "6.1.158"),
+        ("rst-answers-the-other-side-6.18.jsonl", "6.18.44", "6.18.2"),
+        ("untracking-spares-invalid-6.1.jsonl", "6.1.176", "4.9.0"),
+    ] {
+        let good = text(&recordings().join("found").join(name));
+        assert_eq!(disagreements(&good), 0, "{name}");
+        let older = good.replacen(&format!("\"kernel\":\"{kernel}\""), &format!("\"kernel\":\"{before}\""), 1);
+        assert_ne!(good, older);
+        assert!(disagreements(&older) >= 1, "{name} as {before}");
+    }
+}

@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// For each top-level module the ones that it may use. `model` is above `policy`, but only its idle boxes may know.
-const LAYERS: [(&str, &[&str]); 16] = [
+const LAYERS: [(&str, &[&str]); 18] = [
     ("time", &[]),
+    ("rng", &[]),
     ("net", &["time"]),
     ("kernel", &["time", "net"]),
     ("capture", &["time", "net", "kernel"]),
@@ -14,7 +15,8 @@ const LAYERS: [(&str, &[&str]); 16] = [
     ("policy", &["time"]),
     ("model", &["time", "net", "kernel"]),
     ("model/idle", &["time", "net", "kernel", "model", "policy"]),
-    ("conform", &["time", "net", "kernel", "model"]),
+    ("conform", &["time", "net", "kernel", "rng", "model"]),
+    ("live", &["time", "net", "rng", "model", "conform"]),
     ("engine", &["time", "net", "kernel", "capture", "decode", "flow", "policy", "model"]),
     ("finding", &["time", "net", "kernel", "capture", "decode", "flow", "policy", "model", "engine"]),
     ("report", &["time", "net", "kernel", "capture", "decode", "flow", "policy", "model", "engine", "finding"]),

@@ -13,7 +13,7 @@ mod live {
 
 use super::{Ended, Failure, exit, print};
 use crate::conform::{self, Kind, Summary};
-use crate::model::conntrack::dialect::{self, Dialect};
+use crate::model::conntrack::dialect::Dialect;
 use crate::time::Duration;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -39,9 +39,12 @@ pub struct Args {
     /// standard error and skipped. A file that is named itself must be a recording.
     #[arg(value_name = "RECORDING", required_unless_present_any = ["live", "worker"])]
     recordings: Vec<PathBuf>,
-    /// The kernel whose conntrack packetdrill scripts are held to, such as linux-6.1; scripts do not name one
-    #[arg(long, value_name = "NAME", default_value = dialect::DEFAULT)]
-    dialect: String,
+    /// The release whose rules are expected, such as linux-6.1 or 5.10.198
+    ///
+    /// Of packetdrill scripts, which name none: without this, the newest longterm kernel's. Of live kernels: without this,
+    /// their own; with another one this shows where two releases differ. Recordings name their kernel.
+    #[arg(long, value_name = "NAME")]
+    dialect: Option<String>,
     /// Compare with the kernels of this machine
     ///
     /// A kernel that is not to be had is named on standard error in one line, and the comparison goes on without it. A
@@ -52,7 +55,7 @@ pub struct Args {
     #[arg(long = "kernel", value_name = "KERNEL", requires = "live")]
     kernels: Vec<LiveKernel>,
     /// With --live: how long on each kernel, such as 90 or 10min
-    #[arg(long = "for", value_name = "DURATION", default_value = "60", value_parser = lasting, requires = "live")]
+    #[arg(long = "for", value_name = "DURATION", default_value = "60", value_parser = Duration::parse, requires = "live")]
     lasting: Duration,
     /// With --live: what everything is drawn from; a fresh seed if not given, printed in any case
     #[arg(long, requires = "live")]
@@ -82,8 +85,9 @@ enum LiveKernel {
     Uml,
 }
 
-fn lasting(text: &str) -> Result<Duration, String> {
-    Duration::parse(text).map_err(|error| error.to_string())
+/// The release in a dialect's name: `linux-6.1` is 6.1.
+fn release_in(name: &str) -> &str {
+    name.trim_start_matches("linux-").trim_start_matches("longterm-")
 }
 
 /// A file to read, and whether the user named it.
@@ -153,9 +157,12 @@ pub fn run(args: &Args) -> Ended {
         crate::live::worker::work(&request);
         return Ok(exit::RAN);
     }
-    let scripts = Dialect::find(&args.dialect).or_else(|| Dialect::for_release(&args.dialect)).ok_or_else(|| {
-        Failure(format!("no conntrack dialect is called '{}'; `flowlapse presets` lists them all", args.dialect))
-    })?;
+    let scripts = match &args.dialect {
+        None => Dialect::newest_longterm(),
+        Some(name) => Dialect::find(name)
+            .or_else(|| Dialect::for_release(release_in(name)))
+            .ok_or_else(|| Failure(format!("no conntrack dialect is called '{name}'; `flowlapse presets` lists them all")))?,
+    };
     let mut inputs = Vec::new();
     for path in &args.recordings {
         find(path, true, &mut inputs)?;
@@ -188,7 +195,8 @@ pub fn run(args: &Args) -> Ended {
 fn render(summary: &Summary, skipped: &[Skipped], live: &[Tried], args: &Args) -> String {
     if args.json {
         let (steps, disagree, undecidable) = summary.totals();
-        let document = Document { schema: "flowlapse-conform/1", steps, disagree, undecidable, recordings: &summary.results, skipped, live };
+        let document =
+            Document { schema: "flowlapse-conform/1", steps, disagree, undecidable, recordings: &summary.results, skipped, live };
         let mut text = serde_json::to_string_pretty(&document).expect("plain structs with string keys become JSON");
         text.push('\n');
         return text;

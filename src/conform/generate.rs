@@ -393,7 +393,24 @@ impl Talk {
         let from = self.speaker(50);
         let mut planned = self.say(from, A, 0);
         planned.flags = TcpFlags(*self.rng.pick(&[
-            0, P, U, F, S | F, S | R, F | R, S | U, S | E, S | E | C, S | A | E, P | A | E, U | A, F | A | U, S | A | P, R | P, R | A | P, F | P | U,
+            0,
+            P,
+            U,
+            F,
+            S | F,
+            S | R,
+            F | R,
+            S | U,
+            S | E,
+            S | E | C,
+            S | A | E,
+            P | A | E,
+            U | A,
+            F | A | U,
+            S | A | P,
+            R | P,
+            R | A | P,
+            F | P | U,
             F | S | R | P | A | U,
         ]));
         planned

@@ -13,7 +13,7 @@ pub mod steps;
 pub mod vectors;
 mod wheel;
 
-use crate::model::conntrack::dialect;
+use crate::model::conntrack::dialect::Dialect;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -206,14 +206,14 @@ const RECORDINGS: &str = "not a recording: expected JSON lines that begin with a
 /// # Errors
 /// A sentence about what could not be read.
 pub fn compare(name: &str, text: &str) -> std::result::Result<Result, ReadError> {
-    compare_as(name, text, dialect::Dialect::find(dialect::DEFAULT).expect("the default is a row"))
+    compare_as(name, text, Dialect::newest_longterm())
 }
 
 /// The same; scripts, which do not say of which kernel they speak, are held to a release's conntrack.
 ///
 /// # Errors
 /// A sentence about what could not be read.
-pub fn compare_as(name: &str, text: &str, scripts: &'static dialect::Dialect) -> std::result::Result<Result, ReadError> {
+pub fn compare_as(name: &str, text: &str, scripts: &'static Dialect) -> std::result::Result<Result, ReadError> {
     match recognise(text) {
         Some(Kind::Steps) => steps::compare(name, text),
         Some(Kind::ConntrackVectors) => vectors::compare(name, text),

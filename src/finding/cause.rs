@@ -67,11 +67,9 @@ pub fn cause(hop: &Hop, clause: Clause, state: &'static str) -> Cause {
             Some("the entry was picked up in mid-stream and saw no reply yet"),
         ),
         Clause::InexactReset => ("close", Some(format!("{tree}tcp_timeout_close")), Some("a RST came that did not match exactly")),
-        Clause::InexactResetUnacknowledged => (
-            "unacknowledged",
-            Some(format!("{tree}tcp_timeout_unacknowledged")),
-            Some("a RST came that did not match exactly"),
-        ),
+        Clause::InexactResetUnacknowledged => {
+            ("unacknowledged", Some(format!("{tree}tcp_timeout_unacknowledged")), Some("a RST came that did not match exactly"))
+        }
         Clause::InvalidPair => (
             "unacknowledged",
             Some(format!("{tree}tcp_timeout_unacknowledged")),

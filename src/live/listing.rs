@@ -7,19 +7,19 @@ use std::net::IpAddr;
 
 /// Whose entry is looked for.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted {
+pub(super) struct Wanted {
     /// The client's address.
-    pub client: IpAddr,
+    pub(super) client: IpAddr,
     /// The address that servers answer where the client's source is translated.
-    pub far: IpAddr,
+    pub(super) far: IpAddr,
     /// The client's port.
-    pub port: u16,
+    pub(super) port: u16,
     /// Whether the dialogue is of datagrams.
-    pub udp: bool,
+    pub(super) udp: bool,
 }
 
 /// The first conntrack entry of a dialogue.
-pub fn conntrack(listing: &str, wanted: Wanted) -> Option<Listed> {
+pub(super) fn conntrack(listing: &str, wanted: Wanted) -> Option<Listed> {
     listing.lines().find_map(|line| conntrack_line(line, wanted))
 }
 
@@ -37,16 +37,11 @@ fn conntrack_line(line: &str, wanted: Wanted) -> Option<Listed> {
     let (sport, dport) = (field("sport")?.parse::<u16>().ok()?, field("dport")?.parse::<u16>().ok()?);
     // An entry that the server's side made has the client, or whatever stands for it, as its destination.
     let own = src == wanted.client && sport == wanted.port || (dst == wanted.client || dst == wanted.far) && dport == wanted.port;
-    own.then(|| Listed {
-        state,
-        timeout,
-        assured: Some(line.contains("[ASSURED]")),
-        unreplied: Some(line.contains("[UNREPLIED]")),
-    })
+    own.then(|| Listed { state, timeout, assured: Some(line.contains("[ASSURED]")), unreplied: Some(line.contains("[UNREPLIED]")) })
 }
 
 /// The IPVS entry of a dialogue; a persistence template has no client port and is never meant.
-pub fn ipvs(listing: &str, wanted: Wanted) -> Option<Listed> {
+pub(super) fn ipvs(listing: &str, wanted: Wanted) -> Option<Listed> {
     listing.lines().find_map(|line| ipvs_line(line, wanted))
 }
 
@@ -59,7 +54,7 @@ fn ipvs_line(line: &str, wanted: Wanted) -> Option<Listed> {
     let port = u16::from_str_radix(words.nth(1)?, 16).ok()?;
     let state = words.nth(4)?.to_owned();
     let timeout = words.next()?.parse().ok()?;
-    (port == wanted.port).then(|| Listed { state: Some(state), timeout, assured: None, unreplied: None })
+    (port == wanted.port).then_some(Listed { state: Some(state), timeout, assured: None, unreplied: None })
 }
 
 #[cfg(test)]
@@ -78,7 +73,10 @@ ipv4     2 tcp      6 431999 ESTABLISHED src=10.0.1.2 dst=10.0.2.2 sport=2001 dp
 ipv4     2 tcp      6 300 ESTABLISHED src=10.0.2.2 dst=10.0.2.1 sport=80 dport=2002 [UNREPLIED] src=10.0.2.1 dst=10.0.2.2 sport=2002 dport=80 use=2
 ";
         let tcp = conntrack(listing, wanted(2001, false)).expect("it is there");
-        assert_eq!((tcp.state.as_deref(), tcp.timeout, tcp.assured, tcp.unreplied), (Some("ESTABLISHED"), 431_999, Some(true), Some(false)));
+        assert_eq!(
+            (tcp.state.as_deref(), tcp.timeout, tcp.assured, tcp.unreplied),
+            (Some("ESTABLISHED"), 431_999, Some(true), Some(false))
+        );
         let udp = conntrack(listing, wanted(2001, true)).expect("it is there");
         assert_eq!((udp.state, udp.timeout, udp.unreplied), (None, 29, Some(true)));
         assert_eq!(conntrack(listing, wanted(2002, false)).expect("the server's").timeout, 300);

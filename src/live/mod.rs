@@ -50,6 +50,8 @@ pub struct Request {
     pub seconds: u64,
     /// The variants wanted, by name; none: all.
     pub variants: Vec<String>,
+    /// The release whose rules are expected; none: the kernel's own.
+    pub release: Option<String>,
     /// Ticks a second of the kernel, if known.
     pub hz: Option<u32>,
     /// Whether whole recordings are wanted.
@@ -103,7 +105,7 @@ struct Worker {
 }
 
 /// How much longer than asked a worker may take: to boot, to finish its turn, to look for smallest dialogues.
-const GRACE: Duration = Duration::from_secs(300);
+const GRACE: Duration = Duration::from_mins(5);
 
 /// Starts a worker on a kernel and gathers what it finds.
 ///
@@ -125,7 +127,7 @@ fn running(request: &Request) -> Result<Worker, String> {
     let request = Request { hz: hz_of_running(), guest: false, ..request.clone() };
     let program = std::env::current_exe().map_err(|error| format!("this program cannot be found: {error}"))?;
     let mut child = Command::new(program)
-        .args(worker::arguments(&request))
+        .args(worker::arguments(&request)?)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()

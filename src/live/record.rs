@@ -2,9 +2,9 @@
 
 use super::testbed::{SERVICE_PORT, Testbed};
 use super::variant::Variant;
-use super::{listing, wire};
+use super::{Request, listing, wire};
 use crate::conform::generate::{Planned, Taste, dialogue};
-use crate::conform::recording::{Listed, Listing, Step};
+use crate::conform::recording::{Header, Listed, Listing, Step};
 use crate::conform::shrink::shrink;
 use crate::conform::steps::Comparison;
 use crate::conform::{Disagreement, Result as Compared};
@@ -25,12 +25,14 @@ const LANES: usize = 48;
 const LOOKED_INTO: usize = 3;
 /// How often, and how long, a smaller dialogue is looked for.
 const ATTEMPTS: usize = 400;
-const SHRINK_FOR: Span = Span::from_secs(60);
+const SHRINK_FOR: Span = Span::from_mins(1);
 
 /// One turn: one box, many dialogues.
-pub struct Turn<'a> {
+pub(super) struct Turn<'a> {
     bed: &'a Testbed,
     variant: &'a Variant,
+    /// What the models are told of the box.
+    expected: Header,
     taste: Taste,
     rng: Rng,
     start: Clock,
@@ -43,11 +45,11 @@ pub struct Turn<'a> {
 }
 
 /// What came of a turn.
-pub struct Outcome {
+pub(super) struct Outcome {
     /// What was compared.
-    pub result: Compared,
+    pub(super) result: Compared,
     /// The whole recording, if it was wanted.
-    pub recording: Option<String>,
+    pub(super) recording: Option<String>,
 }
 
 /// A dialogue under way.
@@ -63,22 +65,45 @@ impl<'a> Turn<'a> {
     ///
     /// # Errors
     /// What the models do not know of the box.
-    pub fn new(bed: &'a Testbed, variant: &'a Variant, rng: Rng, keep: bool) -> Result<Turn<'a>, String> {
-        let comparison = Comparison::new(&variant.name, &bed.header)?;
-        let log = keep.then(|| serde_json::to_string(&bed.header).map(|line| line + "\n")).transpose().map_err(|error| error.to_string())?;
-        Ok(Turn { bed, variant, taste: taste(variant), rng, start: Clock::now(), next_seq: 0, comparison, found: Vec::new(), log })
+    pub(super) fn new(bed: &'a Testbed, variant: &'a Variant, rng: Rng, request: &Request) -> Result<Turn<'a>, String> {
+        let mut expected = bed.header.clone();
+        if let Some(release) = &request.release {
+            expected.kernel.clone_from(release);
+        }
+        let comparison = Comparison::new(&variant.name, &expected)?;
+        let log = request
+            .keep
+            .then(|| serde_json::to_string(&bed.header).map(|line| line + "\n"))
+            .transpose()
+            .map_err(|error| error.to_string())?;
+        Ok(Turn {
+            bed,
+            variant,
+            expected,
+            taste: taste(variant),
+            rng,
+            start: Clock::now(),
+            next_seq: 0,
+            comparison,
+            found: Vec::new(),
+            log,
+        })
     }
 
     /// Runs until the time is over, then looks into what was found.
     ///
     /// # Errors
     /// What the kernel refused.
-    pub fn run(mut self, until: Clock) -> Result<Outcome, String> {
-        if self.variant.is_timed() { self.in_lanes(until)? } else { self.one_by_one(until)? }
+    pub(super) fn run(mut self, until: Clock) -> Result<Outcome, String> {
+        if self.variant.is_timed() {
+            self.in_lanes(until)?;
+        } else {
+            self.one_by_one(until)?;
+        }
         let mut result = self.comparison.result().clone();
         let found = std::mem::take(&mut self.found);
         for (disagreement, planned) in result.disagreements.iter_mut().zip(found).take(LOOKED_INTO) {
-            let (smaller, recording) = self.smallest(planned)?;
+            let (smaller, recording) = self.smallest(&planned)?;
             if let Some(smaller) = smaller {
                 *disagreement = smaller;
             }
@@ -194,11 +219,11 @@ impl<'a> Turn<'a> {
     }
 
     /// The smallest dialogue that still shows a disagreement, told in full and as a recording.
-    fn smallest(&mut self, planned: Vec<Planned>) -> Result<(Option<Disagreement>, String), String> {
+    fn smallest(&mut self, planned: &[Planned]) -> Result<(Option<Disagreement>, String), String> {
         let until = Clock::now() + SHRINK_FOR;
         let mut failure = None;
         let mut last: Option<(Disagreement, String)> = None;
-        let small = shrink(planned.clone(), ATTEMPTS, |candidate| {
+        let small = shrink(planned.to_vec(), ATTEMPTS, |candidate| {
             if Clock::now() > until || failure.is_some() {
                 return false;
             }
@@ -229,7 +254,7 @@ impl<'a> Turn<'a> {
         let seq = self.next_seq;
         self.next_seq += 1;
         self.bed.flush()?;
-        let mut comparison = Comparison::new(&self.variant.name, &self.bed.header)?;
+        let mut comparison = Comparison::new(&self.variant.name, &self.expected)?;
         let mut text = serde_json::to_string(&self.bed.header).map_err(|error| error.to_string())?;
         for packet in planned {
             std::thread::sleep(span(packet.gap));
@@ -247,8 +272,8 @@ impl<'a> Turn<'a> {
 /// Looks for an entry in a listing, where there is one. A long listing is read in pieces, and an entry that ends meanwhile
 /// makes the kernel skip another: what is missing in a long one is looked for again.
 fn find(read: impl Fn() -> Option<String>, entry: impl Fn(&str) -> Option<Listed>) -> Option<Option<Listed>> {
-    /// Less than a page, which is a piece.
-    const ONE_PIECE: usize = 4000;
+    /// A page less the longest line: a listing that is shorter cannot have had a second piece.
+    const ONE_PIECE: usize = 4096 - 400;
     const READINGS: usize = 3;
     let mut found = None;
     for _ in 0..READINGS {
@@ -274,8 +299,12 @@ fn micros(span: Span) -> f64 {
 fn taste(variant: &Variant) -> Taste {
     let number = |name: &str| variant.option(name).and_then(|value| value.parse::<u64>().ok());
     let mut timers: Vec<Duration> = Vec::new();
-    let seconds: BTreeMap<&String, u64> =
-        variant.options.iter().filter(|(name, _)| name.contains("_timeout")).filter_map(|(name, v)| Some((name, v.parse().ok()?))).collect();
+    let seconds: BTreeMap<&String, u64> = variant
+        .options
+        .iter()
+        .filter(|(name, _)| name.contains("_timeout"))
+        .filter_map(|(name, v)| Some((name, v.parse().ok()?)))
+        .collect();
     timers.extend(seconds.values().map(|s| Duration::from_secs(*s)));
     let set = variant.option("set").unwrap_or_default();
     timers.extend(set.split(',').filter_map(|s| s.parse().ok()).filter(|s| *s < 10).map(Duration::from_secs));

@@ -16,23 +16,23 @@ use tappers::{Interface, Tun};
 
 /// The addresses of one family: client, service, server, the box towards the client, the box towards the server.
 #[derive(Clone, Copy, Debug)]
-pub struct Addresses {
+pub(super) struct Addresses {
     /// The client.
-    pub client: IpAddr,
+    pub(super) client: IpAddr,
     /// The virtual service, or what DNAT translates.
-    pub vip: IpAddr,
+    pub(super) vip: IpAddr,
     /// The real server.
-    pub server: IpAddr,
+    pub(super) server: IpAddr,
     near: IpAddr,
     /// The box on the server's side.
-    pub far: IpAddr,
+    pub(super) far: IpAddr,
     prefix: u8,
     host_prefix: u8,
 }
 
 impl Addresses {
     /// The addresses that the recordings use.
-    pub fn of(six: bool) -> Addresses {
+    pub(super) fn of(six: bool) -> Addresses {
         let v4 = |a, b, c, d| IpAddr::from([a, b, c, d]);
         let v6 = |net: u16, host: u16| IpAddr::from([0xfd00, net, 0, 0, 0, 0, 0, host]);
         if six {
@@ -52,17 +52,17 @@ impl Addresses {
 }
 
 /// The port of the service.
-pub const SERVICE_PORT: u16 = 80;
+pub(super) const SERVICE_PORT: u16 = 80;
 
 /// A box that is ready for packets.
-pub struct Testbed {
+pub(super) struct Testbed {
     client_side: Tun,
     server_side: Tun,
     netlink: Option<OwnedFd>,
     /// Its addresses.
-    pub addresses: Addresses,
+    pub(super) addresses: Addresses,
     /// The header of what is recorded on it.
-    pub header: Header,
+    pub(super) header: Header,
     tracked: bool,
     ipvs: bool,
 }
@@ -92,8 +92,27 @@ fn run(program: &str, args: &[&str], input: &str) -> Result<String, String> {
 }
 
 /// Reads a setting of the kernel.
-pub fn sysctl(name: &str) -> Option<String> {
+pub(super) fn sysctl(name: &str) -> Option<String> {
     fs::read_to_string(sysctl_path(name)).ok().map(|text| text.trim_end().to_owned())
+}
+
+/// The kernel's release. Distributions that keep a name such as `6.1.0-47-amd64` through many releases say elsewhere which
+/// one it is: Debian in the banner (`Debian 6.1.170-1`), Ubuntu in a file of its own (`Ubuntu 5.15.0-91.101-generic 5.15.131`).
+pub(super) fn release() -> Option<String> {
+    let named = sysctl("kernel.osrelease")?;
+    let banner = fs::read_to_string("/proc/version").unwrap_or_default();
+    let signature = fs::read_to_string("/proc/version_signature").unwrap_or_default();
+    Some(true_release(&named, &banner, &signature).unwrap_or(named))
+}
+
+fn true_release(named: &str, banner: &str, signature: &str) -> Option<String> {
+    let series = named.split('.').take(2).collect::<Vec<_>>().join(".");
+    if !named.starts_with(&format!("{series}.0-")) {
+        return None;
+    }
+    let debian = banner.split("Debian ").nth(1).and_then(|rest| rest.split([' ', '-', ')']).next());
+    let ubuntu = signature.split_whitespace().nth(2);
+    debian.into_iter().chain(ubuntu).find(|word| word.starts_with(&format!("{series}."))).map(str::to_owned)
 }
 
 fn sysctl_path(name: &str) -> String {
@@ -116,7 +135,11 @@ fn tables_program(six: bool) -> Result<&'static str, String> {
     let programs = if six { ["ip6tables-legacy", "ip6tables", "ip6tables-nft"] } else { ["iptables-legacy", "iptables", "iptables-nft"] };
     let mut why = String::new();
     for program in programs {
-        match run(program, &["-w", "-t", "mangle", "-A", "POSTROUTING", "-m", "conntrack", "--ctstate", "NEW", "-j", "DSCP", "--set-dscp", "1"], "") {
+        match run(
+            program,
+            &["-w", "-t", "mangle", "-A", "POSTROUTING", "-m", "conntrack", "--ctstate", "NEW", "-j", "DSCP", "--set-dscp", "1"],
+            "",
+        ) {
             Ok(_) => return Ok(program),
             Err(error) if why.is_empty() || !error.contains("no such program") => why = error,
             Err(_) => {}
@@ -130,7 +153,7 @@ impl Testbed {
     ///
     /// # Errors
     /// What this machine lacks.
-    pub fn build(variant: &Variant, seed: u64, hz: Option<u32>) -> Result<Testbed, String> {
+    pub(super) fn build(variant: &Variant, seed: u64, hz: Option<u32>) -> Result<Testbed, String> {
         nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).map_err(|error| format!("no network namespace: {error}"))?;
         let six = variant.option("family") == Some("6");
         let addresses = Addresses::of(six);
@@ -147,7 +170,7 @@ impl Testbed {
             header: Header {
                 format: 1,
                 kind: variant.kind.to_owned(),
-                kernel: sysctl("kernel.osrelease").ok_or("/proc/sys/kernel/osrelease cannot be read")?,
+                kernel: release().ok_or("/proc/sys/kernel/osrelease cannot be read")?,
                 seed,
                 options: variant.options.clone(),
                 hz,
@@ -190,13 +213,13 @@ impl Testbed {
     ///
     /// # Errors
     /// The device's.
-    pub fn inject(&self, from_client: bool, bytes: &[u8]) -> Result<(), String> {
+    pub(super) fn inject(&self, from_client: bool, bytes: &[u8]) -> Result<(), String> {
         let (device, name) = if from_client { (&self.client_side, "c0") } else { (&self.server_side, "s0") };
         device.send(bytes).map(|_| ()).map_err(|error| format!("a packet cannot be written to {name}: {error}"))
     }
 
     /// Everything that the box has sent since it was last asked, the side of the client first.
-    pub fn collect(&self) -> Vec<Out> {
+    pub(super) fn collect(&self) -> Vec<Out> {
         let mut sent = Vec::new();
         let mut bytes = [0; 2048];
         for (device, side) in [(&self.client_side, "client"), (&self.server_side, "server")] {
@@ -208,12 +231,12 @@ impl Testbed {
     }
 
     /// The listing of conntrack's table, where it is in use.
-    pub fn conntrack_listing(&self) -> Option<String> {
+    pub(super) fn conntrack_listing(&self) -> Option<String> {
         self.tracked.then(|| fs::read_to_string("/proc/thread-self/net/nf_conntrack").unwrap_or_default())
     }
 
     /// The listing of IPVS's table, where it is in use.
-    pub fn ipvs_listing(&self) -> Option<String> {
+    pub(super) fn ipvs_listing(&self) -> Option<String> {
         self.ipvs.then(|| fs::read_to_string("/proc/thread-self/net/ip_vs_conn").unwrap_or_default())
     }
 
@@ -221,7 +244,7 @@ impl Testbed {
     ///
     /// # Errors
     /// What the kernel answered.
-    pub fn flush(&self) -> Result<(), String> {
+    pub(super) fn flush(&self) -> Result<(), String> {
         // Header (length, IPCTNL_MSG_CT_DELETE of NFNL_SUBSYS_CTNETLINK, REQUEST and ACK, number, port), then `nfgenmsg` of no
         // family, which means every entry.
         let mut message = Vec::with_capacity(20);
@@ -246,7 +269,10 @@ impl Testbed {
 }
 
 fn open_tun(name: &str) -> Result<Tun, String> {
-    let fail = |error: io::Error| format!("TUN device {name}: {error}");
+    let fail = |error: io::Error| match error.kind() {
+        io::ErrorKind::PermissionDenied => format!("TUN device {name}: {error}; may you read and write /dev/net/tun?"),
+        _ => format!("TUN device {name}: {error}"),
+    };
     let interface = Interface::new(name).map_err(fail)?;
     let mut device = Tun::new_named(interface).map_err(fail)?;
     device.set_nonblocking(true).map_err(fail)?;
@@ -299,7 +325,10 @@ fn rules(variant: &Variant, six: bool, a: &Addresses) -> Result<(), String> {
     };
     // The first of them is there: it was the trial.
     for (name, value) in &VERDICTS[1..] {
-        add("mangle", &["POSTROUTING", "-m", "conntrack", "--ctstate", &name.to_ascii_uppercase(), "-j", "DSCP", "--set-dscp", &value.to_string()])?;
+        add(
+            "mangle",
+            &["POSTROUTING", "-m", "conntrack", "--ctstate", &name.to_ascii_uppercase(), "-j", "DSCP", "--set-dscp", &value.to_string()],
+        )?;
     }
     let proto = variant.option("proto").unwrap_or("tcp");
     match variant.option("nat") {
@@ -345,4 +374,19 @@ fn service(variant: &Variant, six: bool, a: &Addresses) -> Result<(), String> {
         run("ipvsadm", &args, "")?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_true_release_is_found_behind_a_distribution_s_name() {
+        let debian = "Linux version 6.1.0-47-amd64 (x@y) (gcc-12, GNU ld) #1 SMP PREEMPT_DYNAMIC Debian 6.1.170-3 (2026-03-01)";
+        assert_eq!(true_release("6.1.0-47-amd64", debian, "").as_deref(), Some("6.1.170"));
+        let ubuntu = "Ubuntu 5.15.0-91.101-generic 5.15.131\n";
+        assert_eq!(true_release("5.15.0-91-generic", "Linux version 5.15.0-91-generic", ubuntu).as_deref(), Some("5.15.131"));
+        assert_eq!(true_release("6.18.44", "Linux version 6.18.44 Debian 1.2", ""), None);
+        assert_eq!(true_release("6.1.0-rc7", "Linux version 6.1.0-rc7", ""), None);
+    }
 }

@@ -49,7 +49,7 @@ pub(super) fn boot(request: &Request) -> Result<Worker, String> {
     let request = Request { hz, guest: true, ..request.clone() };
     let fail = |error: io::Error| format!("User Mode Linux cannot be prepared: {error}");
     let folder = Folder::new().map_err(fail)?;
-    let script = script(&folder.0, &worker::arguments(&request))?;
+    let script = script(&folder.0, &worker::arguments(&request)?)?;
     let init = folder.0.join("init");
     fs::write(&init, script).map_err(fail)?;
     fs::set_permissions(&init, fs::Permissions::from_mode(0o700)).map_err(fail)?;

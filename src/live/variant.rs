@@ -46,8 +46,11 @@ const ICMP: &str = "net.ipv4.vs.nat_icmp_send";
 /// The longest pause of timed variants, in seconds.
 const TIMED: (&str, &str) = ("timed", "6");
 
+/// Name, box, and options.
+type Base = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
 /// The variants that the published recordings have, by name.
-const BASE: &[(&str, &str, &[(&str, &str)])] = &[
+const BASE: &[Base] = &[
     ("ct-default", "conntrack", &[]),
     ("ct-strict", "conntrack", &[(LOOSE, "0")]),
     ("ct-liberal", "conntrack", &[(LIBERAL, "1")]),
@@ -158,7 +161,13 @@ fn mix(variant: &mut Variant, rng: &mut Rng) {
     if variant.kind == "conntrack" {
         offers.extend_from_slice(&[("nat", &["masquerade", "dnat"]), ("rules", &["drop-invalid", "strict"]), ("family", &["6"])]);
     } else {
-        offers.extend_from_slice(&[(SECURE, &["2", "3"]), (SLOPPY, &["1"]), (REUSE, &["0", "1", "3"]), (NODEST, &["1"]), ("family", &["6"])]);
+        offers.extend_from_slice(&[
+            (SECURE, &["2", "3"]),
+            (SLOPPY, &["1"]),
+            (REUSE, &["0", "1", "3"]),
+            (NODEST, &["1"]),
+            ("family", &["6"]),
+        ]);
         offers.extend_from_slice(&[("persist", &["360"])]);
         if variant.kind == "ipvs-nat" {
             offers.push((ICMP, &["1"]));

@@ -7,10 +7,10 @@ use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TcpHeader, TcpOptionElem
 use std::net::IpAddr;
 
 /// An address and a port.
-pub type Socket = (IpAddr, u16);
+pub(super) type Socket = (IpAddr, u16);
 
 /// The conntrack verdicts that rules write into the DSCP of what leaves: their names and values.
-pub const VERDICTS: [(&str, u8); 5] = [("new", 1), ("established", 2), ("related", 3), ("invalid", 4), ("untracked", 5)];
+pub(super) const VERDICTS: [(&str, u8); 5] = [("new", 1), ("established", 2), ("related", 3), ("invalid", 4), ("untracked", 5)];
 
 const TTL: u8 = 64;
 
@@ -18,7 +18,7 @@ const TTL: u8 = 64;
 ///
 /// # Errors
 /// What cannot be put into a packet.
-pub fn build(planned: &Planned, udp: bool, src: Socket, dst: Socket) -> Result<Vec<u8>, String> {
+pub(super) fn build(planned: &Planned, udp: bool, src: Socket, dst: Socket) -> Result<Vec<u8>, String> {
     let ip = match (src.0, dst.0) {
         (IpAddr::V4(from), IpAddr::V4(to)) => PacketBuilder::ipv4(from.octets(), to.octets(), TTL),
         (IpAddr::V6(from), IpAddr::V6(to)) => PacketBuilder::ipv6(from.octets(), to.octets(), TTL),
@@ -63,19 +63,27 @@ fn tcp_header(planned: &Planned, sport: u16, dport: u16) -> Result<TcpHeader, St
 }
 
 /// What a box sent, if it is a segment, a datagram or an ICMP error; hosts also send packets that concern nobody here.
-pub fn read(bytes: &[u8], to: &str) -> Option<Out> {
+pub(super) fn read(bytes: &[u8], to: &str) -> Option<Out> {
     let packet = SlicedPacket::from_ip(bytes).ok()?;
     let (src, dst, dscp): (IpAddr, IpAddr, u8) = match packet.net.as_ref()? {
-        NetSlice::Ipv4(ip) => {
-            (ip.header().source_addr().into(), ip.header().destination_addr().into(), ip.header().dcp().value())
-        }
-        NetSlice::Ipv6(ip) => {
-            (ip.header().source_addr().into(), ip.header().destination_addr().into(), ip.header().traffic_class() >> 2)
-        }
+        NetSlice::Ipv4(ip) => (ip.header().source_addr().into(), ip.header().destination_addr().into(), ip.header().dcp().value()),
+        NetSlice::Ipv6(ip) => (ip.header().source_addr().into(), ip.header().destination_addr().into(), ip.header().traffic_class() >> 2),
         NetSlice::Arp(_) => return None,
     };
     let ct = VERDICTS.iter().find(|(_, value)| *value == dscp).map(|(name, _)| (*name).to_owned());
-    let nothing = Out { to: to.to_owned(), ct, src: None, dst: None, sport: None, dport: None, flags: None, seq: None, ack: None, len: None, icmp: None };
+    let nothing = Out {
+        to: to.to_owned(),
+        ct,
+        src: None,
+        dst: None,
+        sport: None,
+        dport: None,
+        flags: None,
+        seq: None,
+        ack: None,
+        len: None,
+        icmp: None,
+    };
     let addressed = |sport, dport| Out {
         src: Some(src.to_string()),
         dst: Some(dst.to_string()),
@@ -102,12 +110,21 @@ pub fn read(bytes: &[u8], to: &str) -> Option<Out> {
 }
 
 /// The flags in the order in which recordings have them.
-pub fn letters(flags: u8) -> String {
-    [(TcpFlags::FIN, 'F'), (TcpFlags::SYN, 'S'), (TcpFlags::RST, 'R'), (TcpFlags::PSH, 'P'), (TcpFlags::ACK, 'A'), (TcpFlags::URG, 'U'), (TcpFlags::ECE, 'E'), (TcpFlags::CWR, 'C')]
-        .into_iter()
-        .filter(|(bit, _)| flags & bit != 0)
-        .map(|(_, letter)| letter)
-        .collect()
+pub(super) fn letters(flags: u8) -> String {
+    [
+        (TcpFlags::FIN, 'F'),
+        (TcpFlags::SYN, 'S'),
+        (TcpFlags::RST, 'R'),
+        (TcpFlags::PSH, 'P'),
+        (TcpFlags::ACK, 'A'),
+        (TcpFlags::URG, 'U'),
+        (TcpFlags::ECE, 'E'),
+        (TcpFlags::CWR, 'C'),
+    ]
+    .into_iter()
+    .filter(|(bit, _)| flags & bit != 0)
+    .map(|(_, letter)| letter)
+    .collect()
 }
 
 #[cfg(test)]
@@ -134,7 +151,10 @@ mod tests {
             let (client, server): (IpAddr, IpAddr) = (client.parse().expect("an address"), server.parse().expect("an address"));
             let bytes = build(&planned, false, (client, 2000), (server, 80)).expect("it can be built");
             let out = read(&bytes, "server").expect("it is a segment");
-            assert_eq!((out.flags.as_deref(), out.seq, out.ack, out.sport, out.dport), (Some("SE"), Some(0xffff_ff00), Some(77), Some(2000), Some(80)));
+            assert_eq!(
+                (out.flags.as_deref(), out.seq, out.ack, out.sport, out.dport),
+                (Some("SE"), Some(0xffff_ff00), Some(77), Some(2000), Some(80))
+            );
             assert_eq!((out.src, out.ct), (Some(client.to_string()), None));
             let datagram = build(&planned, true, (client, 2000), (server, 80)).expect("it can be built");
             assert_eq!(read(&datagram, "server").expect("it is a datagram").len, Some(10));

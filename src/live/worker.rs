@@ -1,7 +1,7 @@
 //! The process that does the work beside a kernel: turn after turn a box, dialogues, a report.
 
 use super::record::Turn;
-use super::testbed::{Testbed, sysctl};
+use super::testbed::{Testbed, release};
 use super::variant::{Variant, of_turn};
 use super::{Event, Request};
 use crate::rng::Rng;
@@ -14,9 +14,12 @@ use std::time::{Duration, Instant};
 pub const OPTION: &str = "--live-worker";
 
 /// The command line of a worker.
-pub fn arguments(request: &Request) -> Vec<String> {
-    let request = serde_json::to_string(request).expect("a plain struct becomes JSON");
-    vec!["conform".to_owned(), OPTION.to_owned(), request]
+///
+/// # Errors
+/// None in practice: a plain struct becomes JSON.
+pub fn arguments(request: &Request) -> Result<Vec<String>, String> {
+    let request = serde_json::to_string(request).map_err(|error| error.to_string())?;
+    Ok(vec!["conform".to_owned(), OPTION.to_owned(), request])
 }
 
 /// How long a turn is, packets back to back.
@@ -54,7 +57,7 @@ fn turns(request: &Request) -> Result<(), String> {
         // Only the host's root can, and only where they are modules.
         let _ = std::process::Command::new("modprobe").args(["-q", module]).stderr(std::process::Stdio::null()).status();
     }
-    let kernel = sysctl("kernel.osrelease").ok_or("/proc/sys/kernel/osrelease cannot be read")?;
+    let kernel = release().ok_or("/proc/sys/kernel/osrelease cannot be read")?;
     if !Path::new("/proc/thread-self/net/nf_conntrack").exists() {
         return Err(format!("kernel {kernel} has no /proc/net/nf_conntrack: no conntrack, or one without a listing"));
     }
@@ -99,7 +102,7 @@ fn turns(request: &Request) -> Result<(), String> {
 fn one(request: &Request, turn: u64, variant: &Variant, until: Instant) -> Result<Event, String> {
     let mut rng = Rng::keyed(request.seed, turn);
     let bed = Testbed::build(variant, request.seed, request.hz)?;
-    let outcome = Turn::new(&bed, variant, Rng::new(rng.number()), request.keep)?.run(until)?;
+    let outcome = Turn::new(&bed, variant, Rng::new(rng.number()), request)?.run(until)?;
     Ok(Event { result: Some(outcome.result), recording: outcome.recording, ..Event::default() })
 }
 

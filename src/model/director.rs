@@ -148,7 +148,7 @@ impl Director {
             && !(packet.proto == Proto::Tcp && packet.seg.flags.has(TcpFlags::RST))
         {
             let answer = tuple.inverse();
-            out.send(Sent { to: self.place.side_of(answer.dst.host), tuple: answer, what: What::Unreachable, ct: mark.state });
+            out.send(Sent { to: self.place.side_of(answer.dst.host), tuple: answer, what: What::Unreachable, ct: mark.of_error() });
             return;
         }
         self.leave(state, tuple, mark, What::Packet, moment, out);
@@ -248,7 +248,7 @@ impl Director {
         }
         let bound_by_template = self.template(state, moment.now);
         if state.dest != DestState::Available && !(bound_by_template && state.dest == DestState::Quiesced) {
-            out.send(Sent { to: packet.from, tuple: tuple.inverse(), what: What::Unreachable, ct: mark.state });
+            out.send(Sent { to: packet.from, tuple: tuple.inverse(), what: What::Unreachable, ct: mark.of_error() });
             return Verdict::Drop(DropReason::NoDestination);
         }
         let dest = End { host: self.place.real, port: self.real_port.unwrap_or(tuple.dst.port) };
@@ -390,12 +390,7 @@ impl Director {
         };
         let answer = packet.tuple.inverse();
         if what == What::Unreachable {
-            let ct = match mark.state {
-                CtState::Off => CtState::Off,
-                _ if mark.attached.is_some() => CtState::Related,
-                _ => CtState::Invalid,
-            };
-            out.send(Sent { to: packet.from, tuple: answer, what, ct });
+            out.send(Sent { to: packet.from, tuple: answer, what, ct: mark.of_error() });
             return;
         }
         let seg = answer_segment(what, packet.seg);

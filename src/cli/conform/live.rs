@@ -1,9 +1,10 @@
 //! `flowlapse conform --live`: the models beside the kernels of this machine.
 
-use super::{Args, Live, LiveKernel, Tried};
+use super::{Args, Live, LiveKernel, Tried, release_in};
 use crate::cli::{Failure, print, write_whole};
 use crate::conform::{self, Summary};
 use crate::live::{self, Found, Kernel, Request, variant};
+use crate::model::conntrack::dialect::Dialect;
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::Arc;
@@ -21,7 +22,19 @@ pub(super) fn run(args: &Args, summary: &mut Summary) -> Result<Live, Failure> {
     }
     let seed = args.seed.unwrap_or_else(fresh_seed);
     let seconds = args.lasting.as_secs().max(1);
-    let request = Request { seed, seconds, variants: args.variants.clone(), hz: None, keep: args.record.is_some(), guest: false };
+    let release = args.dialect.as_deref().map(release_in);
+    if let Some(unknown) = release.filter(|release| Dialect::for_release(release).is_none()) {
+        return Err(Failure(format!("--dialect: live kernels are held to a release such as linux-6.1, not to '{unknown}'")));
+    }
+    let request = Request {
+        seed,
+        seconds,
+        variants: args.variants.clone(),
+        release: release.map(str::to_owned),
+        hz: None,
+        keep: args.record.is_some(),
+        guest: false,
+    };
     if !args.json {
         // Said before anything else, so that it is known whatever happens then.
         print(format!("live: seed {seed}, {seconds} s on each kernel\n").as_bytes())?;

@@ -100,7 +100,7 @@ fn stages(line: &str) -> Vec<Words> {
     let mut stages = vec![Vec::new()];
     let mut word: Option<String> = None;
     let mut chars = line.chars().peekable();
-    let mut end = |word: &mut Option<String>, stages: &mut Vec<Words>| {
+    let end = |word: &mut Option<String>, stages: &mut Vec<Words>| {
         if let (Some(done), Some(stage)) = (word.take(), stages.last_mut())
             && !done.contains('>')
         {
@@ -155,7 +155,7 @@ fn one(line: &str) -> Result<Command, String> {
         }
         // Preludes set up devices and buffers of the host under test.
         "ip" | "tc" | "modprobe" | "ethtool" | "echo" | "true" | "ifconfig" => Ok(Command::Nothing),
-        _ if name.ends_with(".sh") => Ok(Command::Nothing),
+        _ if name.rsplit('.').next() == Some("sh") => Ok(Command::Nothing),
         _ => Err(format!("the command '{name}' is not understood: expected sysctl, iptables, conntrack, sleep")),
     }
 }
@@ -172,8 +172,7 @@ fn grep(words: &Words) -> Result<Grep, String> {
     let mut pattern = None;
     for word in words {
         match word.strip_prefix('-').filter(|_| options) {
-            Some("-") => options = false,
-            Some("e") => options = false,
+            Some("-" | "e") => options = false,
             Some(letters) => {
                 for letter in letters.chars() {
                     match letter {

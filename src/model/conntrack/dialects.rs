@@ -455,12 +455,16 @@ const LONGTERM_6_1_176: Dialect =
     Dialect { name: "longterm-6.1.176", releases: "6.1.176", rst_to_syn_needs_other_dir: true, ..LONGTERM_6_1_158 };
 
 /// 6.12 longterm from 6.12.117 at the latest on: worked out from recordings of 6.12.117, read in Debian's source of it.
-const LONGTERM_6_12_117: Dialect =
-    Dialect { name: "longterm-6.12.117", releases: "6.12.117", rst_to_syn_needs_other_dir: true, inexact_rst_unacknowledged: true, ..LINUX_6_8 };
+const LONGTERM_6_12_117: Dialect = Dialect {
+    name: "longterm-6.12.117",
+    releases: "6.12.117",
+    rst_to_syn_needs_other_dir: true,
+    inexact_rst_unacknowledged: true,
+    ..LINUX_6_8
+};
 
 /// 6.18 longterm from 6.18.44 at the latest on: worked out beside a running 6.18.44.
-const LONGTERM_6_18_44: Dialect =
-    Dialect { name: "longterm-6.18.44", releases: "6.18.44", rst_to_syn_needs_other_dir: true, ..LINUX_6_8 };
+const LONGTERM_6_18_44: Dialect = Dialect { name: "longterm-6.18.44", releases: "6.18.44", rst_to_syn_needs_other_dir: true, ..LINUX_6_8 };
 
 /// Every row, oldest first, longterm and vendor trees last.
 pub static DIALECTS: &[Dialect] = &[

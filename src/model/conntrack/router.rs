@@ -154,10 +154,9 @@ impl Router {
         match local_answer(packet.proto, packet.seg) {
             None => out.dropped = Some(DropReason::LocalSilence),
             Some(What::Unreachable) => {
-                // The error is about a packet of this entry: conntrack calls it RELATED, or INVALID without an entry.
-                let state = if mark.attached.is_some() { CtState::Related } else { CtState::Invalid };
                 let answer = tuple.inverse();
-                let mut sent = Sent { to: self.place.side_of(answer.dst.host), tuple: answer, what: What::Unreachable, ct: state };
+                let mut sent =
+                    Sent { to: self.place.side_of(answer.dst.host), tuple: answer, what: What::Unreachable, ct: mark.of_error() };
                 if let Some(attached) = mark.attached {
                     // The error goes to whoever sent the packet, as the sender knows itself.
                     let entry = table.get(attached.slot);

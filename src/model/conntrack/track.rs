@@ -55,6 +55,15 @@ impl Mark {
             Tracked::Dropped => None,
         }
     }
+
+    /// What conntrack says of an ICMP error about the packet: it goes with the packet's entry, or has none (`nf_ct_attach`).
+    pub const fn of_error(self) -> CtState {
+        match (self.state, self.attached) {
+            (CtState::Off, _) => CtState::Off,
+            (_, Some(_)) => CtState::Related,
+            (_, None) => CtState::Invalid,
+        }
+    }
 }
 
 /// One conntrack: its settings, and how late its entries may end.

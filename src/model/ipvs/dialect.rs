@@ -198,12 +198,8 @@ const LINUX_4_8: Dialect = Dialect {
 };
 
 /// Read in 4.19.40, 4.20, 5.0, 5.2.1, 5.3.1, 5.7.14, 5.8.1.
-const LINUX_4_19: Dialect = Dialect {
-    name: "linux-4.19",
-    releases: "4.19.40, 4.20, 5.0, 5.2.1, 5.3.1, 5.7.14, 5.8.1",
-    notrack_spares_invalid: true,
-    ..LINUX_4_8
-};
+const LINUX_4_19: Dialect =
+    Dialect { name: "linux-4.19", releases: "4.19.40, 4.20, 5.0, 5.2.1, 5.3.1, 5.7.14, 5.8.1", notrack_spares_invalid: true, ..LINUX_4_8 };
 
 /// Read in 5.9.1.
 const LINUX_5_9: Dialect = Dialect {
