@@ -81,3 +81,40 @@ fn what_is_not_understood_is_an_error_with_its_line() {
         assert_eq!(error, format!("s.pkt: {message}"));
     }
 }
+
+/// A small generator: the same damage each time.
+struct Damage(u64);
+
+impl Damage {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % bound.max(1)
+    }
+}
+
+#[test]
+fn damaged_scripts_are_read_or_refused_but_never_end_the_program() {
+    let mut damage = Damage(1);
+    let (mut read, mut refused) = (0, 0);
+    for (_, text) in scripts() {
+        for _ in 0..400 {
+            let mut bytes = text.clone().into_bytes();
+            for _ in 0..1 + damage.below(4) {
+                let at = damage.below(bytes.len());
+                match damage.below(3) {
+                    0 => bytes[at] = b"0123456789<>`|+.~:()*/ \n-SFRPA\\\"'$"[damage.below(34)],
+                    1 => drop(bytes.drain(at..(at + damage.below(30)).min(bytes.len()))),
+                    _ => bytes.insert(at, b"9`\n<>("[damage.below(6)]),
+                }
+            }
+            match conform::compare("damaged", &String::from_utf8_lossy(&bytes)) {
+                Ok(_) => read += 1,
+                Err(error) => {
+                    refused += 1;
+                    assert!(!error.to_string().contains('\n') || error.to_string().contains("line "), "{error}");
+                }
+            }
+        }
+    }
+    assert!(read > 100 && refused > 100, "{read} {refused}");
+}

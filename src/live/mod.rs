@@ -18,6 +18,7 @@ use crate::conform;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -107,17 +108,18 @@ struct Worker {
 /// How much longer than asked a worker may take: to boot, to finish its turn, to look for smallest dialogues.
 const GRACE: Duration = Duration::from_mins(5);
 
-/// Starts a worker on a kernel and gathers what it finds.
+/// Starts a worker on a kernel and gathers what it finds. Each turn's result is shown to `progress` as it comes; when `stop` is
+/// set, what is known by then is the answer.
 ///
 /// # Errors
 /// Why the kernel is not to be had, in one line.
-pub fn run(kernel: Kernel, request: &Request, stop: &AtomicBool) -> Result<Found, String> {
+pub fn run(kernel: Kernel, request: &Request, stop: &AtomicBool, progress: &dyn Fn(&conform::Result)) -> Result<Found, String> {
     let mut worker = match kernel {
         Kernel::Running => running(request)?,
         Kernel::Uml => uml::boot(request)?,
     };
     let until = Instant::now() + Duration::from_secs(request.seconds) + GRACE;
-    let found = gather(&mut worker, until, stop);
+    let found = gather(&mut worker, until, stop, progress);
     end(&mut worker);
     found
 }
@@ -130,6 +132,8 @@ fn running(request: &Request) -> Result<Worker, String> {
         .args(worker::arguments(&request)?)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
+        // An interrupt is for this process, which then asks the worker for what it has.
+        .process_group(0)
         .spawn()
         .map_err(|error| format!("a worker cannot be started: {error}"))?;
     let events = child.stdout.take().ok_or("a worker's output cannot be read")?;
@@ -137,7 +141,7 @@ fn running(request: &Request) -> Result<Worker, String> {
 }
 
 /// Reads events until the worker ends, the time is over, or somebody wants to stop.
-fn gather(worker: &mut Worker, until: Instant, stop: &AtomicBool) -> Result<Found, String> {
+fn gather(worker: &mut Worker, until: Instant, stop: &AtomicBool, progress: &dyn Fn(&conform::Result)) -> Result<Found, String> {
     let events = std::mem::replace(&mut worker.events, Box::new(std::io::empty()));
     let (send, receive) = std::sync::mpsc::channel();
     // Reading blocks, so it has a thread of its own; it ends with the worker.
@@ -154,6 +158,7 @@ fn gather(worker: &mut Worker, until: Instant, stop: &AtomicBool) -> Result<Foun
     loop {
         match receive.recv_timeout(Duration::from_millis(200)) {
             Ok(event) => {
+                event.result.iter().for_each(progress);
                 if take(&mut found, event)? {
                     break;
                 }

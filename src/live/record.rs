@@ -184,11 +184,11 @@ impl<'a> Turn<'a> {
         let bytes = wire::build(planned, self.taste.udp, src, dst)?;
         let wanted = listing::Wanted { client: a.client, far: a.far, port, udp: self.taste.udp };
         let begun = Clock::now();
-        let before = self.variant.is_timed().then(|| self.listed(wanted));
+        let before = self.variant.is_timed().then(|| self.listed(wanted)).transpose()?;
         let injected = Clock::now();
         bed.inject(from_client, &bytes)?;
         let out = bed.collect();
-        let after = self.listed(wanted);
+        let after = self.listed(wanted)?;
         let took = begun.elapsed();
         let opts = planned.options.clone();
         Ok(Step {
@@ -211,11 +211,11 @@ impl<'a> Turn<'a> {
     }
 
     /// The entries of a dialogue as the kernel lists them.
-    fn listed(&self, wanted: listing::Wanted) -> Listing {
-        Listing {
-            ct: find(|| self.bed.conntrack_listing(), |text| listing::conntrack(text, wanted)),
-            vs: find(|| self.bed.ipvs_listing(), |text| listing::ipvs(text, wanted)),
-        }
+    fn listed(&self, wanted: listing::Wanted) -> Result<Listing, String> {
+        Ok(Listing {
+            ct: find(|| self.bed.conntrack_listing(), |text| listing::conntrack(text, wanted))?,
+            vs: find(|| self.bed.ipvs_listing(), |text| listing::ipvs(text, wanted))?,
+        })
     }
 
     /// The smallest dialogue that still shows a disagreement, told in full and as a recording.
@@ -271,19 +271,22 @@ impl<'a> Turn<'a> {
 
 /// Looks for an entry in a listing, where there is one. A long listing is read in pieces, and an entry that ends meanwhile
 /// makes the kernel skip another: what is missing in a long one is looked for again.
-fn find(read: impl Fn() -> Option<String>, entry: impl Fn(&str) -> Option<Listed>) -> Option<Option<Listed>> {
+fn find(
+    read: impl Fn() -> Result<Option<String>, String>,
+    entry: impl Fn(&str) -> Option<Listed>,
+) -> Result<Option<Option<Listed>>, String> {
     /// A page less the longest line: a listing that is shorter cannot have had a second piece.
     const ONE_PIECE: usize = 4096 - 400;
     const READINGS: usize = 3;
     let mut found = None;
     for _ in 0..READINGS {
-        let text = read()?;
+        let Some(text) = read()? else { return Ok(None) };
         found = entry(&text);
         if found.is_some() || text.len() < ONE_PIECE {
             break;
         }
     }
-    Some(found)
+    Ok(Some(found))
 }
 
 fn span(duration: Duration) -> Span {

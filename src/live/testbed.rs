@@ -8,7 +8,7 @@ use crate::conform::recording::{Header, Out};
 use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send, socket};
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::{Command, Stdio};
@@ -231,13 +231,19 @@ impl Testbed {
     }
 
     /// The listing of conntrack's table, where it is in use.
-    pub(super) fn conntrack_listing(&self) -> Option<String> {
-        self.tracked.then(|| fs::read_to_string("/proc/thread-self/net/nf_conntrack").unwrap_or_default())
+    ///
+    /// # Errors
+    /// That it cannot be read.
+    pub(super) fn conntrack_listing(&self) -> Result<Option<String>, String> {
+        self.tracked.then(|| read_listing("/proc/thread-self/net/nf_conntrack")).transpose()
     }
 
     /// The listing of IPVS's table, where it is in use.
-    pub(super) fn ipvs_listing(&self) -> Option<String> {
-        self.ipvs.then(|| fs::read_to_string("/proc/thread-self/net/ip_vs_conn").unwrap_or_default())
+    ///
+    /// # Errors
+    /// That it cannot be read.
+    pub(super) fn ipvs_listing(&self) -> Result<Option<String>, String> {
+        self.ipvs.then(|| read_listing("/proc/thread-self/net/ip_vs_conn")).transpose()
     }
 
     /// Empties conntrack's table, where it is in use.
@@ -266,6 +272,24 @@ impl Testbed {
             None => Err("conntrack's table cannot be flushed: the kernel's answer is cut short".to_owned()),
         }
     }
+}
+
+/// Reads a listing in as few calls as can be. Each call finds its place again by counting, through the entries of every
+/// namespace; those that vanish meanwhile shift the rest, and a small buffer would make a call of each line.
+fn read_listing(path: &str) -> Result<String, String> {
+    let fail = |error: io::Error| format!("{path}: {error}");
+    let mut file = fs::File::open(path).map_err(fail)?;
+    let mut text = Vec::new();
+    let mut piece = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut piece) {
+            Ok(0) => break,
+            Ok(count) => text.extend_from_slice(&piece[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(fail(error)),
+        }
+    }
+    String::from_utf8(text).map_err(|error| format!("{path}: {error}"))
 }
 
 fn open_tun(name: &str) -> Result<Tun, String> {

@@ -6,6 +6,7 @@ use super::{Request, Worker, hz_of, worker};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -63,6 +64,7 @@ pub(super) fn boot(request: &Request) -> Result<Worker, String> {
         .stdin(Stdio::null())
         .stdout(console)
         .stderr(Stdio::null())
+        .process_group(0)
         .spawn()
         .map_err(|error| format!("{PROGRAM} cannot be started: {error}"))?;
     let events = Growing { file: File::open(&events).map_err(fail)? };

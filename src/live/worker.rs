@@ -40,12 +40,10 @@ pub fn work(request: &Request) {
     }
 }
 
-fn report(event: &Event) {
-    if let Ok(line) = serde_json::to_string(event) {
-        let mut out = std::io::stdout().lock();
-        // A parent that went away wants no more.
-        let _ = writeln!(out, "{line}").and_then(|()| out.flush());
-    }
+/// Says whether anybody still listens.
+fn report(event: &Event) -> bool {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_string(event).is_ok_and(|line| writeln!(out, "{line}").and_then(|()| out.flush()).is_ok())
 }
 
 fn turns(request: &Request) -> Result<(), String> {
@@ -73,18 +71,18 @@ fn turns(request: &Request) -> Result<(), String> {
         let Some(variant) = of_turn(request.seed, turn, wanted) else {
             return Err("this kernel has none of the variants wanted (no IPVS?)".to_owned());
         };
-        let length = if variant.is_timed() { TIMED_TURN } else { TURN };
-        let end = (now + length).min(until);
-        if variant.is_timed() && end - now < TIMED_TURN_MIN && turn > 0 {
+        if variant.is_timed() && until - now < TIMED_TURN_MIN && turn > 0 {
             if !request.variants.is_empty() {
                 break;
             }
             continue;
         }
-        match one(request, turn, &variant, end) {
+        match one(request, turn, &variant, until) {
             Ok(event) => {
                 failures = 0;
-                report(&event);
+                if !report(&event) {
+                    break;
+                }
             }
             Err(error) => {
                 failures += 1;
@@ -102,7 +100,9 @@ fn turns(request: &Request) -> Result<(), String> {
 fn one(request: &Request, turn: u64, variant: &Variant, until: Instant) -> Result<Event, String> {
     let mut rng = Rng::keyed(request.seed, turn);
     let bed = Testbed::build(variant, request.seed, request.hz)?;
-    let outcome = Turn::new(&bed, variant, Rng::new(rng.number()), request)?.run(until)?;
+    // To build it takes a second on a slow machine; the turn begins then.
+    let end = Instant::now() + if variant.is_timed() { TIMED_TURN } else { TURN };
+    let outcome = Turn::new(&bed, variant, Rng::new(rng.number()), request)?.run(end.min(until))?;
     Ok(Event { result: Some(outcome.result), recording: outcome.recording, ..Event::default() })
 }
 

@@ -5,7 +5,7 @@ use crate::cli::{Failure, print, write_whole};
 use crate::conform::{self, Summary};
 use crate::live::{self, Found, Kernel, Request, variant};
 use crate::model::conntrack::dialect::Dialect;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,9 +47,19 @@ pub(super) fn run(args: &Args, summary: &mut Summary) -> Result<Live, Failure> {
     let wanted = |kernel: LiveKernel| !named || args.kernels.contains(&kernel);
     let all = [(LiveKernel::Running, Kernel::Running), (LiveKernel::Uml, Kernel::Uml)];
     let kernels: Vec<Kernel> = all.into_iter().filter(|(option, _)| wanted(*option)).map(|(_, kernel)| kernel).collect();
+    // A terminal is told of each turn; ten minutes are long without a word.
+    let progress = |kernel: Kernel| {
+        let told = io::stderr().is_terminal();
+        move |result: &conform::Result| {
+            if told {
+                let _ = writeln!(io::stderr(), "{}: {}, {} steps, {} disagree", kernel.name(), result.name, result.steps, result.disagree);
+            }
+        }
+    };
     // Each kernel has a core of its own on most machines, and neither waits for the other.
     let found: Vec<Result<Found, String>> = std::thread::scope(|scope| {
-        let running: Vec<_> = kernels.iter().map(|kernel| scope.spawn(|| live::run(*kernel, &request, &stop))).collect();
+        let running: Vec<_> =
+            kernels.iter().map(|kernel| scope.spawn(|| live::run(*kernel, &request, &stop, &progress(*kernel)))).collect();
         running.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err("the comparison gave up".to_owned()))).collect()
     });
     let mut tried = Vec::new();
