@@ -96,7 +96,12 @@ fn a_dialect_is_told_with_what_changed() {
         assert!(out.contains("conntrack dialect ") && out.contains("ipvs dialect linux-6.12"), "{name}\n{out}");
     }
     // A distribution's name and an alias lead to the row.
-    assert!(flowlapse(&["presets", "debian-12"]).out.starts_with("conntrack dialect longterm-6.1.158\n"));
+    assert!(flowlapse(&["presets", "debian-12"]).out.starts_with("conntrack dialect longterm-6.1.176\n"));
+    // A name that a distribution keeps through many releases means the newest of the series; a release means itself.
+    for (name, row) in [("6.1.0-47-amd64", "longterm-6.1.176"), ("6.1.170", "longterm-6.1.158"), ("5.15.0-91-generic", "longterm-5.15.85")]
+    {
+        assert!(flowlapse(&["presets", name]).out.starts_with(&format!("conntrack dialect {row}\n")), "{name}");
+    }
 }
 
 #[test]

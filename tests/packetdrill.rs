@@ -99,7 +99,7 @@ fn damaged_scripts_are_read_or_refused_but_never_end_the_program() {
     for (_, text) in scripts() {
         for _ in 0..400 {
             let mut bytes = text.clone().into_bytes();
-            for _ in 0..1 + damage.below(4) {
+            for _ in 0..=damage.below(4) {
                 let at = damage.below(bytes.len());
                 match damage.below(3) {
                     0 => bytes[at] = b"0123456789<>`|+.~:()*/ \n-SFRPA\\\"'$"[damage.below(34)],

@@ -119,7 +119,7 @@ mod tests {
             let mut opened = None;
             d.iter().any(|p| {
                 clock += p.gap.0;
-                if p.flags.0 == TcpFlags::SYN {
+                if p.flags.0 == TcpFlags::SYN && p.from == Side::Client {
                     opened.get_or_insert(clock);
                 }
                 opened.is_some_and(|at| clock >= at + 3_000_000_000) && p.from == Side::Server && p.flags.has(TcpFlags::RST)

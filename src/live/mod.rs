@@ -75,13 +75,22 @@ pub struct Event {
     pub recording: Option<String>,
     /// A variant that could not be tried, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub skipped: Option<String>,
+    pub skipped: Option<Skipped>,
     /// Nothing can be tried at all, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
     /// The worker is done.
     #[serde(default)]
     pub end: bool,
+}
+
+/// A variant that could not be tried.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Skipped {
+    /// Its name.
+    pub variant: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// What one kernel's worker found.
@@ -93,8 +102,8 @@ pub struct Found {
     pub results: Vec<conform::Result>,
     /// Whole recordings with the names of their variants, where they were wanted.
     pub recordings: Vec<(String, String)>,
-    /// What could not be tried, and why; each reason once.
-    pub skipped: Vec<String>,
+    /// Why some could not be tried, and which variants these are; each reason and each name once.
+    pub skipped: Vec<(String, Vec<String>)>,
 }
 
 /// A worker that is running.
@@ -199,8 +208,12 @@ fn take(found: &mut Found, event: Event) -> Result<bool, String> {
             None => found.results.push(result),
         }
     }
-    if let Some(reason) = event.skipped.filter(|reason| !found.skipped.contains(reason)) {
-        found.skipped.push(reason);
+    if let Some(Skipped { variant, reason }) = event.skipped {
+        match found.skipped.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, variants)) if variants.contains(&variant) => {}
+            Some((_, variants)) => variants.push(variant),
+            None => found.skipped.push((reason, vec![variant])),
+        }
     }
     match event.failed {
         Some(reason) => Err(reason),

@@ -3,7 +3,7 @@
 use super::record::Turn;
 use super::testbed::{Testbed, release};
 use super::variant::{Variant, of_turn};
-use super::{Event, Request};
+use super::{Event, Request, Skipped};
 use crate::rng::Rng;
 use std::fs;
 use std::io::Write;
@@ -28,8 +28,8 @@ const TURN: Duration = Duration::from_secs(3);
 const TIMED_TURN: Duration = Duration::from_secs(20);
 /// A timed turn shorter than this would show nothing.
 const TIMED_TURN_MIN: Duration = Duration::from_secs(6);
-/// So many variants may fail one after the other before nothing more is tried.
-const FAILURES_MAX: usize = 40;
+/// So many variants may fail one after the other before nothing more is tried: at first, and after some have been tried.
+const FAILURES_MAX: [usize; 2] = [5, 40];
 
 /// Does what is asked for and reports on standard output, an event a line.
 pub fn work(request: &Request) {
@@ -62,7 +62,7 @@ fn turns(request: &Request) -> Result<(), String> {
     report(&Event { kernel: Some(kernel), ..Event::default() });
     let has_ipvs = Path::new("/proc/thread-self/net/ip_vs_conn").exists();
     let wanted = |v: &Variant| (request.variants.is_empty() || request.variants.contains(&v.name)) && (has_ipvs || !v.is_ipvs());
-    let mut failures = 0;
+    let (mut succeeded, mut failures, mut first_error) = (false, 0, None);
     for turn in 0.. {
         let now = Instant::now();
         if now >= until {
@@ -79,21 +79,23 @@ fn turns(request: &Request) -> Result<(), String> {
         }
         match one(request, turn, &variant, until) {
             Ok(event) => {
-                failures = 0;
+                (succeeded, failures) = (true, 0);
                 if !report(&event) {
                     break;
                 }
             }
             Err(error) => {
                 failures += 1;
-                if failures > FAILURES_MAX {
-                    return Err(error);
+                report(&Event { skipped: Some(Skipped { variant: variant.name, reason: error.clone() }), ..Event::default() });
+                first_error.get_or_insert(error);
+                if failures >= FAILURES_MAX[usize::from(succeeded)] {
+                    break;
                 }
-                report(&Event { skipped: Some(format!("{}: {error}", variant.name)), ..Event::default() });
             }
         }
     }
-    Ok(())
+    // Where nothing could be tried, the kernel is not to be had.
+    first_error.filter(|_| !succeeded).map_or(Ok(()), Err)
 }
 
 /// One turn.

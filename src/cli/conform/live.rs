@@ -68,7 +68,7 @@ pub(super) fn run(args: &Args, summary: &mut Summary) -> Result<Live, Failure> {
         match found {
             Ok(found) => {
                 one.release = Some(found.kernel.clone());
-                one.skipped.clone_from(&found.skipped);
+                one.skipped = found.skipped.iter().map(|(reason, variants)| format!("{}: {reason}", variants.join(", "))).collect();
                 for reason in &one.skipped {
                     let _ = writeln!(io::stderr(), "flowlapse: skipped on kernel '{}': {reason}", one.kernel);
                 }

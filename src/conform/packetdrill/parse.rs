@@ -66,8 +66,8 @@ pub(super) fn parse(text: &str) -> Result<Vec<Event>, String> {
     let mut now = Instant::ZERO;
     let mut lines = without_block_comments(text).into_iter().peekable();
     while let Some((line, text)) = lines.next() {
-        let text = strip_comment(&text).trim().to_owned();
-        if text.is_empty() || text.starts_with("--") {
+        let text = strip_comment(&text).trim_start().to_owned();
+        if text.trim_end().is_empty() || text.starts_with("--") {
             continue;
         }
         let fail = |what: String| format!("line {line}: {what}");
@@ -82,7 +82,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Event>, String> {
                 command.push_str(&more);
             }
             let end = command.find('`').unwrap_or(command.len());
-            What::Command(command[..end].trim().to_owned())
+            What::Command(command[..end].trim_start().to_owned())
         } else if rest.starts_with('<') || rest.starts_with('>') {
             What::Packet(packet(rest).map_err(fail)?)
         } else if let Some(name) = rest.split('(').next().filter(|name| rest.contains('(') && is_name(name)) {

@@ -128,12 +128,12 @@ fn stages(line: &str) -> Vec<Words> {
     stages
 }
 
-/// Understands a command line, which may be several commands.
+/// Understands a command line (a blank at its end may be quoted by a backslash), which may be several commands.
 ///
 /// # Errors
 /// What is not understood.
 pub(super) fn read(text: &str) -> Result<Vec<Command>, String> {
-    let lines = text.split(['\n', ';']).flat_map(|line| line.split("&&")).map(str::trim);
+    let lines = text.split(['\n', ';']).flat_map(|line| line.split("&&")).map(str::trim_start);
     lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(one).collect()
 }
 

@@ -339,5 +339,11 @@ pub(crate) fn release_numbers(text: &str) -> Option<[u32; 3]> {
     for (slot, part) in numbers.iter_mut().zip(plain.split('.')) {
         *slot = part.parse().ok()?;
     }
+    // Distributions keep one name through many releases (`6.1.0-47-amd64` is 6.1.170): the newest row of the series is meant.
+    let kept_name =
+        text.strip_prefix(plain).is_some_and(|rest| rest.starts_with('-') && rest[1..].starts_with(|c: char| c.is_ascii_digit()));
+    if kept_name && numbers[2] == 0 {
+        numbers[2] = u32::MAX;
+    }
     Some(numbers)
 }
