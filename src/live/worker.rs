@@ -24,10 +24,12 @@ pub fn arguments(request: &Request) -> Result<Vec<String>, String> {
 
 /// How long a turn is, packets back to back.
 const TURN: Duration = Duration::from_secs(3);
-/// How long a turn is whose packets have pauses; it must leave time for timers to end.
+/// How long a turn is at most whose packets have pauses; it must leave time for timers to end.
 const TIMED_TURN: Duration = Duration::from_secs(20);
 /// A timed turn shorter than this would show nothing.
 const TIMED_TURN_MIN: Duration = Duration::from_secs(6);
+/// A timed turn may take so much of the whole time, so that a short run sees more than a few boxes.
+const TIMED_SHARE: u32 = 8;
 /// So many variants may fail one after the other before nothing more is tried: at first, and after some have been tried.
 const FAILURES_MAX: [usize; 2] = [5, 40];
 
@@ -103,7 +105,8 @@ fn one(request: &Request, turn: u64, variant: &Variant, until: Instant) -> Resul
     let mut rng = Rng::keyed(request.seed, turn);
     let bed = Testbed::build(variant, request.seed, request.hz)?;
     // To build it takes a second on a slow machine; the turn begins then.
-    let end = Instant::now() + if variant.is_timed() { TIMED_TURN } else { TURN };
+    let timed = (Duration::from_secs(request.seconds) / TIMED_SHARE).clamp(TIMED_TURN_MIN, TIMED_TURN);
+    let end = Instant::now() + if variant.is_timed() { timed } else { TURN };
     let outcome = Turn::new(&bed, variant, Rng::new(rng.number()), request)?.run(end.min(until))?;
     Ok(Event { result: Some(outcome.result), recording: outcome.recording, ..Event::default() })
 }
