@@ -102,6 +102,23 @@ pub struct Options {
     pub sack: Vec<[u64; 2]>,
 }
 
+impl Options {
+    /// A segment with these options, as a tracker sees it.
+    pub fn on(&self, segment: Segment) -> Segment {
+        let mut bits = 0;
+        for (there, bit) in [
+            (self.mss.is_some() || self.ws.is_some() || self.sackok || !self.sack.is_empty(), SegmentBits::HAS_OPTIONS),
+            (self.sackok, SegmentBits::SACK_PERMITTED),
+            (self.ws.is_some(), SegmentBits::WINDOW_SCALE),
+        ] {
+            bits |= if there { bit } else { 0 };
+        }
+        let edges = self.sack.iter().map(|[_, right]| Seq(*right as u32));
+        let sack = edges.fold(segment.ack, |highest, edge| if edge.after(highest) { edge } else { highest });
+        Segment { sack, window_scale: self.ws.unwrap_or(0), bits: SegmentBits(bits), ..segment }
+    }
+}
+
 /// A packet that the box sent.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Out {
@@ -187,35 +204,15 @@ pub struct Step {
 impl Step {
     /// The packet as the models see it.
     pub fn segment(&self) -> Segment {
-        let mut bits = 0;
-        let mut sack = Seq(self.a);
-        if self.opts.mss.is_some() || self.opts.ws.is_some() || self.opts.sackok || !self.opts.sack.is_empty() {
-            bits |= SegmentBits::HAS_OPTIONS;
-        }
-        if self.opts.sackok {
-            bits |= SegmentBits::SACK_PERMITTED;
-        }
-        if self.opts.ws.is_some() {
-            bits |= SegmentBits::WINDOW_SCALE;
-        }
-        for [_, right] in &self.opts.sack {
-            let right = &(*right as u32);
-            if Seq(*right).after(sack) {
-                sack = Seq(*right);
-            }
-        }
-        Segment {
+        self.opts.on(Segment {
             at: self.at(),
             seq: Seq(self.s),
             ack: Seq(self.a),
-            sack,
             len: self.len,
             window: self.w,
             flags: TcpFlags::parse(&self.flags).unwrap_or_default(),
-            window_scale: self.opts.ws.unwrap_or(0),
-            bits: SegmentBits(bits),
             ..Segment::EMPTY
-        }
+        })
     }
 
     /// When it was injected.

@@ -150,57 +150,53 @@ impl Bench {
     fn check(&self, memory: &mut Memory, dialogue: &mut Vec<String>, step: &Step, number: usize, reading: &Reading, result: &mut Result) {
         let mut doubt = false;
         let mut skipped = false;
+        let mut wrong: Option<(String, String)> = None;
         if let Some(before) = &step.before {
-            let verdict = self.listed(memory, step, before.ct.as_ref(), before.vs.as_ref(), "before: ", reading).map(|reason| {
-                doubt |= reason == Some(CLOCK);
-                skipped = reason == Some(SKIPPED);
-            });
-            if let Err((expected, got)) = verdict {
-                result.disagree(|| Disagreement {
-                    step: number,
-                    injected: step.describe(),
-                    expected,
-                    got,
-                    dialogue: dialogue.clone(),
-                    recording: None,
-                });
+            match self.listed(memory, step, before.ct.as_ref(), before.vs.as_ref(), "before: ", reading) {
+                Ok(reason) => {
+                    doubt = reason == Some(CLOCK);
+                    skipped = reason == Some(SKIPPED);
+                }
+                Err(expected_and_got) => wrong = Some(expected_and_got),
             }
         }
         let mut first: Option<Trial> = None;
         let mut answers = 0_u8;
-        loop {
+        let chosen = loop {
             let trial = self.attempt(memory.clone(), step, answers, reading);
             let asked = trial.asked.min(4);
             if trial.verdict.is_ok() {
                 doubt |= asked > 0;
-                if let Ok(reason) = trial.verdict
-                    && let Some(reason) = reason.or(skipped.then_some(SKIPPED)).or(doubt.then_some(CLOCK))
-                {
-                    result.undecided(number, reason);
-                }
-                *memory = trial.memory;
-                break;
+                break trial;
             }
             let more = first.as_ref().map_or(asked, |t| t.asked.min(4).max(asked));
-            if first.is_none() {
-                first = Some(trial);
-            }
             answers += 1;
+            // No way fits: the first one, in which every doubt was resolved for the entry, is the one to tell.
             if answers >> more != 0 {
-                let trial = first.take().expect("the first trial was kept");
-                if let Err((expected, got)) = trial.verdict {
-                    result.disagree(|| Disagreement {
-                        step: number,
-                        injected: step.describe(),
-                        expected,
-                        got,
-                        dialogue: dialogue.clone(),
-                        recording: None,
-                    });
-                }
-                *memory = trial.memory;
-                break;
+                break first.unwrap_or(trial);
             }
+            first.get_or_insert(trial);
+        };
+        *memory = chosen.memory;
+        match chosen.verdict {
+            Ok(reason) => {
+                if let Some(reason) = reason.or(skipped.then_some(SKIPPED)).or(doubt.then_some(CLOCK)).filter(|_| wrong.is_none()) {
+                    result.undecided(number, reason);
+                }
+            }
+            Err(expected_and_got) => {
+                wrong.get_or_insert(expected_and_got);
+            }
+        }
+        if let Some((expected, got)) = wrong {
+            result.disagree(|| Disagreement {
+                step: number,
+                injected: step.describe(),
+                expected,
+                got,
+                dialogue: dialogue.clone(),
+                recording: None,
+            });
         }
         dialogue.push(format!("{} -> {}", step.describe(), tell_recorded(step)));
     }

@@ -1,13 +1,13 @@
 //! The conntrack vectors of the spec: packets, and what each release's own tracker made of them.
 
-use super::{Disagreement, Result};
+use super::{Disagreement, Result, recording};
 use crate::model::conntrack::Settings;
 use crate::model::conntrack::dialect::{Dialect, Model};
 use crate::model::conntrack::entry::{Entry, status};
 use crate::model::conntrack::table::{Lateness, Table};
 use crate::model::conntrack::track::{Conntrack, Tracked};
 use crate::model::{CtState, End, Host, Lapse, Moment, Tuple};
-use crate::net::{Proto, Segment, SegmentBits, Seq, TcpFlags};
+use crate::net::{Proto, Segment, Seq, TcpFlags};
 use crate::time::Instant;
 use serde::Deserialize;
 
@@ -112,37 +112,21 @@ fn describe(v: &Vector) -> String {
 }
 
 fn segment(v: &Vector) -> Segment {
-    let mut bits = 0;
-    let (mut sack, mut scale) = (Seq(v.4), 0);
-    if let Some(Options(wscale, permitted, blocks)) = &v.7 {
-        if wscale.is_some() || *permitted || blocks.iter().flatten().next().is_some() {
-            bits |= SegmentBits::HAS_OPTIONS;
-        }
-        if *permitted {
-            bits |= SegmentBits::SACK_PERMITTED;
-        }
-        if let Some(shift) = wscale {
-            bits |= SegmentBits::WINDOW_SCALE;
-            scale = *shift;
-        }
-        for [_, right] in blocks.iter().flatten() {
-            if Seq(*right).after(sack) {
-                sack = Seq(*right);
-            }
-        }
-    }
-    Segment {
+    let options = v.7.as_ref().map_or_else(recording::Options::default, |Options(ws, permitted, blocks)| recording::Options {
+        mss: None,
+        ws: *ws,
+        sackok: *permitted,
+        sack: blocks.iter().flatten().map(|block| block.map(u64::from)).collect(),
+    });
+    options.on(Segment {
         at: Instant(v.0 * NANOS_PER_TICK),
         seq: Seq(v.3),
         ack: Seq(v.4),
-        sack,
         len: v.6,
         window: v.5,
         flags: TcpFlags::parse(&v.2).unwrap_or_default(),
-        window_scale: scale,
-        bits: SegmentBits(bits),
         ..Segment::EMPTY
-    }
+    })
 }
 
 /// Drives one packet through the look-up, the tracker and confirmation, and prints the result in the vectors' own words.

@@ -196,7 +196,7 @@ impl<'a> Turn<'a> {
             t: micros(injected.duration_since(self.start)),
             from: if from_client { "client" } else { "server" }.to_owned(),
             port,
-            flags: wire::letters(planned.flags.0),
+            flags: planned.flags.to_string(),
             s: planned.seq.0,
             a: planned.ack.0,
             w: planned.window,

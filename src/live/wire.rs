@@ -93,7 +93,7 @@ pub(super) fn read(bytes: &[u8], to: &str) -> Option<Out> {
     };
     match packet.transport.as_ref()? {
         TransportSlice::Tcp(tcp) => Some(Out {
-            flags: Some(letters(tcp.slice()[13])),
+            flags: Some(TcpFlags(tcp.slice()[13]).to_string()),
             seq: Some(tcp.sequence_number()),
             ack: Some(tcp.acknowledgment_number()),
             ..addressed(tcp.source_port(), tcp.destination_port())
@@ -107,24 +107,6 @@ pub(super) fn read(bytes: &[u8], to: &str) -> Option<Out> {
         TransportSlice::Icmpv6(icmp) if icmp.type_u8() < 128 => Some(Out { icmp: Some([icmp.type_u8(), icmp.code_u8()]), ..nothing }),
         _ => None,
     }
-}
-
-/// The flags in the order in which recordings have them.
-pub(super) fn letters(flags: u8) -> String {
-    [
-        (TcpFlags::FIN, 'F'),
-        (TcpFlags::SYN, 'S'),
-        (TcpFlags::RST, 'R'),
-        (TcpFlags::PSH, 'P'),
-        (TcpFlags::ACK, 'A'),
-        (TcpFlags::URG, 'U'),
-        (TcpFlags::ECE, 'E'),
-        (TcpFlags::CWR, 'C'),
-    ]
-    .into_iter()
-    .filter(|(bit, _)| flags & bit != 0)
-    .map(|(_, letter)| letter)
-    .collect()
 }
 
 #[cfg(test)]

@@ -147,33 +147,23 @@ impl Under {
             (false, _) => (packet.seq.wrapping_add(LOCAL_INITIAL), remote),
         };
         let ack = if has_ack { packet.ack.wrapping_add(ack_base) } else { 0 };
-        let mut sack = Seq(ack);
-        for [_, right] in &packet.options.sack {
-            let right = Seq((*right as u32).wrapping_add(ack_base));
-            if right.after(sack) {
-                sack = right;
-            }
+        let mut options = packet.options.clone();
+        for edge in options.sack.iter_mut().flatten() {
+            *edge = u64::from((*edge as u32).wrapping_add(ack_base));
         }
-        let mut bits = 0;
-        for (set, bit) in [
-            (packet.has_options, SegmentBits::HAS_OPTIONS),
-            (packet.options.sackok, SegmentBits::SACK_PERMITTED),
-            (packet.options.ws.is_some(), SegmentBits::WINDOW_SCALE),
-        ] {
-            bits |= if set { bit } else { 0 };
-        }
-        Segment {
+        let mut segment = options.on(Segment {
             at: self.now,
             seq: Seq(seq),
             ack: Seq(ack),
-            sack,
             len: packet.len,
             window: packet.window.unwrap_or(WINDOW),
             flags: packet.flags,
-            window_scale: packet.options.ws.unwrap_or(0),
-            bits: SegmentBits(bits),
             ..Segment::EMPTY
+        });
+        if packet.has_options {
+            segment.bits.0 |= SegmentBits::HAS_OPTIONS;
         }
+        segment
     }
 
     /// A packet passes conntrack and a chain; says what keeps it back, if anything does.
