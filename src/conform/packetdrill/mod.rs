@@ -20,7 +20,7 @@ use crate::model::{CtState, End, Host, Lapse, Moment, Tuple};
 use crate::net::{Proto, Segment, SegmentBits, Seq, TcpFlags};
 use crate::time::{Duration, Instant};
 use parse::{Event, Packet, What};
-use shell::{Command, Filter, Rule};
+use shell::{Assertion, Command, Filter, Listing, Rule, Target};
 use std::collections::VecDeque;
 
 /// The port of the service in every such script.
@@ -49,6 +49,7 @@ pub(super) fn compare(name: &str, text: &str, dialect: &'static Dialect) -> std:
         conntrack: Conntrack { settings: Settings::defaults(dialect), lateness: Lateness::Exact },
         table: Table::EMPTY,
         rules: Vec::new(),
+        closed: Vec::new(),
         now: Instant::ZERO,
         slept: Duration::ZERO,
         listens: false,
@@ -73,6 +74,8 @@ struct Under {
     table: Table,
     /// Rules with their counters of packets and bytes.
     rules: Vec<(Rule, u64, u64)>,
+    /// The chains that drop what no rule decides about.
+    closed: Vec<String>,
     now: Instant,
     /// How much longer the script has run than its own times say.
     slept: Duration,
@@ -178,20 +181,27 @@ impl Under {
             Tracked::Dropped => return (CtState::Invalid, Some("conntrack dropped it".to_owned())),
         };
         let chain = if inbound { "INPUT" } else { "OUTPUT" };
-        let mut dropped = None;
-        for (rule, packets, bytes) in &mut self.rules {
+        let mut decided = None;
+        for (rule, packets, bytes) in self.rules.iter_mut().filter(|(rule, _, _)| rule.chain == chain) {
             let by_state = rule.states.is_empty() || rule.states.iter().any(|name| name == state.name());
             let by_flags = rule.flags.is_none_or(|(mask, set)| seg.flags.0 & mask == set);
-            if rule.chain == chain && by_state && by_flags {
+            let by_ports = [tuple.src.port, tuple.dst.port].iter().zip(rule.ports).all(|(port, wanted)| wanted.is_none_or(|w| w == *port));
+            if by_state && by_flags && by_ports {
                 const HEADERS: u64 = 40;
                 *packets += 1;
                 *bytes += HEADERS + u64::from(seg.len);
-                if rule.drops {
-                    dropped = Some(format!("-A {chain} {} dropped it", rule.spec));
+                if let Some(target) = rule.target {
+                    decided = Some((target, format!("-A {chain} {} dropped it", rule.spec)));
                     break;
                 }
             }
         }
+        let by_policy = || self.closed.iter().any(|closed| closed == chain).then(|| format!("-P {chain} DROP dropped it"));
+        let dropped = match decided {
+            Some((Target::Drop, why)) => Some(why),
+            Some((Target::Accept, _)) => None,
+            None => by_policy(),
+        };
         if let Some(attached) = attached.filter(|_| dropped.is_none()) {
             self.conntrack.confirm(&mut self.table, attached, &mut moment);
         }
@@ -286,40 +296,53 @@ impl Under {
     ) -> std::result::Result<(), String> {
         match command {
             Command::Nothing => {}
-            Command::Sleep(seconds) => self.slept = Duration(self.slept.0.saturating_add(Duration::from_secs(seconds).0)),
+            Command::Sleep(span) => self.slept = Duration(self.slept.0.saturating_add(span.0)),
             Command::Flush => self.table = Table::EMPTY,
             Command::Sysctl(name, value) => self.set(&name, &value)?,
             Command::Append(rule) => self.rules.push((rule, 0, 0)),
+            Command::Insert(rule) => self.rules.insert(0, (rule, 0, 0)),
             Command::Delete(rule) => {
                 let at = self.rules.iter().position(|(known, _, _)| *known == rule);
                 self.rules.remove(at.ok_or("there is no such rule to delete")?);
             }
-            Command::Rules(..) | Command::List(..) => self.assert(line, text, &command, following, result)?,
+            Command::FlushRules(chain) => self.rules.retain(|(rule, _, _)| chain.as_ref().is_some_and(|c| *c != rule.chain)),
+            Command::ZeroRules(chain) => {
+                for (rule, packets, bytes) in &mut self.rules {
+                    if chain.as_ref().is_none_or(|c| *c == rule.chain) {
+                        (*packets, *bytes) = (0, 0);
+                    }
+                }
+            }
+            Command::Policy(chain, target) => {
+                self.closed.retain(|closed| *closed != chain);
+                if target == Target::Drop {
+                    self.closed.push(chain);
+                }
+            }
+            Command::Assert(assertion) => self.assert(line, text, &assertion, following, result)?,
         }
         Ok(())
     }
 
-    /// What a listing command prints, and whether something of it passes every grep.
-    fn holds(&self, command: &Command) -> std::result::Result<(String, bool), String> {
-        let (listing, greps) = match command {
-            Command::Rules(chain, greps) => (self.printed_rules(chain), greps),
-            Command::List(filter, greps) => (self.listing(filter), greps),
-            _ => return Ok((String::new(), true)),
-        };
-        let survives = shell::survives(&listing, greps)?;
-        Ok((listing, survives))
+    /// What an assertion looks at.
+    fn printed(&self, assertion: &Assertion) -> String {
+        match &assertion.listing {
+            Listing::Rules(chain) => self.printed_rules(chain),
+            Listing::Entries(filter) => self.listing(filter),
+        }
     }
 
     fn assert(
         &mut self,
         line: usize,
         text: &str,
-        command: &Command,
+        assertion: &Assertion,
         following: &[Event],
         result: &mut Result,
     ) -> std::result::Result<(), String> {
         result.steps += 1;
-        let (listing, mut holds) = self.holds(command)?;
+        let listing = self.printed(assertion);
+        let mut holds = assertion.holds(&listing)?;
         // The host's next packets may have left before the look.
         let mut later = (self.clone(), result.clone());
         for event in following.iter().skip(self.ahead) {
@@ -329,7 +352,7 @@ impl Under {
             }
             later.0.send(event.line, packet, &mut later.1);
             later.0.ahead += 1;
-            if later.0.holds(command)?.1 {
+            if assertion.holds(&later.0.printed(assertion))? {
                 (*self, *result) = later.clone();
                 holds = true;
             }
@@ -340,7 +363,7 @@ impl Under {
             result.disagree(|| Disagreement {
                 step: line,
                 injected: text.to_owned(),
-                expected: "a line that passes every grep".to_owned(),
+                expected: "the assertion holds".to_owned(),
                 got: if shown.is_empty() { "an empty listing".to_owned() } else { shown },
                 dialogue,
                 recording: None,
@@ -404,7 +427,8 @@ impl Under {
 
     /// A chain as `iptables -v -S` prints it.
     fn printed_rules(&self, chain: &str) -> String {
-        let mut out = format!("-P {chain} ACCEPT -c 0 0\n");
+        let policy = if self.closed.iter().any(|closed| closed == chain) { "DROP" } else { "ACCEPT" };
+        let mut out = format!("-P {chain} {policy} -c 0 0\n");
         for (rule, packets, bytes) in self.rules.iter().filter(|(rule, _, _)| rule.chain == chain) {
             let (matches, target) = match rule.spec.rfind("-j ") {
                 Some(at) => (rule.spec[..at].trim_end(), format!(" {}", &rule.spec[at..])),

@@ -83,6 +83,13 @@ pub(super) fn parse(text: &str) -> Result<Vec<Event>, String> {
             }
             let end = command.find('`').unwrap_or(command.len());
             What::Command(command[..end].trim_start().to_owned())
+        } else if rest.starts_with("%{") {
+            // Assertions about the host's socket: not conntrack's.
+            let mut code = rest.to_owned();
+            while !code.contains("}%") {
+                code = lines.next().ok_or_else(|| fail("code in %{ does not end with }%".to_owned()))?.1;
+            }
+            What::Call("%{".to_owned())
         } else if rest.starts_with('<') || rest.starts_with('>') {
             What::Packet(packet(rest).map_err(fail)?)
         } else if let Some(name) = rest.split('(').next().filter(|name| rest.contains('(') && is_name(name)) {

@@ -2,6 +2,7 @@
 //!
 //! They are understood, not run: this module knows no processes. A command that is not understood is an error.
 
+use crate::time::Duration;
 use regex_lite::Regex;
 
 /// One stage of a pipe as words, quotes taken off.
@@ -12,20 +13,33 @@ type Words = Vec<String>;
 pub(super) enum Command {
     /// Sets a sysctl.
     Sysctl(String, String),
-    /// Adds a rule to a chain.
+    /// Adds a rule behind the others of its chain.
     Append(Rule),
+    /// Puts a rule before the others of its chain.
+    Insert(Rule),
     /// Deletes the first such rule.
     Delete(Rule),
-    /// Prints a chain's rules with their counters, and greps.
-    Rules(String, Vec<Grep>),
-    /// Prints the table, and greps.
-    List(Filter, Vec<Grep>),
+    /// Deletes the rules of a chain, or of all.
+    FlushRules(Option<String>),
+    /// Sets the counters of a chain's rules, or of all, to zero.
+    ZeroRules(Option<String>),
+    /// What becomes of packets that no rule decides about.
+    Policy(String, Target),
+    /// Prints something and greps: it must hold.
+    Assert(Assertion),
     /// Forgets every entry.
     Flush,
-    /// Lets time pass, in seconds.
-    Sleep(u64),
+    /// Lets time pass.
+    Sleep(Duration),
     /// Nothing that a tracker would notice.
     Nothing,
+}
+
+/// What a rule does with a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Target {
+    Accept,
+    Drop,
 }
 
 /// An iptables rule, as far as such scripts have them.
@@ -39,8 +53,42 @@ pub(super) struct Rule {
     pub(super) states: Vec<String>,
     /// Which flags are looked at, and which of them must be set.
     pub(super) flags: Option<(u8, u8)>,
-    /// Whether it drops.
-    pub(super) drops: bool,
+    /// The source and destination ports that match.
+    pub(super) ports: [Option<u16>; 2],
+    /// What it does; nothing: it only counts.
+    pub(super) target: Option<Target>,
+}
+
+/// Something that is printed, and what must be left of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Assertion {
+    pub(super) listing: Listing,
+    greps: Vec<Grep>,
+    /// Whether nothing must be left.
+    negated: bool,
+}
+
+/// What is printed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Listing {
+    /// A chain's rules with their counters.
+    Rules(String),
+    /// The table.
+    Entries(Filter),
+}
+
+impl Assertion {
+    /// Whether it holds of what was printed.
+    ///
+    /// # Errors
+    /// A pattern that is not understood.
+    pub(super) fn holds(&self, printed: &str) -> Result<bool, String> {
+        let mut lines: Vec<&str> = printed.lines().collect();
+        for grep in &self.greps {
+            lines = grep.pass(lines)?;
+        }
+        Ok(lines.is_empty() == self.negated)
+    }
 }
 
 /// Which entries `conntrack -L` prints.
@@ -65,15 +113,6 @@ impl Grep {
         let regex = Regex::new(&pattern).map_err(|_| format!("grep's pattern '{}' is not understood", self.pattern))?;
         Ok(lines.into_iter().filter(|line| regex.is_match(line) != self.inverted).collect())
     }
-}
-
-/// Whether something is left of a text after every grep.
-pub(super) fn survives(text: &str, greps: &[Grep]) -> Result<bool, String> {
-    let mut lines: Vec<&str> = text.lines().collect();
-    for grep in greps {
-        lines = grep.pass(lines)?;
-    }
-    Ok(!lines.is_empty())
 }
 
 /// A basic regular expression as an extended one: what is special in one is plain in the other, and the other way round.
@@ -138,6 +177,16 @@ pub(super) fn read(text: &str) -> Result<Vec<Command>, String> {
 }
 
 fn one(line: &str) -> Result<Command, String> {
+    let plain = line.strip_prefix("! ");
+    let command = plain_command(plain.unwrap_or(line))?;
+    match (plain, command) {
+        (Some(_), Command::Assert(assertion)) => Ok(Command::Assert(Assertion { negated: true, ..assertion })),
+        (Some(_), _) => Err("'!' is understood before a listing only".to_owned()),
+        (None, command) => Ok(command),
+    }
+}
+
+fn plain_command(line: &str) -> Result<Command, String> {
     let mut stages = stages(line).into_iter();
     let words = stages.next().unwrap_or_default();
     let greps: Vec<Grep> = stages.map(|words| grep(&words)).collect::<Result<_, _>>()?;
@@ -146,10 +195,11 @@ fn one(line: &str) -> Result<Command, String> {
     match name {
         "sysctl" => sysctl(arguments),
         "conntrack" => conntrack(arguments, greps),
-        "sleep" => {
-            let seconds = arguments.first().and_then(|word| word.parse().ok()).ok_or("sleep: expected whole seconds")?;
-            Ok(Command::Sleep(seconds))
-        }
+        "sleep" => arguments
+            .first()
+            .and_then(|word| word.parse::<f64>().ok())
+            .map(|seconds| Command::Sleep(Duration::from_secs_f64(seconds)))
+            .ok_or_else(|| "sleep: expected seconds".to_owned()),
         "$xtables" | "iptables" | "ip6tables" | "iptables-legacy" | "ip6tables-legacy" | "iptables-nft" | "ip6tables-nft" => {
             iptables(arguments, greps)
         }
@@ -214,7 +264,8 @@ fn conntrack(arguments: &[String], greps: Vec<Grep>) -> Result<Command, String> 
             other => return Err(format!("conntrack {other} is not understood: expected -L, -F, -p, -f, --dport, --sport")),
         }
     }
-    if lists { Ok(Command::List(filter, greps)) } else { Err("conntrack: expected -L or -F".to_owned()) }
+    let assertion = Assertion { listing: Listing::Entries(filter), greps, negated: false };
+    if lists { Ok(Command::Assert(assertion)) } else { Err("conntrack: expected -L or -F".to_owned()) }
 }
 
 fn iptables(arguments: &[String], greps: Vec<Grep>) -> Result<Command, String> {
@@ -225,34 +276,51 @@ fn iptables(arguments: &[String], greps: Vec<Grep>) -> Result<Command, String> {
         verbose = true;
     }
     let action = words.next().unwrap_or_default();
-    let chain = words.next().ok_or("iptables: expected a chain")?.to_owned();
+    let chain = words.next().map(str::to_owned);
     match action {
-        "-S" if verbose => return Ok(Command::Rules(chain, greps)),
-        "-A" | "-I" | "-D" => {}
-        other => return Err(format!("iptables {other} is not understood: expected -A, -I, -D or -v -S")),
+        "-F" => return Ok(Command::FlushRules(chain)),
+        "-Z" => return Ok(Command::ZeroRules(chain)),
+        _ => {}
     }
+    let chain = chain.ok_or("iptables: expected a chain")?;
     let rest: Vec<&str> = words.collect();
-    let mut rule = Rule { chain, spec: String::new(), states: Vec::new(), flags: None, drops: false };
+    match action {
+        "-S" if verbose => return Ok(Command::Assert(Assertion { listing: Listing::Rules(chain), greps, negated: false })),
+        "-P" => return Ok(Command::Policy(chain, target(rest.first().copied().unwrap_or_default())?)),
+        "-A" | "-I" | "-D" => {}
+        other => return Err(format!("iptables {other} is not understood: expected -A, -I, -D, -F, -Z, -P or -v -S")),
+    }
+    let mut rule = Rule { chain, spec: rest.join(" "), states: Vec::new(), flags: None, ports: [None; 2], target: None };
     let mut words = rest.iter().copied();
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("iptables {word} has no value"));
+        let port = |text: &str| text.parse().map(Some).map_err(|_| format!("iptables {word}: '{text}' is no port"));
         match word {
             "-p" | "-m" => {
                 value()?;
             }
-            "--ctstate" => rule.states = value()?.split(',').map(str::to_ascii_lowercase).collect(),
+            "--ctstate" | "--state" => rule.states = value()?.split(',').map(str::to_ascii_lowercase).collect(),
             "--syn" => rule.flags = Some((0x17, 0x02)),
             "--tcp-flags" => rule.flags = Some((flag_set(value()?)?, flag_set(value()?)?)),
-            "-j" => match value()? {
-                "DROP" => rule.drops = true,
-                "ACCEPT" => {}
-                other => return Err(format!("iptables -j {other} is not understood: expected DROP or ACCEPT")),
-            },
+            "--sport" => rule.ports[0] = port(value()?)?,
+            "--dport" => rule.ports[1] = port(value()?)?,
+            "-j" => rule.target = Some(target(value()?)?),
             other => return Err(format!("iptables {other} is not understood")),
         }
     }
-    rule.spec = rest.join(" ");
-    Ok(if action == "-D" { Command::Delete(rule) } else { Command::Append(rule) })
+    Ok(match action {
+        "-D" => Command::Delete(rule),
+        "-I" => Command::Insert(rule),
+        _ => Command::Append(rule),
+    })
+}
+
+fn target(word: &str) -> Result<Target, String> {
+    match word {
+        "DROP" => Ok(Target::Drop),
+        "ACCEPT" => Ok(Target::Accept),
+        other => Err(format!("iptables -j {other} is not understood: expected DROP or ACCEPT")),
+    }
 }
 
 /// `SYN,ACK` as bits.
@@ -283,30 +351,39 @@ mod tests {
         commands.remove(0)
     }
 
+    fn assertion(text: &str) -> Assertion {
+        let Command::Assert(assertion) = only(text) else { panic!("{text} is an assertion") };
+        assertion
+    }
+
     #[test]
     fn pipes_are_understood() {
-        let Command::List(filter, greps) =
-            only("conntrack -f $NFCT_IP_VERSION -L -p tcp --dport 8080 2>/dev/null |grep UNREPLIED | grep -q CLOSE\\ ")
-        else {
-            panic!("a listing")
-        };
-        assert_eq!(filter.dport, Some(8080));
-        assert!(survives("tcp 6 9 CLOSE src=x [UNREPLIED]\nother", &greps).expect("patterns"));
-        assert!(!survives("tcp 6 9 CLOSE_WAIT src=x [UNREPLIED]", &greps).expect("patterns"));
-        let Command::Rules(chain, greps) = only("$xtables -v -S INPUT | grep INVALID | grep -q -- \"-c 4 \"") else { panic!("rules") };
-        assert_eq!(chain, "INPUT");
-        assert!(survives("-A INPUT --ctstate INVALID -c 4 160 -j DROP", &greps).expect("patterns"));
-        assert!(!survives("-A INPUT --ctstate INVALID -c 44 160 -j DROP", &greps).expect("patterns"));
+        let closed = "conntrack -f $NFCT_IP_VERSION -L -p tcp --dport 8080 2>/dev/null |grep UNREPLIED | grep -q CLOSE\\ ";
+        let listed = assertion(closed);
+        assert_eq!(listed.listing, Listing::Entries(Filter { sport: None, dport: Some(8080) }));
+        let holds = |assertion: &Assertion, printed: &str| assertion.holds(printed).expect("patterns");
+        assert!(holds(&listed, "tcp 6 9 CLOSE src=x [UNREPLIED]\nother"));
+        assert!(!holds(&listed, "tcp 6 9 CLOSE_WAIT src=x [UNREPLIED]"));
+        assert!(holds(&assertion(&format!("! {closed}")), "tcp 6 9 CLOSE_WAIT src=x [UNREPLIED]"));
+        let counted = assertion("$xtables -v -S INPUT | grep INVALID | grep -q -- \"-c 4 \"");
+        assert_eq!(counted.listing, Listing::Rules("INPUT".to_owned()));
+        assert!(holds(&counted, "-A INPUT --ctstate INVALID -c 4 160 -j DROP"));
+        assert!(!holds(&counted, "-A INPUT --ctstate INVALID -c 44 160 -j DROP"));
     }
 
     #[test]
     fn rules_and_settings_are_understood() {
-        let Command::Append(rule) = only("iptables -A INPUT -m conntrack --ctstate INVALID -p tcp --tcp-flags SYN,ACK SYN,ACK") else {
+        let Command::Append(rule) =
+            only("iptables -A INPUT -m conntrack --ctstate INVALID -p tcp --dport 8080 --tcp-flags SYN,ACK SYN,ACK")
+        else {
             panic!("a rule")
         };
-        assert_eq!((rule.states, rule.flags, rule.drops), (vec!["invalid".to_owned()], Some((0x12, 0x12)), false));
+        assert_eq!((rule.states, rule.flags), (vec!["invalid".to_owned()], Some((0x12, 0x12))));
+        assert_eq!((rule.ports, rule.target), ([None, Some(8080)], None));
+        assert_eq!(only("iptables -P INPUT DROP"), Command::Policy("INPUT".to_owned(), Target::Drop));
+        assert_eq!(only("iptables -F"), Command::FlushRules(None));
         assert_eq!(only("sysctl -q net.a.b=1"), Command::Sysctl("net.a.b".to_owned(), "1".to_owned()));
-        assert_eq!(read("sleep 2; conntrack -F").expect("two").len(), 2);
+        assert_eq!(read("sleep 0.5; conntrack -F").expect("two")[0], Command::Sleep(Duration::from_millis(500)));
     }
 
     #[test]
@@ -315,6 +392,7 @@ mod tests {
             ("rm -rf x", "the command 'rm' is not understood: expected sysctl, iptables, conntrack, sleep"),
             ("conntrack -E", "conntrack -E is not understood: expected -L, -F, -p, -f, --dport, --sport"),
             ("conntrack -L | wc -l", "a pipe into 'wc' is not understood: expected grep"),
+            ("! sleep 1", "'!' is understood before a listing only"),
             ("iptables -A INPUT -j LOG", "iptables -j LOG is not understood: expected DROP or ACCEPT"),
         ] {
             assert_eq!(read(text).expect_err(text), message);
