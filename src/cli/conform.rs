@@ -17,6 +17,7 @@ use crate::model::conntrack::dialect::Dialect;
 use crate::time::Duration;
 use rayon::prelude::*;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Read, Write as _};
@@ -176,9 +177,7 @@ pub fn run(args: &Args) -> Ended {
             Outcome::Skipped(one) => skipped.push(one),
         }
     }
-    for one in &skipped {
-        let _ = writeln!(io::stderr(), "flowlapse: skipped {}: {}", one.name, one.reason);
-    }
+    tell_skipped(&skipped);
     let live = if args.live { live::run(args, &mut summary)? } else { Live::default() };
     if summary.results.is_empty() {
         let what = if args.live { "there is no kernel to compare with" } else { "there is no recording to compare in what was named" };
@@ -190,6 +189,22 @@ pub fn run(args: &Args) -> Ended {
         0 => exit::RAN,
         _ => exit::FOUND,
     })
+}
+
+/// Names what was left out; of many with the same reason the first ones and how many there are (`--json` has them all).
+fn tell_skipped(skipped: &[Skipped]) {
+    const NAMED: usize = 3;
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for one in skipped {
+        let count = counts.entry(&one.reason).or_default();
+        *count += 1;
+        if *count <= NAMED {
+            let _ = writeln!(io::stderr(), "flowlapse: skipped {}: {}", one.name, one.reason);
+        }
+    }
+    for (reason, count) in counts.into_iter().filter(|(_, count)| *count > NAMED) {
+        let _ = writeln!(io::stderr(), "flowlapse: skipped {} more: {reason}", count - NAMED);
+    }
 }
 
 fn render(summary: &Summary, skipped: &[Skipped], live: &[Tried], args: &Args) -> String {
