@@ -23,6 +23,8 @@ const DIALOGUES_MAX: u32 = 60_000;
 const LANES: usize = 48;
 /// How many disagreements of one turn are looked into; more would only take time from the search for others.
 const LOOKED_INTO: usize = 3;
+/// The fewest ticks a second that kernels are built with.
+const SLOWEST_HZ: u32 = 100;
 /// How often, and how long, a smaller dialogue is looked for.
 const ATTEMPTS: usize = 400;
 const SHRINK_FOR: Span = Span::from_mins(1);
@@ -183,13 +185,15 @@ impl<'a> Turn<'a> {
             if from_client { ((a.client, port), (dialled, SERVICE_PORT)) } else { ((a.server, SERVICE_PORT), (answered, port)) };
         let bytes = wire::build(planned, self.taste.udp, src, dst)?;
         let wanted = listing::Wanted { client: a.client, far: a.far, port, udp: self.taste.udp };
-        let begun = Clock::now();
+        let (begun, late) = (Clock::now(), tick_lateness());
         let before = self.variant.is_timed().then(|| self.listed(wanted)).transpose()?;
         let injected = Clock::now();
         bed.inject(from_client, &bytes)?;
         let out = bed.collect();
         let after = self.listed(wanted)?;
-        let took = begun.elapsed();
+        // A late tick makes the kernel's own clock, by which it sets timers and counts seconds, as imprecise as a slow step.
+        let tick = Span::from_secs(1) / bed.header.hz.unwrap_or(SLOWEST_HZ).max(1);
+        let took = begun.elapsed() + late.max(tick_lateness()).saturating_sub(tick);
         let opts = planned.options.clone();
         Ok(Step {
             seq,
@@ -287,6 +291,14 @@ fn find(
         }
     }
     Ok(Some(found))
+}
+
+/// How long ago the kernel counted its last tick: less than a tick, unless the machine was busy or its own host was.
+fn tick_lateness() -> Span {
+    let read = |clock| nix::time::clock_gettime(clock).map(Span::from).unwrap_or_default();
+    // The coarse clock shows the time of the last tick.
+    let last = read(nix::time::ClockId::CLOCK_MONOTONIC_COARSE);
+    read(nix::time::ClockId::CLOCK_MONOTONIC).saturating_sub(last)
 }
 
 fn span(duration: Duration) -> Span {
