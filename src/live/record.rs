@@ -11,7 +11,6 @@ use crate::conform::{Disagreement, Result as Compared};
 use crate::model::Side;
 use crate::rng::Rng;
 use crate::time::Duration;
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration as Span, Instant as Clock};
 
@@ -313,14 +312,8 @@ fn micros(span: Span) -> f64 {
 /// The dialogues that suit a variant.
 fn taste(variant: &Variant) -> Taste {
     let number = |name: &str| variant.option(name).and_then(|value| value.parse::<u64>().ok());
-    let mut timers: Vec<Duration> = Vec::new();
-    let seconds: BTreeMap<&String, u64> = variant
-        .options
-        .iter()
-        .filter(|(name, _)| name.contains("_timeout"))
-        .filter_map(|(name, v)| Some((name, v.parse().ok()?)))
-        .collect();
-    timers.extend(seconds.values().map(|s| Duration::from_secs(*s)));
+    let timeouts = variant.options.iter().filter(|(name, _)| name.contains("_timeout"));
+    let mut timers: Vec<Duration> = timeouts.filter_map(|(_, value)| value.parse().ok()).map(Duration::from_secs).collect();
     let set = variant.option("set").unwrap_or_default();
     timers.extend(set.split(',').filter_map(|s| s.parse().ok()).filter(|s| *s < 10).map(Duration::from_secs));
     if variant.option("proto") == Some("udp") {
