@@ -36,9 +36,6 @@ fn the_models_agree_with_every_recording() {
     for path in files(&recordings()) {
         let name = path.file_name().expect("files have names").to_string_lossy().into_owned();
         let text = text(&path);
-        if conform::recognise(&text) == Some(Kind::Dialogues) {
-            continue;
-        }
         summary.results.push(conform::compare(&name, &text).expect("the recording can be read"));
     }
     let (steps, disagree, undecidable) = summary.totals();
@@ -173,5 +170,22 @@ fn what_live_kernels_showed_tells_releases_apart() {
         let older = good.replacen(&format!("\"kernel\":\"{kernel}\""), &format!("\"kernel\":\"{before}\""), 1);
         assert_ne!(good, older);
         assert!(disagreements(&older) >= 1, "{name} as {before}");
+    }
+}
+
+/// A socket that reports another error, or the same one half a second off, is noticed.
+#[test]
+fn one_changed_event_of_a_dialogue_disagrees() {
+    let good = text(&recordings().join("dialogues/real-scale.jsonl"));
+    assert_eq!(disagreements(&good), 0);
+    for (from, to) in [
+        ("[7231.209, \"error\", \"ECONNRESET\"]", "[7231.209, \"error\", \"ETIMEDOUT\"]"),
+        ("[7231.209, \"error\", \"ECONNRESET\"]", "[7199.209, \"error\", \"ECONNRESET\"]"),
+        ("[1201.569, \"error\", \"ECONNRESET\"]", "[1202.069, \"error\", \"ECONNRESET\"]"),
+        ("[30.025, \"send\", 48], [31.002, \"recv\", 48]", "[30.025, \"send\", 48]"),
+    ] {
+        let damaged = good.replacen(from, to, 1);
+        assert_ne!(good, damaged, "{from}");
+        assert_eq!(disagreements(&damaged), 1, "{to}");
     }
 }

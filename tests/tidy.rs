@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// For each top-level module the ones that it may use. `model` is above `policy`, but only its idle boxes may know.
-const LAYERS: [(&str, &[&str]); 18] = [
+const LAYERS: [(&str, &[&str]); 20] = [
     ("time", &[]),
     ("rng", &[]),
     ("net", &["time"]),
@@ -15,7 +15,9 @@ const LAYERS: [(&str, &[&str]); 18] = [
     ("policy", &["time"]),
     ("model", &["time", "net", "kernel"]),
     ("model/idle", &["time", "net", "kernel", "model", "policy"]),
-    ("conform", &["time", "net", "kernel", "rng", "model"]),
+    ("endpoint", &["time", "net", "kernel", "model"]),
+    ("simulate", &["time", "net", "kernel", "rng", "model", "endpoint", "engine"]),
+    ("conform", &["time", "net", "kernel", "rng", "model", "endpoint", "engine", "policy", "simulate"]),
     ("live", &["time", "net", "rng", "model", "conform"]),
     ("engine", &["time", "net", "kernel", "capture", "decode", "flow", "policy", "model"]),
     ("finding", &["time", "net", "kernel", "capture", "decode", "flow", "policy", "model", "engine"]),

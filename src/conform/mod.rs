@@ -4,6 +4,7 @@
 //! what no model can know (the spec of the recordings lists it) is counted as undecidable, with its reason.
 
 mod bench;
+mod dialogues;
 pub mod generate;
 mod ipvs_vectors;
 mod packetdrill;
@@ -162,7 +163,7 @@ pub enum Kind {
     Packetdrill,
     /// How long timers really ran (lines of text).
     Wheel,
-    /// Two sockets with a box between them (JSON lines). Not compared yet.
+    /// Two sockets with a box between them (JSON lines).
     Dialogues,
     /// Full tables (JSON lines). Not compared yet.
     Pressure,
@@ -220,7 +221,7 @@ pub fn compare_as(name: &str, text: &str, scripts: &'static Dialect) -> std::res
         Some(Kind::IpvsVectors) => ipvs_vectors::compare(name, text),
         Some(Kind::Packetdrill) => packetdrill::compare(name, text, scripts),
         Some(Kind::Wheel) => wheel::compare(name, text),
-        Some(Kind::Dialogues) => Err("a recording of dialogues, which are not compared yet".to_owned()),
+        Some(Kind::Dialogues) => dialogues::compare(name, text),
         Some(Kind::Pressure) => Err("a recording of tables under pressure, which are not compared yet".to_owned()),
         None => Err(RECORDINGS.to_owned()),
     }

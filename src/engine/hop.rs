@@ -5,7 +5,7 @@ use crate::model::conntrack::entry::{Entry, State, TcpTrack, status};
 use crate::model::conntrack::router::{Nat, Router};
 use crate::model::conntrack::table::Table;
 use crate::model::director::{Director, DirectorState};
-use crate::model::idle::{Action, IdleBox, IdleEntry};
+use crate::model::idle::{Action, Farewell, IdleBox, IdleEntry};
 use crate::model::ipvs::Method;
 use crate::model::ipvs::conn::{Conn, flag};
 use crate::model::ipvs::dialect as vs_dialect;
@@ -168,6 +168,53 @@ impl Hop {
     /// Whether replies pass this box at all.
     pub fn sees_replies(&self) -> bool {
         !matches!(&self.device, Device::Director(d) if d.ipvs.method != Method::Masq)
+    }
+
+    /// What the box may say of its own accord when the entry of an established connection ends.
+    pub fn farewell_possible(&self) -> Farewell {
+        match &self.device {
+            Device::Idle(idle) => idle.farewell(&IdleEntry::established(Instant::ZERO)),
+            Device::Router(_) | Device::Director(_) => Farewell::Nothing,
+        }
+    }
+
+    /// When the box says something of its own accord, unless a packet comes before.
+    pub fn farewell_at(&self, state: &HopState) -> Option<Instant> {
+        match (&self.device, state) {
+            (Device::Idle(idle), HopState::Idle(Some(entry))) if idle.farewell(entry) != Farewell::Nothing => {
+                Some(idle.deadline_if_answered(entry).0).filter(|at| *at < Instant::MAX)
+            }
+            _ => None,
+        }
+    }
+
+    /// Ends the entry of a box that says so; what it says, and the timer that ended it.
+    pub fn say_farewell(&self, state: &mut HopState) -> Option<(Farewell, Lapse)> {
+        let (Device::Idle(idle), HopState::Idle(held)) = (&self.device, state) else { return None };
+        let entry = held.take()?;
+        let (_, clause) = idle.deadline(&entry);
+        let timeout = idle.timer(clause).timeout;
+        let lapse = Lapse { refreshed: entry.set_at(), timeout, clause: Clause::Idle(clause), state: entry.state().name() };
+        Some((idle.farewell(&entry), lapse))
+    }
+
+    /// Whether the entry ends by its timer although nobody sends anything: not where the box asks both ends first.
+    pub fn ends_unasked(&self, state: &HopState) -> bool {
+        match (&self.device, state) {
+            (Device::Idle(idle), HopState::Idle(Some(entry))) => idle.deadline_if_answered(entry).0 < Instant::MAX,
+            _ => true,
+        }
+    }
+
+    /// A packet's addresses once the box has passed it on by the entry that it has.
+    pub fn translated(&self, state: &HopState, tuple: Tuple) -> Tuple {
+        match (&self.device, state) {
+            (Device::Router(_), HopState::Router(table)) => table.iter().find(|e| e.original == tuple).map_or(tuple, |e| e.reply.inverse()),
+            (Device::Director(director), HopState::Director(held)) if director.ipvs.method == Method::Masq => {
+                director.entry_of(held, tuple).map_or(tuple, |conn| Tuple { dst: conn.dest, ..tuple })
+            }
+            _ => tuple,
+        }
     }
 
     /// One packet.

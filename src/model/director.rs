@@ -60,6 +60,13 @@ pub struct DirectorState {
     pub dest: DestState,
 }
 
+impl DirectorState {
+    /// Takes over an entry that another director made.
+    pub fn adopt(&mut self, conn: Conn) {
+        self.conns.push(conn);
+    }
+}
+
 /// What the input hook decided.
 enum Verdict {
     /// IPVS takes the packet; it leaves by this entry.

@@ -96,6 +96,11 @@ impl IdleEntry {
         IdleEntry { set_at: now, end: [Seq(0); 2], fin: [Seq(0); 2], state, timer: state, marks: 0 }
     }
 
+    /// The entry of an open connection.
+    pub const fn established(now: Instant) -> IdleEntry {
+        IdleEntry::new(Clause::Established, now)
+    }
+
     /// When the timer was last set.
     pub const fn set_at(&self) -> Instant {
         self.set_at

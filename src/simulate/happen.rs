@@ -1,0 +1,93 @@
+//! What happens to the path and the hosts from outside, and boxes that speak of their own accord.
+
+use super::network::Fault;
+use super::outcome::{End, Forgotten, Met};
+use super::trace::Observer;
+use super::world::{Flow, FlowPlan, SIDES, World};
+use crate::endpoint::Socket;
+use crate::engine::hop::HopState;
+use crate::model::idle::Farewell;
+use crate::net::{Direction, Segment, TcpFlags};
+use crate::time::Instant;
+
+impl<O: Observer> World<'_, O> {
+    pub(super) fn fault(&mut self, flow: &mut Flow) {
+        let Some((_, fault)) = self.net.faults.get(flow.next_fault).copied() else { return };
+        flow.next_fault += 1;
+        self.observer.fault(self.now, fault);
+        let die = |flow: &mut Flow, side: usize, now: Instant| {
+            flow.sockets[side] = Socket::closed();
+            flow.apps[side].stopped = true;
+            if flow.outcome.sides[side].ended_at().is_none() {
+                flow.outcome.sides[side].end = End::Died(now);
+            }
+        };
+        match fault {
+            Fault::LinkDown(link) => flow.links_down |= 1 << link,
+            Fault::LinkUp(link) => flow.links_down &= !(1 << link),
+            Fault::Forget(hop) => flow.hops[hop] = self.net.path.hops[hop].empty(),
+            Fault::FailOver(hop) => {
+                let mut fresh = self.net.path.hops[hop].empty();
+                if let (HopState::Director(held), Some(synced)) = (&mut fresh, flow.synced.get(hop))
+                    && let Some(copy) = synced.copy
+                {
+                    held.adopt(copy);
+                }
+                flow.hops[hop] = fresh;
+            }
+            Fault::Dest(hop, dest) => {
+                if let HopState::Director(held) = &mut flow.hops[hop] {
+                    held.dest = dest;
+                }
+            }
+            Fault::ServerDies => {
+                die(flow, 1, self.now);
+                flow.alive[1] = false;
+            }
+            Fault::ServerReboots => {
+                die(flow, 1, self.now);
+                flow.alive[1] = true;
+            }
+            Fault::ClientDies => {
+                die(flow, 0, self.now);
+                flow.alive[0] = false;
+            }
+        }
+    }
+
+    /// A box that speaks up when an entry ends: resets or FINs to both ends.
+    pub(super) fn farewell(&mut self, flow: &mut Flow, hop: usize, plan: &FlowPlan<'_>) {
+        flow.outcome.events += 1;
+        let model = &self.net.path.hops[hop];
+        let Some((farewell, lapse)) = model.say_farewell(&mut flow.hops[hop]) else { return };
+        let forgotten = Forgotten {
+            hop,
+            refreshed: lapse.refreshed,
+            timeout: lapse.timeout,
+            at: self.now,
+            clause: lapse.clause,
+            state: lapse.state,
+            noticed: Some(self.now),
+            by_client: false,
+            fate: Met::Reset,
+        };
+        self.observer.forgot(&forgotten);
+        flow.outcome.forgotten.push(forgotten);
+        let flags = if farewell == Farewell::FinBoth { TcpFlags::FIN | TcpFlags::ACK } else { TcpFlags::RST | TcpFlags::ACK };
+        for (side, to) in SIDES.into_iter().enumerate() {
+            let other = 1 - side;
+            let seg = Segment {
+                at: self.now,
+                seq: flow.ends[other],
+                ack: flow.ends[side],
+                sack: flow.ends[side],
+                flags: TcpFlags(flags),
+                dir: if side == 0 { Direction::Reply } else { Direction::Original },
+                ..Segment::EMPTY
+            };
+            let tuple = self.own_tuple(flow, plan, side).inverse();
+            self.observer.box_sent(self.now, hop, to, tuple, &seg);
+            self.send(flow, hop as i8, to, tuple, seg, false);
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! The closed loop: two hosts, their applications, and the boxes and links between them, driven by a queue of what happens
+//! next. Boxes drop and reset; hosts retransmit, probe, give up; what each side was told comes out.
+//!
+//! A flow is the unit of simulation, as everywhere: its state is its own, so millions of flows run one after the other on as
+//! many threads as there are, with the same result. What couples flows (a full table) is the business of [`crowd`].
+//!
+//! Nothing here reads scenarios, prints, or knows the time of day. The same plan and seed give the same run.
+
+pub mod app;
+pub mod crowd;
+mod happen;
+pub mod link;
+pub mod network;
+pub mod outcome;
+mod story;
+pub mod sync;
+pub mod trace;
+pub mod world;
+
+pub use app::{Action, AppPlan, Do, Heartbeat, OnEof};
+pub use link::Link;
+pub use network::{Fault, Network};
+pub use outcome::{End, Outcome};
+pub use trace::{Observer, Silent};
+pub use world::{FlowPlan, World};
