@@ -25,5 +25,6 @@ pub mod net;
 pub mod policy;
 pub mod report;
 pub mod rng;
+pub mod scenario;
 pub mod simulate;
 pub mod time;

@@ -21,8 +21,10 @@ fn refused(args: &[&str], path: Option<&str>) -> String {
 
 #[test]
 fn options_of_the_live_comparison_want_it() {
-    for option in [["--for", "5"], ["--seed", "1"], ["--kernel", "uml"], ["--variant", "ct-default"], ["--record", "x"]] {
-        let told = refused(&[&["conform", "fixtures/recordings"], &option[..]].concat(), None);
+    let options: [&[&str]; 6] =
+        [&["--for", "5"], &["--seed", "1"], &["--kernel", "uml"], &["--variant", "ct-default"], &["--record", "x"], &["--dialogues"]];
+    for option in options {
+        let told = refused(&[&["conform", "fixtures/recordings"], option].concat(), None);
         assert!(told.contains("--live"), "{told}");
     }
 }
@@ -35,6 +37,8 @@ fn mistakes_get_one_line() {
     assert_eq!(told, "flowlapse: no conntrack dialect is called 'banana'; `flowlapse presets` lists them all\n");
     let told = refused(&["conform", "--live", "--dialect", "el8"], None);
     assert_eq!(told, "flowlapse: --dialect: live kernels are held to a release such as linux-6.1, not to 'el8'\n");
+    let told = refused(&["conform", "--live", "--dialogues", "--variant", "ct-default"], None);
+    assert!(told.contains("cannot be used with"), "{told}");
     let told = refused(&["conform", "--live", "--for", "soon"], None);
     assert!(told.contains("'soon' is not a duration"), "{told}");
 }
@@ -92,4 +96,32 @@ fn the_running_kernel_agrees_with_itself_and_not_with_an_old_release() {
 fn kernel_of(header: &str) -> String {
     let header: serde_json::Value = serde_json::from_str(header).expect("a header");
     header["kernel"].as_str().expect("a release").to_owned()
+}
+
+/// Two real sockets on whatever kernels are to be had: hosts and box agree with the model, and what was recorded would not if
+/// an application had been told something else.
+#[test]
+fn two_sockets_agree_with_the_model_and_not_if_they_are_told_something_else() {
+    let folder = std::env::temp_dir().join(format!("flowlapse-test-dialogues-{}", std::process::id()));
+    let kept = folder.display().to_string();
+    let output = flowlapse(&["conform", "--live", "--dialogues", "--for", "10", "--seed", "1", "--record", &kept], None);
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    if output.status.code() == Some(2) {
+        eprintln!("SKIPPED, no kernel is to be had: {}", err.trim());
+        return;
+    }
+    assert_eq!(output.status.code(), Some(0), "{out}{err}");
+    let mut compared = 0;
+    for file in std::fs::read_dir(&folder).expect("recordings").map(|entry| entry.expect("a file").path()) {
+        let bytes = zstd::decode_all(std::fs::File::open(&file).expect("a file")).expect("zstd");
+        let text = String::from_utf8(bytes).expect("text");
+        let again = flowlapse::conform::compare("kept", &text).expect("it is a recording");
+        // Who is told of the end of the stream has not been told of the connection.
+        let other = flowlapse::conform::compare("other", &text.replace("\"open\"]", "\"eof\"]")).expect("it is a recording");
+        assert_eq!(again.steps, other.disagree, "{}", file.display());
+        compared += again.steps;
+    }
+    let told: usize = out.lines().last().and_then(|line| line.split(' ').next()?.parse().ok()).expect("the closing line");
+    assert!(compared > 0 && compared == told, "{compared} kept, {out}");
+    std::fs::remove_dir_all(&folder).expect("it can be removed");
 }

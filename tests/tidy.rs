@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// For each top-level module the ones that it may use. `model` is above `policy`, but only its idle boxes may know.
-const LAYERS: [(&str, &[&str]); 20] = [
+const LAYERS: [(&str, &[&str]); 21] = [
     ("time", &[]),
     ("rng", &[]),
     ("net", &["time"]),
@@ -17,11 +17,15 @@ const LAYERS: [(&str, &[&str]); 20] = [
     ("model/idle", &["time", "net", "kernel", "model", "policy"]),
     ("endpoint", &["time", "net", "kernel", "model"]),
     ("simulate", &["time", "net", "kernel", "rng", "model", "endpoint", "engine"]),
+    ("scenario", &["time", "net", "kernel", "rng", "policy", "model", "endpoint", "engine", "simulate"]),
     ("conform", &["time", "net", "kernel", "rng", "model", "endpoint", "engine", "policy", "simulate"]),
     ("live", &["time", "net", "rng", "model", "conform"]),
     ("engine", &["time", "net", "kernel", "capture", "decode", "flow", "policy", "model"]),
     ("finding", &["time", "net", "kernel", "capture", "decode", "flow", "policy", "model", "engine"]),
-    ("report", &["time", "net", "kernel", "capture", "decode", "flow", "policy", "model", "engine", "finding"]),
+    (
+        "report",
+        &["time", "net", "kernel", "capture", "decode", "flow", "policy", "model", "endpoint", "engine", "simulate", "scenario", "finding"],
+    ),
     ("cli", &["*"]),
     ("lib", &[]),
     ("main", &["*"]),

@@ -10,6 +10,7 @@ mod pcap;
 mod pcapng;
 mod record;
 mod source;
+pub mod write;
 
 pub use error::{CaptureError, Damage};
 pub use link::LinkType;

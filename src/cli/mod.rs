@@ -3,6 +3,7 @@
 pub mod conform;
 pub mod presets;
 pub mod replay;
+pub mod run;
 
 use clap::{Parser, Subcommand};
 use std::io::{self, Write};
@@ -47,6 +48,7 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     Replay(replay::Args),
+    Run(run::Args),
     Presets(presets::Args),
     Conform(conform::Args),
 }
@@ -64,6 +66,7 @@ pub fn main() -> ExitCode {
     };
     let ended = match cli.command {
         Command::Replay(args) => replay::run(&args),
+        Command::Run(args) => run::run(&args),
         Command::Presets(args) => presets::run(&args),
         Command::Conform(args) => conform::run(&args),
     };

@@ -7,7 +7,6 @@
 //! led to them where the phase is only as near as the search is fine.
 
 use super::{Disagreement, Result};
-use crate::endpoint::profile::GiveUp;
 use crate::endpoint::{Keepalive, Profile, Ticks};
 use crate::engine::{Clock, Path};
 use crate::kernel::wheel::{Hz, Phase, granule_ticks};
@@ -393,9 +392,7 @@ fn rules(rules: &[String]) -> std::result::Result<Option<&'static str>, String> 
 fn profile(host: &HostSpec, kernel: &str) -> std::result::Result<Profile, String> {
     let mut p = Profile::LINUX;
     let [major, minor, _] = release_numbers(kernel).ok_or_else(|| format!("kernel '{kernel}' is no release"))?;
-    p.syn_linear_timeouts = if [major, minor] >= [6, 5] { 4 } else { 0 };
-    p.user_timeout_clamps = [major, minor] >= [4, 19];
-    p.tail_loss_probe = [major, minor] >= [3, 10];
+    p.at_release(major, minor);
     if let Some([time, intvl, probes]) = host.keepalive {
         p.keepalive = true;
         p.keepalive_times = Keepalive { time: Duration::from_secs(time), intvl: Duration::from_secs(intvl), probes: probes.min(127) as u8 };
@@ -403,19 +400,7 @@ fn profile(host: &HostSpec, kernel: &str) -> std::result::Result<Profile, String
     p.user_timeout = Duration::from_millis(host.user_timeout_ms);
     for (key, value) in &host.sysctl {
         let number = u64::try_from(*value).map_err(|_| format!("sysctl {key}: {value} is negative"))?;
-        let small = number.min(255) as u8;
-        match key.as_str() {
-            "net.ipv4.tcp_retries2" => p.give_up = GiveUp::Time(small),
-            "net.ipv4.tcp_syn_retries" => p.syn_retries = small,
-            "net.ipv4.tcp_synack_retries" => p.synack_retries = small,
-            "net.ipv4.tcp_orphan_retries" => p.orphan_retries = small,
-            "net.ipv4.tcp_fin_timeout" => p.fin_timeout = Duration::from_secs(number),
-            "net.ipv4.tcp_keepalive_time" => p.keepalive_times.time = Duration::from_secs(number),
-            "net.ipv4.tcp_keepalive_intvl" => p.keepalive_times.intvl = Duration::from_secs(number),
-            "net.ipv4.tcp_keepalive_probes" => p.keepalive_times.probes = small,
-            "net.ipv4.tcp_sack" => p.sack = number > 0,
-            other => return Err(format!("sysctl {other} of a host is not understood")),
-        }
+        p.sysctl(key, number)?;
     }
     Ok(p)
 }

@@ -9,6 +9,7 @@ pub mod generate;
 mod ipvs_vectors;
 mod packetdrill;
 pub mod recording;
+pub mod scenes;
 pub mod shrink;
 pub mod steps;
 pub mod vectors;

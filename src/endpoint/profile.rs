@@ -186,6 +186,48 @@ impl Profile {
         }
     }
 
+    /// What changed between releases of Linux.
+    pub fn at_release(&mut self, major: u32, minor: u32) {
+        let release = (major, minor);
+        self.syn_linear_timeouts = if release >= (6, 5) { 4 } else { 0 };
+        self.user_timeout_clamps = release >= (4, 19);
+        self.tail_loss_probe = release >= (3, 10);
+    }
+
+    /// Changes a setting by the kernel's name.
+    ///
+    /// # Errors
+    /// That there is no such setting here, or that its value makes no sense.
+    pub fn sysctl(&mut self, name: &str, value: u64) -> Result<(), String> {
+        let small = || u8::try_from(value).map_err(|_| format!("sysctl {name}: {value} is not between 0 and 255"));
+        let short = name.strip_prefix("net.ipv4.").or_else(|| name.strip_prefix("net/ipv4/")).unwrap_or(name);
+        match short {
+            "tcp_retries2" => self.give_up = GiveUp::Time(small()?),
+            "tcp_orphan_retries" => self.orphan_retries = small()?,
+            "tcp_syn_retries" => self.syn_retries = small()?,
+            "tcp_syn_linear_timeouts" => self.syn_linear_timeouts = small()?,
+            "tcp_synack_retries" => self.synack_retries = small()?,
+            "tcp_fin_timeout" => self.fin_timeout = seconds(value),
+            "tcp_keepalive_time" => self.keepalive_times.time = seconds(value.max(1)),
+            "tcp_keepalive_intvl" => self.keepalive_times.intvl = seconds(value.max(1)),
+            "tcp_keepalive_probes" => self.keepalive_times.probes = small()?,
+            "tcp_sack" => self.sack = value > 0,
+            "tcp_early_retrans" => self.tail_loss_probe = matches!(value, 3 | 4),
+            "tcp_rto_min_us" => self.rto_min = Duration(value.saturating_mul(1_000)),
+            "tcp_rto_max_ms" => self.rto_max = Duration::from_millis(value.clamp(1_000, 120_000)),
+            "tcp_invalid_ratelimit" => self.invalid_ratelimit = Duration::from_millis(value),
+            _ => {
+                return Err(format!(
+                    "sysctl {name} is not one that a host here heeds; there are net.ipv4.tcp_retries2, tcp_orphan_retries, \
+                     tcp_syn_retries, tcp_syn_linear_timeouts, tcp_synack_retries, tcp_fin_timeout, tcp_keepalive_time, \
+                     tcp_keepalive_intvl, tcp_keepalive_probes, tcp_sack, tcp_early_retrans, tcp_rto_min_us, tcp_rto_max_ms, \
+                     tcp_invalid_ratelimit"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// The longest that a connection attempt may take whatever the retransmissions do (BSD's `keepinit`).
     pub const fn opening_limit(&self) -> Duration {
         match self.os {

@@ -111,6 +111,11 @@ impl Path {
         Ok(path)
     }
 
+    /// No box at all: a link from the client to the server.
+    pub const fn direct(clock: Clock) -> Path {
+        Path { hops: Vec::new(), clock, client_seen: Host::CLIENT, server_seen: Host::SERVICE }
+    }
+
     /// A packet as the client sends it.
     pub fn from_client(client_port: u16, server_port: u16) -> Tuple {
         Tuple { src: End { host: Host::CLIENT, port: client_port }, dst: End { host: Host::SERVICE, port: server_port } }

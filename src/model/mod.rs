@@ -141,6 +141,22 @@ pub enum DropReason {
     StrayByPolicy,
 }
 
+impl DropReason {
+    /// The reason in words.
+    pub const fn text(self) -> &'static str {
+        match self {
+            DropReason::InvalidByRule => "a rule drops INVALID",
+            DropReason::NewWithoutSynByRule => "a rule drops NEW without SYN",
+            DropReason::TupleClash => "its addresses are taken",
+            DropReason::KilledOutOfSync => "the tracker was out of step",
+            DropReason::LocalSilence => "it was for the box itself",
+            DropReason::ReuseOfTrackedEntry => "it reuses a closing entry",
+            DropReason::NoDestination => "the real server is gone",
+            DropReason::StrayByPolicy => "it fits no entry",
+        }
+    }
+}
+
 /// Which rule set a timer.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Clause {

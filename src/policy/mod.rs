@@ -4,7 +4,7 @@
 //! model's dialect. Nothing here knows packets, entries, or the kernels' defaults, and nothing here reads a file.
 
 pub mod conntrack;
-mod hint;
+pub(crate) mod hint;
 pub mod idle;
 pub mod ipvs;
 pub mod json;

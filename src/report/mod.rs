@@ -2,6 +2,7 @@
 
 pub mod json;
 pub mod plot;
+pub mod story;
 pub mod text;
 pub mod tuple;
 

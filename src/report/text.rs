@@ -97,7 +97,7 @@ fn path(out: &mut String, report: &Report<'_>, layout: Layout) {
     paragraph(out, "clock: ", &clock, layout.width);
 }
 
-fn describe(hop: &Hop) -> String {
+pub(super) fn describe(hop: &Hop) -> String {
     let dialect = hop.dialect().unwrap_or_default();
     match &hop.device {
         Device::Router(r) => {
@@ -340,7 +340,7 @@ fn paint(verdict: Verdict, text: &str, layout: Layout) -> String {
 }
 
 /// A paragraph with a hanging indent, wrapped at spaces. A word that is longer than a line stands alone.
-fn paragraph(out: &mut String, head: &str, text: &str, width: usize) {
+pub(super) fn paragraph(out: &mut String, head: &str, text: &str, width: usize) {
     let indent = head.chars().count().min(width / 3);
     out.push_str(head);
     let mut column = head.chars().count();

@@ -6,6 +6,7 @@ use super::trace::Observer;
 use super::world::{Flow, FlowPlan, SIDES, World};
 use crate::endpoint::Socket;
 use crate::engine::hop::HopState;
+use crate::model::What;
 use crate::model::idle::Farewell;
 use crate::net::{Direction, Segment, TcpFlags};
 use crate::time::Instant;
@@ -86,7 +87,7 @@ impl<O: Observer> World<'_, O> {
                 ..Segment::EMPTY
             };
             let tuple = self.own_tuple(flow, plan, side).inverse();
-            self.observer.box_sent(self.now, hop, to, tuple, &seg);
+            self.observer.box_sent(self.now, hop, to, tuple, &seg, What::Packet);
             self.send(flow, hop as i8, to, tuple, seg, false);
         }
     }

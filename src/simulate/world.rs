@@ -477,7 +477,7 @@ impl<'n, O: Observer> World<'n, O> {
                 What::Reset { .. } => (crate::model::conntrack::router::answer_segment(sent.what, &flying.seg), false),
                 What::Unreachable => (flying.seg, true),
             };
-            self.observer.box_sent(self.now, index, sent.to, sent.tuple, &seg);
+            self.observer.box_sent(self.now, index, sent.to, sent.tuple, &seg, sent.what);
             self.send(flow, flying.next, sent.to, sent.tuple, seg, unreachable);
         }
     }

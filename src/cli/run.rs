@@ -1,0 +1,209 @@
+//! `flowlapse run`: scenarios through the closed loop.
+
+mod mapping;
+
+use super::{Ended, Failure, exit, print, write_whole};
+use crate::report::story::pcap::{Point, Watch};
+use crate::report::story::{Came, Story, json, text, timeline};
+use crate::scenario::load::vary;
+use crate::scenario::{Scenario, compile::Ready, load, run as runner, schema};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Read};
+use std::path::PathBuf;
+
+/// Run scenarios: real conversations through real boxes, and what each end feels.
+///
+/// A scenario is a JSON file: hosts, boxes, what the applications do, what happens on the way, and what should come of it.
+/// Its variants (a fix, another kernel) are run after it. The same seed gives the same run, byte for byte.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  flowlapse run scenarios/ssh-ipvs-nat.json
+  flowlapse run scenarios/ssh-ipvs-nat.json --timeline --set server.keepalive.time=600
+  flowlapse run scenarios/*.json --json
+  flowlapse run scenarios/ssh-firewall.json --write-pcap out/ssh && flowlapse replay out/ssh-client.pcapng --box conntrack:strict
+  flowlapse run --schema > scenario.schema.json
+
+Exit codes: 0 ran, and what was expected came; 1 something else came than a scenario expects; 2 usage, or a scenario
+that cannot be read.")]
+pub struct Args {
+    /// Scenarios; `-` is standard input
+    #[arg(required_unless_present = "schema", value_name = "SCENARIO")]
+    scenarios: Vec<OsString>,
+    /// Change a setting of every scenario, such as client.keepalive.time=600 or path.0.ipvs.timeout_tcp=3600
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    settings: Vec<String>,
+    /// Another seed than the scenario's
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Only these variants; may be repeated
+    #[arg(long = "variant", value_name = "NAME", conflicts_with = "base_only")]
+    variants: Vec<String>,
+    /// Only the scenario itself, without its variants
+    #[arg(long)]
+    base_only: bool,
+    /// Tell everything that happened, one line each
+    #[arg(long)]
+    timeline: bool,
+    /// One JSON document (schema flowlapse-run/1)
+    #[arg(long, conflicts_with = "timeline")]
+    json: bool,
+    /// Write what each host and each side of each box saw as pcapng: PREFIX-client.pcapng, PREFIX-box1-client-side.pcapng, …
+    #[arg(long, value_name = "PREFIX")]
+    write_pcap: Option<PathBuf>,
+    /// Run the scenario for each pair of two settings and draw what becomes of it: KEY=FROM..TO or KEY=FROM..TO:COUNT, given
+    /// twice, across and up; values rise by equal factors
+    #[arg(long, value_name = "KEY=FROM..TO[:COUNT]", num_args = 2)]
+    map: Option<Vec<String>>,
+    /// Where the map's picture goes (SVG); without it the map is printed in characters
+    #[arg(long, value_name = "FILE", requires = "map")]
+    svg: Option<PathBuf>,
+    /// Print the JSON Schema of scenarios
+    #[arg(long)]
+    schema: bool,
+    /// Threads; 0 for one a core. The answer does not depend on it
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    threads: usize,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Ended {
+    if args.schema {
+        let mut text = serde_json::to_string_pretty(&schema::document()).map_err(|e| Failure(e.to_string()))?;
+        text.push('\n');
+        print(text.as_bytes())?;
+        return Ok(exit::RAN);
+    }
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(args.threads).build().map_err(|e| Failure(format!("threads: {e}")))?;
+    pool.install(|| all(args))
+}
+
+fn all(args: &Args) -> Ended {
+    // Everything is read before anything is run: a mistake in the last file is told at once.
+    let mut loaded = Vec::new();
+    for name in &args.scenarios {
+        let (origin, text) = read(name)?;
+        let mut scenario = load(&text, &origin, &args.settings).map_err(|e| Failure(e.to_string()))?;
+        if let Some(seed) = args.seed {
+            scenario.seed = seed;
+        }
+        loaded.push((origin, text, scenario));
+    }
+    if let Some(axes) = &args.map {
+        return mapping::run(args, axes, &loaded);
+    }
+    let width = width();
+    let mut documents = Vec::new();
+    let (mut runs, mut wrong) = (0, 0);
+    for (origin, text, scenario) in &loaded {
+        for (variant, scenario) in wanted(args, origin, text, scenario)? {
+            let ready = scenario.compile().map_err(|what| Failure(format!("{}: {what}", called(origin, variant.as_deref()))))?;
+            let came = came(args, origin, variant.as_deref(), &ready, loaded.len() > 1)?;
+            let story = Story::new(origin, variant.as_deref(), &scenario, &ready, came);
+            runs += 1;
+            wrong += u32::from(!story.is_as_expected());
+            if args.json {
+                documents.push(json::run(&story));
+            } else {
+                let mut out = if runs > 1 { "\n".to_owned() } else { String::new() };
+                out.push_str(&text::write(&story, width));
+                if args.timeline {
+                    out.push_str(&timeline::write(&story));
+                }
+                print(out.as_bytes())?;
+            }
+        }
+    }
+    if args.json {
+        let mut text = serde_json::to_string_pretty(&json::document(&documents)).map_err(|e| Failure(e.to_string()))?;
+        text.push('\n');
+        print(text.as_bytes())?;
+    } else if runs > 1 {
+        print(format!("\n{runs} runs, {wrong} not as expected\n").as_bytes())?;
+    }
+    Ok(if wrong > 0 { exit::FOUND } else { exit::RAN })
+}
+
+fn width() -> usize {
+    let terminal = io::stdout().is_terminal();
+    terminal_size::terminal_size().filter(|_| terminal).map_or(100, |(width, _)| usize::from(width.0).clamp(40, 200))
+}
+
+fn called(origin: &str, variant: Option<&str>) -> String {
+    variant.map_or_else(|| origin.to_owned(), |variant| format!("{origin}, variant '{variant}'"))
+}
+
+fn read(name: &OsString) -> Result<(String, String), Failure> {
+    let origin = name.to_string_lossy().into_owned();
+    let mut text = String::new();
+    let read =
+        if origin == "-" { io::stdin().read_to_string(&mut text) } else { File::open(name).and_then(|mut f| f.read_to_string(&mut text)) };
+    read.map_err(|error| Failure(format!("{origin}: cannot be read: {error}")))?;
+    Ok((if origin == "-" { "standard input".to_owned() } else { origin }, text))
+}
+
+/// The scenario and those of its variants that are wanted.
+fn wanted(args: &Args, origin: &str, text: &str, base: &Scenario) -> Result<Vec<(Option<String>, Scenario)>, Failure> {
+    let mut out = Vec::new();
+    if args.variants.is_empty() {
+        out.push((None, base.clone()));
+    }
+    if args.base_only {
+        return Ok(out);
+    }
+    for name in &args.variants {
+        if !base.variants.iter().any(|variant| variant.name == *name) {
+            let known: Vec<&str> = base.variants.iter().map(|v| v.name.as_str()).collect();
+            let known = if known.is_empty() { "it has none".to_owned() } else { format!("there are {}", known.join(", ")) };
+            return Err(Failure(format!("{origin}: no variant is called '{name}'; {known}")));
+        }
+    }
+    for variant in base.variants.iter().filter(|v| args.variants.is_empty() || args.variants.contains(&v.name)) {
+        let mut varied = vary(text, origin, &args.settings, base, variant).map_err(|e| Failure(e.to_string()))?;
+        if let Some(seed) = args.seed {
+            varied.seed = seed;
+        }
+        out.push((Some(variant.name.clone()), varied));
+    }
+    Ok(out)
+}
+
+fn came(args: &Args, origin: &str, variant: Option<&str>, ready: &Ready, several: bool) -> Result<Came, Failure> {
+    if ready.crowd.is_some() {
+        if args.write_pcap.is_some() {
+            return Err(Failure(format!("{origin}: --write-pcap: a population is not written; run one of its flows as a scenario")));
+        }
+        return Ok(Came::Many(Box::new(runner::population(ready))));
+    }
+    let mut watch = Watch::new();
+    if let Some(prefix) = &args.write_pcap {
+        for point in Point::all(ready.net.path.hops.len()) {
+            let file = capture_name(prefix, several.then_some(origin), variant, point);
+            let fail = |error: io::Error| Failure(format!("{}: cannot be written: {error}", file.display()));
+            let sink = BufWriter::new(File::create(&file).map_err(fail)?);
+            watch.tap(point, sink).map_err(fail)?;
+        }
+    }
+    let (outcome, watch) = runner::single(ready, watch);
+    let recorder = watch.finish().map_err(|error| Failure(format!("--write-pcap: {error}")))?;
+    Ok(Came::One(Box::new(outcome), recorder))
+}
+
+/// `PREFIX[-scenario][-variant]-point.pcapng`.
+fn capture_name(prefix: &std::path::Path, origin: Option<&str>, variant: Option<&str>, point: Point) -> PathBuf {
+    let plain = |text: &str| text.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect::<String>();
+    let stem = origin.map(|o| std::path::Path::new(o).file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned()));
+    let parts: Vec<String> = [stem.as_deref(), variant].into_iter().flatten().map(plain).chain([point.name()]).collect();
+    let mut name = prefix.file_name().map_or_else(OsString::new, ToOwned::to_owned);
+    if !name.is_empty() {
+        name.push("-");
+    }
+    name.push(format!("{}.pcapng", parts.join("-")));
+    prefix.with_file_name(name)
+}
+
+/// Writes a picture.
+fn write_svg(file: &std::path::Path, svg: &str) -> Result<(), Failure> {
+    write_whole(file, svg.as_bytes())
+}

@@ -1,0 +1,78 @@
+//! `flowlapse run --map`: a scenario for each pair of two settings.
+
+use super::{Args, print, write_svg};
+use crate::cli::{Ended, Failure, exit};
+use crate::report::story::Came;
+use crate::report::story::map::{Axis, Map, words};
+use crate::scenario::{Scenario, load, run as runner};
+use crate::simulate::Silent;
+use crate::simulate::trace::Recorder;
+use crate::time::Duration;
+use rayon::prelude::*;
+
+/// More cells than a picture can show.
+const COUNT_MAX: usize = 400;
+
+/// Draws the map of one scenario.
+pub(super) fn run(args: &Args, axes: &[String], loaded: &[(String, String, Scenario)]) -> Ended {
+    let [(origin, text, base)] = loaded else {
+        return Err(Failure("--map draws one scenario; name one".to_owned()));
+    };
+    let [across, up] = axes else {
+        return Err(Failure("--map takes two settings, across and up".to_owned()));
+    };
+    let (across, up) = (axis(across)?, axis(up)?);
+    let columns = across.values.len();
+    let cells: Vec<String> = (0..columns * up.values.len())
+        .into_par_iter()
+        .map(|cell| {
+            let mut settings = args.settings.clone();
+            settings.push(format!("{}={}", across.name, across.values[cell % columns]));
+            settings.push(format!("{}={}", up.name, up.values[cell / columns]));
+            let mut scenario = load(text, origin, &settings).map_err(|e| Failure(e.to_string()))?;
+            scenario.seed = args.seed.unwrap_or(base.seed);
+            let ready = scenario.compile().map_err(|what| Failure(format!("{origin}: {what}")))?;
+            let came = if ready.crowd.is_some() {
+                Came::Many(Box::new(runner::population(&ready)))
+            } else {
+                Came::One(Box::new(runner::single(&ready, Silent).0), Recorder::default())
+            };
+            Ok(words(&came))
+        })
+        .collect::<Result<_, Failure>>()?;
+    let mut legend: Vec<String> = Vec::new();
+    let mut indices = Vec::with_capacity(cells.len());
+    for cell in cells {
+        let index = legend.iter().position(|known| *known == cell).unwrap_or_else(|| {
+            legend.push(cell);
+            legend.len() - 1
+        });
+        indices.push(index);
+    }
+    let map = Map { title: base.title.clone(), across, up, cells: indices, legend };
+    match &args.svg {
+        Some(file) => write_svg(file, &map.svg()?)?,
+        None => print(map.text().as_bytes())?,
+    }
+    Ok(exit::RAN)
+}
+
+/// `KEY=FROM..TO` or `KEY=FROM..TO:COUNT`; whole seconds that rise by equal factors.
+fn axis(text: &str) -> Result<Axis, Failure> {
+    let wrong = || Failure(format!("--map '{text}': expected KEY=FROM..TO or KEY=FROM..TO:COUNT, as server.keepalive.time=60..7200:60"));
+    let (name, range) = text.split_once('=').ok_or_else(wrong)?;
+    let (range, count) = match range.rsplit_once(':') {
+        Some((range, count)) => (range, count.parse().map_err(|_| wrong())?),
+        None => (range, 60),
+    };
+    let (from, to) = range.split_once("..").ok_or_else(wrong)?;
+    let seconds = |text: &str| Duration::parse(text).map(Duration::as_secs_f64).map_err(|_| wrong());
+    let (from, to) = (seconds(from)?, seconds(to)?);
+    if from < 1.0 || to <= from || !(2..=COUNT_MAX).contains(&count) {
+        return Err(Failure(format!("--map '{text}': from at least 1 s up to more, in 2 to {COUNT_MAX} steps")));
+    }
+    let factor = (to / from).powf(1.0 / (count - 1) as f64);
+    let mut values: Vec<f64> = (0..count).map(|n| (from * factor.powi(n as i32)).round()).collect();
+    values.dedup_by(|a, b| a.to_bits() == b.to_bits());
+    Ok(Axis { name: name.to_owned(), values })
+}

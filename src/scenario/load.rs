@@ -1,0 +1,166 @@
+//! Reads scenarios: JSON text in, scenarios out, with line and column in every complaint.
+
+use super::{Scenario, Variant};
+use crate::policy::hint::nearest;
+use serde_json::Value;
+use std::fmt;
+
+/// Why a scenario cannot be read, and where.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LoadError {
+    /// The name of the file.
+    pub origin: String,
+    /// Line and column, from 1, where they are known.
+    pub at: Option<(usize, usize)>,
+    /// The keys that lead there; empty at the top.
+    pub path: String,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.origin)?;
+        if let Some((line, column)) = self.at {
+            write!(f, ":{line}:{column}")?;
+        }
+        if !self.path.is_empty() {
+            write!(f, ", at {}", self.path)?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+/// Reads a scenario. `overrides` are settings such as `client.keepalive.time=600` that replace what the text says.
+///
+/// # Errors
+/// What is wrong, where, and what would be right.
+pub fn load(text: &str, origin: &str, overrides: &[String]) -> Result<Scenario, LoadError> {
+    let scenario = typed(text, origin)?;
+    if overrides.is_empty() {
+        return Ok(scenario);
+    }
+    let mut value = untyped(text, origin)?;
+    for one in overrides {
+        let fail = |message: String| LoadError { origin: format!("--set {one}"), at: None, path: String::new(), message };
+        let (path, new) = one.split_once('=').ok_or_else(|| fail("expected KEY=VALUE, as client.keepalive.time=600".to_owned()))?;
+        // Whatever is no JSON is a string.
+        let new = serde_json::from_str(new).unwrap_or_else(|_| Value::String(new.to_owned()));
+        assign(&mut value, path.trim(), new).map_err(fail)?;
+    }
+    typed(&value.to_string(), &format!("{origin} with --set")).map_err(|error| LoadError { at: None, ..error })
+}
+
+/// The scenario that a variant describes.
+///
+/// # Errors
+/// What is wrong with the patched scenario, by the keys that lead there.
+pub fn vary(text: &str, origin: &str, overrides: &[String], base: &Scenario, variant: &Variant) -> Result<Scenario, LoadError> {
+    let mut value = untyped(text, origin)?;
+    for one in overrides {
+        if let Some((path, new)) = one.split_once('=') {
+            let new = serde_json::from_str(new).unwrap_or_else(|_| Value::String(new.to_owned()));
+            // It was accepted for the scenario itself.
+            let _ = assign(&mut value, path.trim(), new);
+        }
+    }
+    merge(&mut value, &variant.set);
+    let mut varied =
+        typed(&value.to_string(), &format!("{origin}, variant '{}'", variant.name)).map_err(|error| LoadError { at: None, ..error })?;
+    varied.expect = variant.expect.clone().or_else(|| base.expect.clone());
+    varied.variants.clear();
+    Ok(varied)
+}
+
+fn untyped(text: &str, origin: &str) -> Result<Value, LoadError> {
+    serde_json::from_str(text).map_err(|e| LoadError {
+        origin: origin.to_owned(),
+        at: Some((e.line(), e.column())),
+        path: String::new(),
+        message: e.to_string(),
+    })
+}
+
+fn typed(text: &str, origin: &str) -> Result<Scenario, LoadError> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let fail = |error: &serde_json::Error, path: &str| {
+        let (line, column) = (error.line(), error.column());
+        let said = error.to_string();
+        let message = said.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&said);
+        LoadError {
+            origin: origin.to_owned(),
+            at: Some((line, column)),
+            path: path.trim_end_matches(['.', '?']).to_owned(),
+            message: with_hint(message),
+        }
+    };
+    let scenario: Scenario = serde_path_to_error::deserialize(&mut json).map_err(|e| fail(e.inner(), &e.path().to_string()))?;
+    json.end().map_err(|e| fail(&e, ""))?;
+    Ok(scenario)
+}
+
+/// Serde's list of what would be right, shortened to what was probably meant.
+fn with_hint(message: &str) -> String {
+    let is_list = message.starts_with("unknown field") || message.starts_with("unknown variant");
+    let words: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    match words.split_first() {
+        Some((wrong, known)) if is_list => {
+            let kind = if message.starts_with("unknown field") { "key" } else { "word" };
+            match nearest(wrong, known.iter().copied()) {
+                Some(meant) => format!("there is no {kind} '{wrong}' here; did you mean '{meant}'?"),
+                None => format!("there is no {kind} '{wrong}' here; there are {}", known.join(", ")),
+            }
+        }
+        _ => message.to_owned(),
+    }
+}
+
+/// Sets a value by the keys that lead to it; numbers are positions in arrays.
+fn assign(value: &mut Value, path: &str, new: Value) -> Result<(), String> {
+    let mut here = value;
+    for key in path.split('.') {
+        if key.is_empty() {
+            return Err(format!("'{path}' has an empty key"));
+        }
+        here = match here {
+            Value::Array(items) => {
+                let length = items.len();
+                let index: usize = key.parse().map_err(|_| format!("'{key}' is no position in an array"))?;
+                items.get_mut(index).ok_or_else(|| format!("position {index} is beyond the end of {length}"))?
+            }
+            other => {
+                if !other.is_object() {
+                    *other = Value::Object(serde_json::Map::new());
+                }
+                match other {
+                    Value::Object(map) => map.entry(key).or_insert(Value::Null),
+                    _ => return Err(format!("'{key}' leads nowhere")),
+                }
+            }
+        };
+    }
+    *here = new;
+    Ok(())
+}
+
+/// A JSON merge patch (RFC 7386).
+fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(changes) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(serde_json::Map::new());
+    }
+    if let Value::Object(map) = target {
+        for (key, change) in changes {
+            if change.is_null() {
+                map.shift_remove(key);
+            } else {
+                merge(map.entry(key).or_insert(Value::Null), change);
+            }
+        }
+    }
+}
