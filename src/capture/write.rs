@@ -85,7 +85,7 @@ impl<W: Write> Writer<W> {
     }
 
     /// Writes an ICMP error, port unreachable, as `from` sends it to `to`: about `seg`, which went from `about_src` to
-    /// `about_dst`. It quotes the IP header and eight bytes, which is what every version of the protocol promises.
+    /// `about_dst`. It quotes the IP header and the eight bytes after it: the ports and the sequence number.
     ///
     /// # Errors
     /// As for [`segment`](Self::segment).

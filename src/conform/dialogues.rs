@@ -329,6 +329,7 @@ impl Bench {
             scripts: [&self.scripts[0], &self.scripts[1]],
             apps: self.apps,
             listens: true,
+            vanishes: [None; 2],
         });
         world.observer.0
     }

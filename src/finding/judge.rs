@@ -240,6 +240,7 @@ pub const fn fate_text(fate: Fate) -> &'static str {
             DropReason::ReuseOfTrackedEntry => "dropped once: conntrack still holds the old connection",
             DropReason::NoDestination => "dropped: no real server",
             DropReason::StrayByPolicy => "dropped as unknown",
+            DropReason::TableFull => "dropped: the table is full",
         },
     }
 }

@@ -139,6 +139,8 @@ pub enum DropReason {
     NoDestination,
     /// The box's own rule for packets that fit no entry.
     StrayByPolicy,
+    /// The table is full.
+    TableFull,
 }
 
 impl DropReason {
@@ -153,6 +155,7 @@ impl DropReason {
             DropReason::ReuseOfTrackedEntry => "it reuses a closing entry",
             DropReason::NoDestination => "the real server is gone",
             DropReason::StrayByPolicy => "it fits no entry",
+            DropReason::TableFull => "the table is full",
         }
     }
 }

@@ -3,11 +3,13 @@
 use super::population::{Crowd, Member};
 use super::{ActionSpec, EventSpec, Scenario, ServerEvent, Who};
 use crate::endpoint::{Profile, Ticks};
-use crate::engine::hop::Device;
+use crate::engine::hop::{Device, Hop};
 use crate::engine::{Clock, Path};
 use crate::kernel::wheel::{Hz, Phase};
 use crate::model::director::DestState;
+use crate::policy::BoxPolicy;
 use crate::rng::Rng;
+use crate::simulate::crowd::Limit;
 use crate::simulate::sync::Sync;
 use crate::simulate::{Action, AppPlan, Do, Fault, FlowPlan, Link, Network};
 use crate::time::{Duration, Instant};
@@ -34,6 +36,8 @@ pub struct Host {
     pub app: AppPlan,
     /// Of a server: whether it listens.
     pub listens: bool,
+    /// How long after the dialling it vanishes.
+    pub vanishes_after: Option<Duration>,
 }
 
 /// The longest run: a hundred years.
@@ -178,7 +182,7 @@ impl Scenario {
 fn host(spec: &super::host::HostSpec, name: &str) -> Result<Host, String> {
     let profile = spec.profile().map_err(|what| format!("{name}: {what}"))?;
     let app = spec.app().map_err(|what| format!("{name}: {what}"))?;
-    Ok(Host { profile, app, listens: !spec.refuses })
+    Ok(Host { profile, app, listens: !spec.refuses, vanishes_after: spec.vanishes_after.map(|span| span.0) })
 }
 
 fn deed(action: &ActionSpec) -> Result<Do, String> {
@@ -247,6 +251,18 @@ fn fault(event: &EventSpec, net: &Network) -> Result<Fault, String> {
 }
 
 impl Ready {
+    /// The tables that can be full: those of conntrack boxes with a limit that the flows may reach.
+    pub fn limits(&self) -> Vec<Limit> {
+        let limit = |(index, hop): (usize, &Hop)| match &hop.policy {
+            BoxPolicy::Conntrack(policy) => {
+                let max = policy.nf_conntrack_max.filter(|max| *max < self.flows())?;
+                Some(Limit { hop: index, max, buckets: policy.buckets.unwrap_or(max).clamp(1, u64::from(u32::MAX)) })
+            }
+            _ => None,
+        };
+        self.net.path.hops.iter().enumerate().filter_map(limit).collect()
+    }
+
     /// How many flows there are.
     pub fn flows(&self) -> u64 {
         self.crowd.as_ref().map_or(1, |crowd| crowd.flows)
@@ -270,6 +286,7 @@ impl Ready {
             scripts,
             apps: [hosts[0].app, hosts[1].app],
             listens: hosts[1].listens,
+            vanishes: [0, 1].map(|side: usize| hosts[side].vanishes_after.map(|span| member.start + span)),
         }
     }
 }

@@ -52,6 +52,9 @@ pub struct HostSpec {
     /// Whether a firewall on the host keeps its stack from resetting segments that no socket knows.
     #[serde(default)]
     pub drops_strays: bool,
+    /// How long after the client dialled the host vanishes without a word: a laptop that sleeps, a SYN with a forged sender.
+    #[serde(default)]
+    pub vanishes_after: Option<Span>,
     /// Of a server: whether nobody listens.
     #[serde(default)]
     pub refuses: bool,

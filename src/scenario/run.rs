@@ -4,8 +4,9 @@ use super::Share;
 use super::compile::Ready;
 use super::expect::{FlowsExpect, kind, word};
 use super::population::Member;
+use crate::simulate::crowd::{self, Limit, Pressure};
 use crate::simulate::outcome::{End, Met, Outcome};
-use crate::simulate::{Observer, Silent, World};
+use crate::simulate::{FlowPlan, Observer, Silent, World};
 use crate::time::Duration;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -48,6 +49,8 @@ pub struct Tally {
     pub packets: [u64; 3],
     /// Timers that fired and packets that reached a box or a host.
     pub events: u64,
+    /// What became of tables that can be full.
+    pub pressure: Vec<Pressure>,
     /// The first flows that failed, in the order of their numbers.
     pub examples: Vec<(u64, Outcome)>,
 }
@@ -173,6 +176,21 @@ impl Tally {
     }
 }
 
+/// Runs every flow of a scenario in the order of time, because they share tables.
+fn together(ready: &Ready, limits: &[Limit]) -> Tally {
+    let mut members = vec![Member::default(); ready.flows() as usize];
+    let plans: Vec<FlowPlan<'_>> = members.iter_mut().enumerate().map(|(number, member)| ready.plan(number as u64, member)).collect();
+    let (outcomes, pressure) = crowd::run(&ready.net, limits, &plans);
+    let mut tally = Tally::new(ready.hosts.len());
+    for (number, outcome) in outcomes.iter().enumerate() {
+        let kind = ready.crowd.as_ref().map_or(0, |crowd| crowd.kind_of(ready.net.seed, number as u64));
+        tally.add(number as u64, kind, outcome);
+    }
+    tally.pressure = pressure;
+    tally.detection.sort_unstable();
+    tally
+}
+
 /// Flows that one thread runs before the results are put together.
 const CHUNK: u64 = 4096;
 
@@ -180,6 +198,10 @@ const CHUNK: u64 = 4096;
 pub fn population(ready: &Ready) -> Tally {
     let flows = ready.flows();
     let kinds = ready.hosts.len();
+    let limits = ready.limits();
+    if !limits.is_empty() {
+        return together(ready, &limits);
+    }
     let chunks: Vec<u64> = (0..flows.div_ceil(CHUNK)).collect();
     let run = |chunk: u64| {
         let mut tally = Tally::new(kinds);

@@ -9,20 +9,12 @@ use crate::engine::hop::HopState;
 use crate::model::What;
 use crate::model::idle::Farewell;
 use crate::net::{Direction, Segment, TcpFlags};
-use crate::time::Instant;
 
 impl<O: Observer> World<'_, O> {
     pub(super) fn fault(&mut self, flow: &mut Flow) {
         let Some((_, fault)) = self.net.faults.get(flow.next_fault).copied() else { return };
         flow.next_fault += 1;
         self.observer.fault(self.now, fault);
-        let die = |flow: &mut Flow, side: usize, now: Instant| {
-            flow.sockets[side] = Socket::closed();
-            flow.apps[side].stopped = true;
-            if flow.outcome.sides[side].ended_at().is_none() {
-                flow.outcome.sides[side].end = End::Died(now);
-            }
-        };
         match fault {
             Fault::LinkDown(link) => flow.links_down |= 1 << link,
             Fault::LinkUp(link) => flow.links_down &= !(1 << link),
@@ -41,18 +33,22 @@ impl<O: Observer> World<'_, O> {
                     held.dest = dest;
                 }
             }
-            Fault::ServerDies => {
-                die(flow, 1, self.now);
-                flow.alive[1] = false;
-            }
+            Fault::ServerDies => self.vanish(flow, 1),
             Fault::ServerReboots => {
-                die(flow, 1, self.now);
+                self.vanish(flow, 1);
                 flow.alive[1] = true;
             }
-            Fault::ClientDies => {
-                die(flow, 0, self.now);
-                flow.alive[0] = false;
-            }
+            Fault::ClientDies => self.vanish(flow, 0),
+        }
+    }
+
+    /// A host is gone: what reaches it is lost.
+    pub(super) fn vanish(&mut self, flow: &mut Flow, side: usize) {
+        flow.alive[side] = false;
+        flow.sockets[side] = Socket::closed();
+        flow.apps[side].stopped = true;
+        if flow.outcome.sides[side].ended_at().is_none() {
+            flow.outcome.sides[side].end = End::Died(self.now);
         }
     }
 

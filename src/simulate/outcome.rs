@@ -99,6 +99,8 @@ pub enum Met {
     Dropped(DropReason),
     /// The box's own stack reset its sender.
     Reset,
+    /// No timer ended it: a full table took it to make room.
+    Evicted,
 }
 
 impl Met {
@@ -110,6 +112,7 @@ impl Met {
             Met::Passed => "passed",
             Met::Dropped(_) => "dropped",
             Met::Reset => "reset",
+            Met::Evicted => "evicted",
         }
     }
 }

@@ -4,6 +4,7 @@
 //! sent, timers of the client, timers of the server, the applications.
 
 use super::app::{Action, AppPlan, AppState, Do, Kind, OnEof, Wish};
+use super::crowd::Tables;
 use super::network::Network;
 use super::outcome::{End, Outcome};
 use super::sync::Synced;
@@ -34,6 +35,8 @@ pub struct FlowPlan<'a> {
     pub apps: [AppPlan; 2],
     /// Whether the server listens at all.
     pub listens: bool,
+    /// When a side's host vanishes without a word, if it does.
+    pub vanishes: [Option<Instant>; 2],
 }
 
 /// A segment on its way.
@@ -98,6 +101,8 @@ pub struct World<'n, O: Observer> {
     wishes: Vec<Wish>,
     farewells: bool,
     pub(super) now: Instant,
+    /// The tables that flows share, where they do.
+    pub(super) tables: Option<Tables>,
 }
 
 pub(super) const SIDES: [Side; 2] = [Side::Client, Side::Server];
@@ -105,6 +110,7 @@ pub(super) const SIDES: [Side; 2] = [Side::Client, Side::Server];
 /// What happens next.
 enum Next {
     Fault,
+    Vanish(usize),
     Farewell(usize),
     Arrival,
     Timer(usize),
@@ -122,6 +128,7 @@ impl<'n, O: Observer> World<'n, O> {
             wishes: Vec::new(),
             farewells: net.farewells(),
             now: Instant::ZERO,
+            tables: None,
         }
     }
 
@@ -169,6 +176,7 @@ impl<'n, O: Observer> World<'n, O> {
         flow.outcome.last = at;
         match next {
             Next::Fault => self.fault(flow),
+            Next::Vanish(side) => self.vanish(flow, side),
             Next::Farewell(hop) => self.farewell(flow, hop, plan),
             Next::Arrival => {
                 flow.outcome.events += 1;
@@ -190,6 +198,12 @@ impl<'n, O: Observer> World<'n, O> {
             }
         }
         true
+    }
+
+    /// When the next thing happens in a flow; later than everything if nothing will.
+    pub(super) fn due(&self, flow: &Flow, plan: &FlowPlan<'_>) -> Instant {
+        let at = self.next(flow, plan).0;
+        if at > self.net.horizon { Instant::MAX } else { at }
     }
 
     fn next(&self, flow: &Flow, plan: &FlowPlan<'_>) -> (Instant, Next) {
@@ -219,6 +233,11 @@ impl<'n, O: Observer> World<'n, O> {
         for side in 0..2 {
             if flow.alive[side] {
                 offer(flow.sockets[side].next_timer(), Next::Timer(side));
+            }
+        }
+        for (side, at) in plan.vanishes.iter().enumerate() {
+            if let Some(at) = at.filter(|_| flow.alive[side]) {
+                offer(at, Next::Vanish(side));
             }
         }
         for side in 0..2 {
@@ -461,7 +480,10 @@ impl<'n, O: Observer> World<'n, O> {
         }
         let packet = Packet { from, tuple: flying.tuple, proto: Proto::Tcp, seg: &flying.seg };
         let mut moment = Moment::exact(self.now);
-        let out = hop.packet(&mut flow.hops[index], packet, &mut moment);
+        let out = match &mut self.tables {
+            None => hop.packet(&mut flow.hops[index], packet, &mut moment),
+            Some(tables) => tables.packet(plan.number, index, hop, &mut flow.hops[index], packet, &mut moment),
+        };
         self.observer.box_got(self.now, index, from, flying.tuple, &flying.seg, &out);
         if let Some(sync) = self.net.sync.get(index).copied().flatten()
             && let HopState::Director(held) = &flow.hops[index]

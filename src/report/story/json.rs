@@ -49,6 +49,10 @@ pub fn run(story: &Story<'_>) -> Value {
                 "lost_entries": tally.losses.iter().map(|((hop, state, fate), count)| json!({
                     "box": hop + 1, "state": state, "next_packet": fate, "entries": count,
                 })).collect::<Vec<_>>(),
+                "tables": tally.pressure.iter().map(|p| json!({
+                    "box": p.limit.hop + 1, "max": p.limit.max, "buckets": p.limit.buckets,
+                    "peak": p.peak, "refused": p.refused, "evicted": p.evicted,
+                })).collect::<Vec<_>>(),
                 "detection_ns": detection(tally),
                 "packets": tally.packets[0],
                 "dropped_by_boxes": tally.packets[1],

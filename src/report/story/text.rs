@@ -146,6 +146,7 @@ fn forgotten(entry: &Forgotten, story: &Story<'_>) -> String {
     let hop = &story.ready.net.path.hops[entry.hop];
     let head = format!("by box {} ({}) at {}: {}", entry.hop + 1, printable(&hop.label), moment(entry.at), loss(entry));
     match entry.noticed {
+        None if entry.fate == Met::Evicted => format!("{head}; evicted to make room in a full table"),
         None => format!("{head}; nobody has noticed by the end"),
         Some(at) if at == entry.at && entry.fate == Met::Reset => format!("{head}; {}", noticed(entry)),
         Some(at) => format!("{head}; noticed at {} by {}", moment(at), noticed(entry)),
@@ -168,7 +169,7 @@ pub(super) fn noticed(entry: &Forgotten) -> String {
         Met::Passed => "it passed without an entry, untranslated".to_owned(),
         Met::Dropped(reason) => format!("the box dropped it ({})", reason.text()),
         Met::Reset if entry.noticed == Some(entry.at) => return "the box told both ends".to_owned(),
-        Met::Reset | Met::Nobody => "the box's own stack reset it".to_owned(),
+        Met::Reset | Met::Nobody | Met::Evicted => "the box's own stack reset it".to_owned(),
     };
     format!("a packet of {from}: {what}")
 }
@@ -207,6 +208,18 @@ fn many(out: &mut String, story: &Story<'_>, tally: &Tally, width: usize) {
         let fate = if *fate == "nobody" { "no packet came" } else { fate };
         paragraph(out, &format!("  {count:>10}  "), &format!("box {} ({label}), {state}, {fate}", hop + 1), width);
     }
+    for p in &tally.pressure {
+        let label = printable(&story.ready.net.path.hops[p.limit.hop].label);
+        let _ = writeln!(
+            out,
+            "table of box {} ({label}): at most {} of {} entries, {} new connections refused, {} entries evicted",
+            p.limit.hop + 1,
+            p.peak,
+            p.limit.max,
+            p.refused,
+            p.evicted
+        );
+    }
     if let (Some(half), Some(most), Some(all)) =
         (tally.detection_percentile(50), tally.detection_percentile(99), tally.detection_percentile(100))
     {
@@ -219,5 +232,9 @@ fn many(out: &mut String, story: &Story<'_>, tally: &Tally, width: usize) {
         );
     }
     let [packets, dropped, lost] = tally.packets;
-    let _ = writeln!(out, "{packets} packets sent by hosts and boxes, {dropped} dropped by boxes, {lost} lost on links; {} events", tally.events);
+    let _ = writeln!(
+        out,
+        "{packets} packets sent by hosts and boxes, {dropped} dropped by boxes, {lost} lost on links; {} events",
+        tally.events
+    );
 }
