@@ -4,6 +4,7 @@
 //! `tcp_reset`, `tcp_rcv_synsent_state_process` (`net/ipv4/tcp_input.c`, 6.1), `tcp_check_req`, `tcp_timewait_state_process`
 //! (`tcp_minisocks.c`); endpoints.md section 5.
 
+use super::flight::Sent;
 use super::socket::{Congestion, NEVER, Pending, Socket, State, flag};
 use super::{Ctx, Errno, Event, stray};
 use crate::net::{Segment, SegmentBits, Seq, TcpFlags};
@@ -115,7 +116,7 @@ impl Socket {
         self.snd_una = acked;
         self.flight.clear();
         self.state = State::Established;
-        self.rto = ctx.ticks.whole(self.rtt.rto(ctx.profile.rto_initial, ctx.profile.rto_max));
+        self.set_rto(ctx.ticks.whole(self.rtt.rto(ctx.profile.rto_initial, ctx.profile.rto_max)));
         self.received_at = ctx.now;
         self.acked_at = ctx.now;
         self.trouble_since = NEVER;
@@ -144,7 +145,7 @@ impl Socket {
             self.rcv_nxt = seg.seq.plus(1);
             self.rcv_told = self.rcv_nxt;
             self.snd_wnd = u32::from(seg.window);
-            if let Some(syn) = self.flight.head().filter(|syn| !syn.again).copied() {
+            if let Some(syn) = self.flight.head().filter(|syn| !syn.again) {
                 self.rtt.sample(ctx.now.since(syn.at), seg.ack, self.snd_nxt, ctx.profile.rto_min);
             }
             self.opened(seg.ack, ctx);
@@ -290,23 +291,21 @@ impl Socket {
     fn clean_flight(&mut self, ack: Seq, ctx: &mut Ctx<'_>) {
         let mut sample: Option<Duration> = None;
         let mut segments = 0_u16;
-        while let Some(head) = self.flight.head().filter(|head| !head.end.after(ack)).copied() {
+        while let Some(head) = self.flight.head().filter(|head| !head.end.after(ack)) {
             // With timestamps a segment that was sent twice gives a sample too: that of its last transmission.
             sample.get_or_insert(ctx.now.since(head.at));
             segments = segments.saturating_add(1);
             self.flight.pop();
         }
-        if let Some(head) = self.flight.head_mut()
-            && head.seq.before(ack)
-        {
-            head.seq = ack;
+        if let Some(head) = self.flight.head().filter(|head| head.seq.before(ack)) {
+            self.flight.set_head(Sent { seq: ack, ..head });
         }
         self.snd_una = ack;
         self.dup_acks = 0;
         if let Some(sample) = sample {
             self.rtt.sample(sample, self.snd_una, self.snd_nxt, ctx.profile.rto_min);
         }
-        self.rto = ctx.ticks.whole(self.rtt.rto(ctx.profile.rto_initial, ctx.profile.rto_max));
+        self.set_rto(ctx.ticks.whole(self.rtt.rto(ctx.profile.rto_initial, ctx.profile.rto_max)));
         self.backoff = 0;
         if self.is(flag::TAIL_PROBED) && !ack.before(self.recover) {
             self.set(flag::TAIL_PROBED, false);
@@ -469,7 +468,7 @@ impl Socket {
     /// `tcp_event_data_recv`: whether acknowledgements are quick.
     fn data_received(&mut self, ctx: &Ctx<'_>) {
         let gap = ctx.now.since(self.received_at);
-        if !self.is(flag::HAD_DATA) || gap > self.rto {
+        if !self.is(flag::HAD_DATA) || gap > self.rto() {
             self.quick_acks = QUICK_ACKS;
         }
         self.set(flag::HAD_DATA, true);

@@ -74,10 +74,7 @@ impl Socket {
 
     /// The SYN once more.
     pub(super) fn resend_syn(&mut self, ctx: &mut Ctx<'_>) {
-        if let Some(head) = self.flight.head_mut() {
-            head.again = true;
-            head.at = ctx.now;
-        }
+        self.sent_again_at(ctx);
         self.emit_opening(TcpFlags::SYN, self.snd_una, ctx);
     }
 
@@ -107,10 +104,13 @@ impl Socket {
     /// Answers an invalid segment, unless one was answered just before; segments with payload are always answered.
     pub(super) fn answer_invalid(&mut self, carries_data: bool, ctx: &mut Ctx<'_>) {
         if !carries_data {
-            if self.invalid_at != NEVER && ctx.now.since(self.invalid_at) < ctx.profile.invalid_ratelimit {
+            // Milliseconds modulo 2³², as the kernel's ticks wrap too; 0 is never.
+            let millis = ((ctx.now.0 / 1_000_000) as u32).max(1);
+            let since = u64::from(millis.wrapping_sub(self.invalid_at));
+            if self.invalid_at != 0 && Duration::from_millis(since) < ctx.profile.invalid_ratelimit {
                 return;
             }
-            self.invalid_at = ctx.now;
+            self.invalid_at = millis;
         }
         self.send_ack(ctx);
     }
@@ -195,7 +195,7 @@ impl Socket {
 
     /// How far away the retransmission timeout of the oldest segment is.
     fn rto_left(&self, ctx: &Ctx<'_>) -> Duration {
-        let due = self.flight.head().map_or(ctx.now, |head| head.at + self.rto);
+        let due = self.flight.head().map_or(ctx.now, |head| head.at + self.rto());
         due.since(ctx.now)
     }
 
@@ -205,8 +205,11 @@ impl Socket {
             self.disarm();
             return;
         }
-        let span =
-            if matches!(self.pending, Pending::LossProbe | Pending::Reorder) { self.rto_left(ctx).max(Duration(1_000)) } else { self.rto };
+        let span = if matches!(self.pending, Pending::LossProbe | Pending::Reorder) {
+            self.rto_left(ctx).max(Duration(1_000))
+        } else {
+            self.rto()
+        };
         self.arm(Pending::Retransmit, span, ctx);
     }
 
@@ -226,7 +229,7 @@ impl Socket {
         } else {
             ctx.profile.rto_initial
         };
-        let rto_left = if advancing { self.rto } else { self.rto_left(ctx) };
+        let rto_left = if advancing { self.rto() } else { self.rto_left(ctx) };
         if rto_left > Duration::ZERO {
             span = span.min(rto_left);
         }
@@ -244,13 +247,11 @@ impl Socket {
             self.send_next(ctx);
         } else {
             let una = self.snd_una;
-            let Some(last) = self.flight.last_mut() else {
+            let now = ctx.now;
+            let Some(last) = self.flight.change_last(|last| (last.at, last.again) = (now, true)) else {
                 self.disarm();
                 return;
             };
-            last.at = ctx.now;
-            last.again = true;
-            let last = *last;
             self.resend(last, una, ctx);
         }
         self.set(flag::TAIL_PROBED, true);
@@ -266,36 +267,34 @@ impl Socket {
         self.emit(flags, seq, len, ctx);
     }
 
-    /// Sends the oldest segment again, and whatever follows it in the same full segment's worth.
+    /// Marks the oldest segment as sent once more, and returns it.
+    fn sent_again_at(&mut self, ctx: &Ctx<'_>) -> Option<Sent> {
+        let now = ctx.now;
+        self.flight.change_head(|head| (head.at, head.again) = (now, true))
+    }
+
+    /// Sends the oldest segment again.
     pub(super) fn retransmit_head(&mut self, ctx: &mut Ctx<'_>) {
-        let una = self.snd_una;
-        if let Some(head) = self.flight.head_mut() {
-            head.at = ctx.now;
-            head.again = true;
-            let head = *head;
-            self.resend(head, una, ctx);
+        if let Some(head) = self.sent_again_at(ctx) {
+            self.resend(head, self.snd_una, ctx);
         }
         if self.trouble_since == NEVER {
             self.trouble_since = ctx.now;
         }
     }
 
-    /// After a timeout every hole is filled in turn, as acknowledgements come: the first segment not sent again yet.
+    /// While trouble lasts, each acknowledgement lets the next hole be filled: the oldest segment that is still missing.
     pub(super) fn retransmit_next(&mut self, ctx: &mut Ctx<'_>) {
-        let (una, recover) = (self.snd_una, self.recover);
-        if let Some(next) = self.flight.from_mut(una)
-            && next.seq.before(recover)
+        if self.flight.head().is_some_and(|head| head.seq.before(self.recover))
+            && let Some(head) = self.sent_again_at(ctx)
         {
-            next.at = ctx.now;
-            next.again = true;
-            let next = *next;
-            self.resend(next, una, ctx);
+            self.resend(head, self.snd_una, ctx);
         }
     }
 
     /// The interval of probes into a closed window.
     pub(super) fn probe0_span(&self, ctx: &Ctx<'_>) -> Duration {
-        let base = self.rto.max(ctx.profile.rto_min);
+        let base = self.rto().max(ctx.profile.rto_min);
         base.saturating_mul(1 << self.backoff.min(20)).min(ctx.profile.rto_max)
     }
 

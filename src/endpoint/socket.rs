@@ -140,12 +140,13 @@ pub struct Socket {
     pub(super) acked_at: Instant,
     /// When the first retransmission of the current trouble was sent (`retrans_stamp`), or a closed window first probed.
     pub(super) trouble_since: Instant,
-    /// When an invalid segment was last answered.
-    pub(super) invalid_at: Instant,
     pub(super) flight: Flight,
     pub(super) rare: Option<Box<Rare>>,
     pub(super) rtt: Estimate,
-    pub(super) rto: Duration,
+    /// The retransmission timeout with its back-off, in microseconds.
+    rto_micros: u32,
+    /// When an invalid segment was last answered: milliseconds modulo 2³²; 0: never.
+    pub(super) invalid_at: u32,
     pub(super) snd_una: Seq,
     pub(super) snd_nxt: Seq,
     /// The number after the last byte that the application wrote.
@@ -173,6 +174,9 @@ pub struct Socket {
     pub(super) soft_error: Option<Errno>,
 }
 
+// Two of these and what a director remembers of their connection stay below 400 bytes.
+const _: () = assert!(2 * size_of::<Socket>() + size_of::<crate::model::director::DirectorState>() < 400);
+
 impl Socket {
     /// The window scale that every socket here offers.
     pub const WINDOW_SCALE: u8 = 7;
@@ -185,11 +189,11 @@ impl Socket {
             received_at: Instant::ZERO,
             acked_at: Instant::ZERO,
             trouble_since: NEVER,
-            invalid_at: NEVER,
             flight: Flight::default(),
             rare: None,
             rtt: Estimate::default(),
-            rto: Duration::from_secs(1),
+            rto_micros: 1_000_000,
+            invalid_at: 0,
             snd_una: iss,
             snd_nxt: iss,
             write_end: iss.plus(1),
@@ -230,9 +234,9 @@ impl Socket {
         socket.flags |= flag::ACTIVE;
         socket.cwnd = ctx.profile.initial_cwnd;
         socket.trouble_since = ctx.now;
-        socket.rto = ctx.ticks.whole(ctx.profile.rto_initial);
+        socket.set_rto(ctx.ticks.whole(ctx.profile.rto_initial));
         socket.send_syn(ctx);
-        socket.arm(Pending::Retransmit, socket.rto, ctx);
+        socket.arm(Pending::Retransmit, socket.rto(), ctx);
         socket
     }
 
@@ -264,6 +268,15 @@ impl Socket {
     /// Retransmission timeouts in a row.
     pub const fn retransmits(&self) -> u8 {
         self.retransmits
+    }
+
+    /// The retransmission timeout, back-off included.
+    pub const fn rto(&self) -> Duration {
+        Duration(self.rto_micros as u64 * 1_000)
+    }
+
+    pub(super) fn set_rto(&mut self, span: Duration) {
+        self.rto_micros = u32::try_from(span.0 / 1_000).unwrap_or(u32::MAX);
     }
 
     pub(super) const fn is(&self, mask: u16) -> bool {
@@ -427,6 +440,6 @@ impl Socket {
     }
 
     fn fin_time(&self, ctx: &Ctx<'_>) -> Duration {
-        ctx.profile.fin_timeout.max(Duration(self.rto.0.saturating_mul(7) / 2))
+        ctx.profile.fin_timeout.max(Duration(self.rto().0.saturating_mul(7) / 2))
     }
 }

@@ -72,7 +72,7 @@ impl Socket {
             self.retransmit_head(ctx);
             self.backoff = self.backoff.saturating_add(1);
         }
-        self.rto = self.rto.saturating_mul(2).min(ctx.profile.rto_max);
+        self.set_rto(self.rto().saturating_mul(2).min(ctx.profile.rto_max));
         let span = self.clamped_rto(ctx);
         self.arm(Pending::Retransmit, span, ctx);
     }
@@ -87,7 +87,7 @@ impl Socket {
         match profile.give_up {
             GiveUp::Count(limit) => self.retransmits >= limit,
             GiveUp::Time(retries) => {
-                let retries = if orphan { self.orphan_retries(self.rto < profile.rto_max, ctx) } else { retries };
+                let retries = if orphan { self.orphan_retries(self.rto() < profile.rto_max, ctx) } else { retries };
                 self.in_trouble_for(profile.model_timeout(retries, Self::RTO_BASE), ctx)
             }
         }
@@ -115,11 +115,11 @@ impl Socket {
     fn clamped_rto(&self, ctx: &Ctx<'_>) -> Duration {
         let limit = ctx.profile.user_timeout;
         if limit == Duration::ZERO || !ctx.profile.user_timeout_clamps || self.trouble_since == NEVER {
-            return self.rto;
+            return self.rto();
         }
         let left = limit.saturating_sub(ctx.now.since(self.trouble_since));
         // Once it has passed, the next tick.
-        self.rto.min(left.max(Duration(1)))
+        self.rto().min(left.max(Duration(1)))
     }
 
     fn closed_window_timed_out(&self, ctx: &Ctx<'_>) -> bool {
@@ -164,7 +164,7 @@ impl Socket {
         self.resend_syn(ctx);
         // Since 6.5 the first timeouts do not double (`tcp_syn_linear_timeouts`).
         if self.retransmits > profile.syn_linear_timeouts {
-            self.rto = self.rto.saturating_mul(2).min(profile.rto_max);
+            self.set_rto(self.rto().saturating_mul(2).min(profile.rto_max));
         }
         let left = profile.opening_limit().saturating_sub(tried_for);
         let span = self.clamped_rto(ctx).min(left.max(Duration(1)));

@@ -16,6 +16,7 @@ use super::lateness::Lateness;
 use super::{CtState, DropReason, End, Moment, Outcome, Packet, Sent, Side, Tuple, What};
 use crate::net::{Proto, Segment, TcpFlags};
 use crate::time::{Duration, Instant};
+use std::ops::{Deref, DerefMut};
 
 /// A director.
 #[derive(Clone, Copy, Debug)]
@@ -47,18 +48,40 @@ pub enum DestState {
     Removed,
 }
 
+/// Conntrack entries of a director, which most directors do not have: nothing is allocated before there is one.
+#[derive(Clone, Debug, Default)]
+pub struct RareTable(Option<Box<Table>>);
+
+static NO_ENTRIES: Table = Table::EMPTY;
+
+impl Deref for RareTable {
+    type Target = Table;
+
+    fn deref(&self) -> &Table {
+        self.0.as_deref().unwrap_or(&NO_ENTRIES)
+    }
+}
+
+impl DerefMut for RareTable {
+    fn deref_mut(&mut self) -> &mut Table {
+        self.0.get_or_insert_default()
+    }
+}
+
 /// What a director remembers of one flow.
 #[derive(Clone, Debug, Default)]
 pub struct DirectorState {
     /// IPVS entries.
     pub conns: Conns,
     /// The client's persistence template.
-    pub template: Option<Template>,
+    pub template: Option<Box<Template>>,
     /// Conntrack entries.
-    pub table: Table,
+    pub table: RareTable,
     /// The state of the real server.
     pub dest: DestState,
 }
+
+const _: () = assert!(size_of::<DirectorState>() <= 72);
 
 impl DirectorState {
     /// Takes over an entry that another director made.
@@ -261,8 +284,8 @@ impl Director {
         let dest = End { host: self.place.real, port: self.real_port.unwrap_or(tuple.dst.port) };
         let slot = state.conns.push(Conn::new(&self.ipvs, tuple, dest, moment.now));
         if let Some(timeout) = self.ipvs.persistence {
-            let timeout = state.template.map_or(timeout, |t| t.timeout);
-            state.template = Some(Template { refreshed: moment.now, timeout });
+            let timeout = state.template.as_ref().map_or(timeout, |t| t.timeout);
+            state.template = Some(Box::new(Template { refreshed: moment.now, timeout }));
         }
         out.created = true;
         Verdict::Forward(slot)

@@ -6,7 +6,9 @@
 #[derive(Clone, Debug)]
 pub struct Few<T> {
     first: Option<T>,
-    rest: Vec<T>,
+    /// Boxed, because a flow that needs it is rare, and every byte of a flow counts a million times.
+    #[allow(clippy::box_collection, reason = "eight bytes where there is nothing, in place of twenty-four")]
+    rest: Option<Box<Vec<T>>>,
 }
 
 /// Which one, until the next removal.
@@ -21,16 +23,20 @@ impl<T> Default for Few<T> {
 
 impl<T> Few<T> {
     /// Nothing.
-    pub const EMPTY: Few<T> = Few { first: None, rest: Vec::new() };
+    pub const EMPTY: Few<T> = Few { first: None, rest: None };
 
     /// All of them, in no order that means anything but is always the same.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.first.iter().chain(&self.rest)
+        self.first.iter().chain(self.others())
+    }
+
+    fn others(&self) -> &[T] {
+        self.rest.as_ref().map_or(&[], |rest| rest.as_slice())
     }
 
     /// The one in a position, if there is one.
     pub(crate) fn at(&self, index: usize) -> Option<&T> {
-        if index == 0 { self.first.as_ref() } else { self.rest.get(index - 1) }
+        if index == 0 { self.first.as_ref() } else { self.others().get(index - 1) }
     }
 
     /// The one in a slot.
@@ -46,7 +52,7 @@ impl<T> Few<T> {
     /// # Panics
     /// If something was removed since the slot was handed out.
     pub fn get_mut(&mut self, slot: Slot) -> &mut T {
-        let found = if slot.0 == 0 { self.first.as_mut() } else { self.rest.get_mut(slot.0 - 1) };
+        let found = if slot.0 == 0 { self.first.as_mut() } else { self.rest.as_mut().and_then(|rest| rest.get_mut(slot.0 - 1)) };
         found.expect("a slot is used before anything is removed")
     }
 
@@ -61,27 +67,28 @@ impl<T> Few<T> {
             self.first = Some(item);
             Slot(0)
         } else {
-            self.rest.push(item);
-            Slot(self.rest.len())
+            let rest = self.rest.get_or_insert_default();
+            rest.push(item);
+            Slot(rest.len())
         }
     }
 
     /// Removes one; other slots lose their meaning.
     pub(crate) fn remove(&mut self, slot: Slot) {
         if slot.0 == 0 {
-            self.first = self.rest.pop();
-        } else {
-            self.rest.swap_remove(slot.0 - 1);
+            self.first = self.rest.as_mut().and_then(|rest| rest.pop());
+        } else if let Some(rest) = &mut self.rest {
+            rest.swap_remove(slot.0 - 1);
         }
     }
 
     /// Removes all that a predicate names.
     pub(crate) fn remove_where(&mut self, mut doomed: impl FnMut(&T) -> bool) {
-        if !self.rest.is_empty() {
-            self.rest.retain(|item| !doomed(item));
+        if let Some(rest) = &mut self.rest {
+            rest.retain(|item| !doomed(item));
         }
         if self.first.as_ref().is_some_and(&mut doomed) {
-            self.first = self.rest.pop();
+            self.first = self.rest.as_mut().and_then(|rest| rest.pop());
         }
     }
 }
