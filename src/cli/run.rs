@@ -6,6 +6,7 @@ use super::{Ended, Failure, exit, print, write_whole};
 use crate::report::story::pcap::{Point, Watch};
 use crate::report::story::{Came, Story, json, text, timeline};
 use crate::scenario::load::vary;
+use crate::scenario::locate::locate;
 use crate::scenario::{Scenario, compile::Ready, load, run as runner, schema};
 use std::ffi::OsString;
 use std::fs::File;
@@ -98,7 +99,7 @@ fn all(args: &Args) -> Ended {
     let (mut runs, mut wrong) = (0, 0);
     for (origin, text, scenario) in &loaded {
         for (variant, scenario) in wanted(args, origin, text, scenario)? {
-            let ready = scenario.compile().map_err(|what| Failure(format!("{}: {what}", called(origin, variant.as_deref()))))?;
+            let ready = scenario.compile().map_err(|what| senseless(origin, variant.as_deref(), text, &what))?;
             let came = came(args, origin, variant.as_deref(), &ready, loaded.len() > 1)?;
             let story = Story::new(origin, variant.as_deref(), &scenario, &ready, came);
             runs += 1;
@@ -130,8 +131,14 @@ fn width() -> usize {
     terminal_size::terminal_size().filter(|_| terminal).map_or(100, |(width, _)| usize::from(width.0).clamp(40, 200))
 }
 
-fn called(origin: &str, variant: Option<&str>) -> String {
-    variant.map_or_else(|| origin.to_owned(), |variant| format!("{origin}, variant '{variant}'"))
+/// What is well written and makes no sense, with the place of the key that its complaint begins with.
+fn senseless(origin: &str, variant: Option<&str>, text: &str, what: &str) -> Failure {
+    let path = what.split(':').next().unwrap_or_default();
+    match (variant, locate(text, path)) {
+        (Some(variant), _) => Failure(format!("{origin}, variant '{variant}': {what}")),
+        (None, Some((line, column))) => Failure(format!("{origin}:{line}:{column}, at {what}")),
+        (None, None) => Failure(format!("{origin}: {what}")),
+    }
 }
 
 fn read(name: &OsString) -> Result<(String, String), Failure> {

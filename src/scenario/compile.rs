@@ -74,7 +74,9 @@ impl Scenario {
             return Err(format!("wheel.hz: {} is not between 1 and 10000", wheel.hz));
         }
         let boxes = phase(self.wheel.and_then(|wheel| wheel.jiffies));
-        let ticks = [phase(None), phase(None)].map(|phase| phase.map_or(Ticks::Ideal, Ticks::Wheel));
+        let ticks = [self.wheel.and_then(|w| w.client_jiffies), self.wheel.and_then(|w| w.server_jiffies)]
+            .map(&mut phase)
+            .map(|phase| phase.map_or(Ticks::Ideal, Ticks::Wheel));
         let clock = boxes.map_or(Clock::Ideal, |phase| Clock::Wheel { hz: phase.hz, phase: Some(phase) });
         let path =
             if self.path.is_empty() { Path::direct(clock) } else { Path::build(&self.path, clock).map_err(|e| format!("path: {e}"))? };

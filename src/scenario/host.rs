@@ -3,7 +3,9 @@
 use super::span::Span;
 use crate::endpoint::{Os, Profile};
 use crate::model::conntrack::dialect::release_numbers;
+use crate::policy::hint::nearest;
 use crate::simulate::app::{self, AppPlan, HEARTBEATS, Heartbeat, OnEof, Since};
+use crate::simulate::programs::{self, PROGRAMS, Program};
 use crate::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -19,6 +21,11 @@ pub struct HostSpec {
     /// The release of its Linux, such as "5.15" or "6.12.4", for what changed between releases; the newest without it.
     #[serde(default)]
     pub kernel: Option<String>,
+    /// The program that runs there, with what it does by default: openssh-client, openssh-server, postgresql-server, libpq,
+    /// pgjdbc, redis-server, lettuce, grpc-client, kubernetes-client, go-net, kafka-client, rabbitmq, mqtt-client, nginx, and
+    /// more. What is given beside it changes it.
+    #[serde(default)]
+    pub program: Option<String>,
     /// SO_KEEPALIVE with these times; off without it (on FreeBSD it is on).
     #[serde(default)]
     pub keepalive: Option<KeepaliveSpec>,
@@ -157,6 +164,28 @@ impl HostSpec {
     /// # Errors
     /// What is wrong, and what would be right.
     pub fn profile(&self) -> Result<Profile, String> {
+        let mut p = self.system()?;
+        if let Some(program) = self.known_program()? {
+            program.apply(&mut p, &mut AppPlan::default());
+        }
+        self.socket(&mut p)?;
+        Ok(p)
+    }
+
+    fn known_program(&self) -> Result<Option<&'static Program>, String> {
+        let Some(name) = &self.program else { return Ok(None) };
+        let known = || PROGRAMS.iter().map(|p| p.name);
+        match programs::program(name) {
+            Some(program) => Ok(Some(program)),
+            None => Err(match nearest(name, known()) {
+                Some(meant) => format!("program: there is no '{name}'; did you mean '{meant}'?"),
+                None => format!("program: there is no '{name}'; there are {}", known().collect::<Vec<_>>().join(", ")),
+            }),
+        }
+    }
+
+    /// The system and the host's settings.
+    fn system(&self) -> Result<Profile, String> {
         let mut p = Profile::of(match self.os {
             OsSpec::Linux => Os::Linux,
             OsSpec::Freebsd => Os::FreeBsd,
@@ -173,6 +202,11 @@ impl HostSpec {
         for (name, value) in &self.sysctl {
             p.sysctl(name, *value)?;
         }
+        Ok(p)
+    }
+
+    /// What is set on the socket.
+    fn socket(&self, p: &mut Profile) -> Result<(), String> {
         if let Some(keepalive) = &self.keepalive {
             p.keepalive = keepalive.on.unwrap_or(true);
             let times = &mut p.keepalive_times;
@@ -196,7 +230,7 @@ impl HostSpec {
         if let Some(bytes) = self.receive_buffer {
             p.receive_buffer = bytes;
         }
-        Ok(p)
+        Ok(())
     }
 
     /// The complete description of the application.
@@ -204,14 +238,20 @@ impl HostSpec {
     /// # Errors
     /// What is wrong, and what would be right.
     pub fn app(&self) -> Result<AppPlan, String> {
+        let mut app = AppPlan::default();
+        if let Some(program) = self.known_program()? {
+            let mut unused = Profile::LINUX;
+            program.apply(&mut unused, &mut app);
+        }
         let span = |given: Option<Span>| given.map(|Span(span)| span);
-        Ok(AppPlan {
-            on_eof: if self.on_eof == OnEofSpec::Close { OnEof::Close } else { OnEof::Keep },
-            heartbeat: self.heartbeat.as_ref().map(HeartbeatSpec::complete).transpose()?,
-            read_timeout: span(self.read_timeout),
-            idle_close: span(self.idle_close),
-            dead_after: span(self.dead_after),
-        })
+        app.on_eof = if self.on_eof == OnEofSpec::Close { OnEof::Close } else { OnEof::Keep };
+        if let Some(beat) = &self.heartbeat {
+            app.heartbeat = Some(beat.complete()?);
+        }
+        app.read_timeout = span(self.read_timeout);
+        app.idle_close = span(self.idle_close).or(app.idle_close);
+        app.dead_after = span(self.dead_after).or(app.dead_after);
+        Ok(app)
     }
 }
 

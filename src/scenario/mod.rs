@@ -8,6 +8,7 @@ pub mod compile;
 pub mod expect;
 pub mod host;
 pub mod load;
+pub mod locate;
 pub mod population;
 pub mod run;
 pub mod schema;
@@ -129,9 +130,15 @@ pub struct Wheel {
     /// Ticks a second (CONFIG_HZ): 100, 250, 300 or 1000.
     #[schemars(range(min = 1, max = 10_000))]
     pub hz: u32,
-    /// The jiffies counter of the boxes at the start; drawn from the seed without it, and for each host apart.
+    /// The jiffies counter of the boxes at the start; drawn from the seed without it.
     #[serde(default)]
     pub jiffies: Option<u64>,
+    /// The same of the client's host.
+    #[serde(default)]
+    pub client_jiffies: Option<u64>,
+    /// The same of the server's host.
+    #[serde(default)]
+    pub server_jiffies: Option<u64>,
 }
 
 /// Which side.

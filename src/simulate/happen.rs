@@ -3,11 +3,12 @@
 use super::network::Fault;
 use super::outcome::{End, Forgotten, Met};
 use super::trace::Observer;
-use super::world::{Flow, FlowPlan, SIDES, World};
+use super::world::{Flow, FlowPlan, Flying, SIDES, World};
 use crate::endpoint::Socket;
-use crate::engine::hop::HopState;
-use crate::model::What;
+use crate::engine::hop::{Device, HopState};
+use crate::model::director::DestState;
 use crate::model::idle::Farewell;
+use crate::model::{Side, What};
 use crate::net::{Direction, Segment, TcpFlags};
 
 impl<O: Observer> World<'_, O> {
@@ -29,8 +30,13 @@ impl<O: Observer> World<'_, O> {
                 flow.hops[hop] = fresh;
             }
             Fault::Dest(hop, dest) => {
-                if let HopState::Director(held) = &mut flow.hops[hop] {
+                if let (Device::Director(director), HopState::Director(held)) = (&self.net.path.hops[hop].device, &mut flow.hops[hop]) {
                     held.dest = dest;
+                    // Since 5.9 the entries of a server that is removed go at once.
+                    let s = &director.ipvs;
+                    if dest == DestState::Removed && s.expire_nodest_conn && s.dialect.nodest_flush_on_delete {
+                        director.expire(held, |_| true);
+                    }
                 }
             }
             Fault::ServerDies => self.vanish(flow, 1),
@@ -40,6 +46,30 @@ impl<O: Observer> World<'_, O> {
             }
             Fault::ClientDies => self.vanish(flow, 0),
         }
+    }
+
+    /// A box that closed both of its connections in order acknowledges what ends them; true where the segment is done with.
+    pub(super) fn closing_box_answers(&mut self, flow: &mut Flow, hop: usize, flying: &Flying) -> bool {
+        let seg = &flying.seg;
+        if seg.flags.any(TcpFlags::SYN) || seg.len > 0 {
+            return false;
+        }
+        if seg.flags.has(TcpFlags::FIN) {
+            let answer = Segment {
+                at: self.now,
+                seq: seg.ack,
+                ack: seg.end(),
+                sack: seg.end(),
+                flags: TcpFlags(TcpFlags::ACK),
+                dir: seg.dir.opposite(),
+                ..Segment::EMPTY
+            };
+            let back = if flying.to == Side::Server { Side::Client } else { Side::Server };
+            let tuple = flying.tuple.inverse();
+            self.observer.box_sent(self.now, hop, back, tuple, &answer, What::Packet);
+            self.send(flow, hop as i8, back, tuple, answer, false);
+        }
+        true
     }
 
     /// A host is gone: what reaches it is lost.
@@ -70,6 +100,9 @@ impl<O: Observer> World<'_, O> {
         };
         self.observer.forgot(&forgotten);
         flow.outcome.forgotten.push(forgotten);
+        if farewell != Farewell::ResetBoth {
+            flow.farewelled |= 1 << hop;
+        }
         let flags = if farewell == Farewell::FinBoth { TcpFlags::FIN | TcpFlags::ACK } else { TcpFlags::RST | TcpFlags::ACK };
         for (side, to) in SIDES.into_iter().enumerate() {
             let other = 1 - side;

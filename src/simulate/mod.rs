@@ -12,6 +12,7 @@ mod happen;
 pub mod link;
 pub mod network;
 pub mod outcome;
+pub mod programs;
 mod story;
 pub mod sync;
 pub mod trace;

@@ -4,6 +4,7 @@ use super::outcome::{End, Forgotten, Met};
 use super::trace::Observer;
 use super::world::{Flow, FlowPlan, World};
 use crate::model::{Outcome as BoxOutcome, Side, What};
+use crate::time::Instant;
 
 impl<O: Observer> World<'_, O> {
     /// Keeps what a box did that matters for the story.
@@ -44,12 +45,19 @@ impl<O: Observer> World<'_, O> {
             }
         }
         let tuple = crate::engine::Path::from_client(plan.ports[0], plan.ports[1]);
-        let still_open = flow.outcome.sides.iter().any(|side| matches!(side.end, End::StillOpen(_)));
+        // As long as a side believed in the connection, or still tried, the loss of an entry concerns it.
+        let horizon = self.net.horizon;
+        let until = flow.outcome.sides.iter().map(|side| match side.end {
+            End::StillOpen(_) => horizon,
+            End::NeverOpened | End::Died(_) => Instant::ZERO,
+            _ => side.ended_at().unwrap_or(Instant::ZERO),
+        });
+        let concerned = until.fold(Instant::ZERO, Instant::max);
         let mut arriving = tuple;
         for (index, hop) in self.net.path.hops.iter().enumerate() {
             let Some(lapse) = hop.running(&flow.hops[index], arriving) else { continue };
             let (_, at) = hop.lateness().fires(lapse.refreshed, lapse.timeout);
-            if still_open && at <= self.net.horizon && hop.ends_unasked(&flow.hops[index]) {
+            if at <= concerned && hop.ends_unasked(&flow.hops[index]) {
                 let forgotten = Forgotten {
                     hop: index,
                     refreshed: lapse.refreshed,

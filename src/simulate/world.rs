@@ -40,15 +40,15 @@ pub struct FlowPlan<'a> {
 }
 
 /// A segment on its way.
-struct Flying {
+pub(super) struct Flying {
     at: Instant,
     order: u32,
     /// The box that it reaches next; as many as there are boxes: the server; −1: the client.
     next: i8,
-    to: Side,
+    pub(super) to: Side,
     unreachable: bool,
-    tuple: Tuple,
-    seg: Segment,
+    pub(super) tuple: Tuple,
+    pub(super) seg: Segment,
 }
 
 impl PartialEq for Flying {
@@ -86,6 +86,8 @@ pub struct Flow {
     queue: BinaryHeap<Reverse<Flying>>,
     order: u32,
     pub(super) links_down: u64,
+    /// Boxes that have closed the connection themselves, as a bit set: their stacks answer what belongs to that.
+    pub(super) farewelled: u32,
     /// What became of it so far.
     pub outcome: Outcome,
 }
@@ -151,6 +153,7 @@ impl<'n, O: Observer> World<'n, O> {
             queue: BinaryHeap::new(),
             order: 0,
             links_down: 0,
+            farewelled: 0,
             outcome: Outcome::nothing(),
         }
     }
@@ -476,6 +479,9 @@ impl<'n, O: Observer> World<'n, O> {
         if flying.unreachable {
             // An ICMP error about the flow: boxes pass it on as RELATED.
             self.send(flow, flying.next, flying.to, flying.tuple, flying.seg, true);
+            return;
+        }
+        if flow.farewelled >> index & 1 == 1 && self.closing_box_answers(flow, index, flying) {
             return;
         }
         let packet = Packet { from, tuple: flying.tuple, proto: Proto::Tcp, seg: &flying.seg };
