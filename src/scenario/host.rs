@@ -257,24 +257,22 @@ impl HostSpec {
 
 impl HeartbeatSpec {
     fn complete(&self) -> Result<Heartbeat, String> {
-        let mut beat = match &self.program {
-            Some(name) => app::heartbeat(name).ok_or_else(|| {
+        let mut beat = if let Some(name) = &self.program {
+            app::heartbeat(name).ok_or_else(|| {
                 let known: Vec<&str> = HEARTBEATS.iter().map(|beat| beat.name).collect();
                 format!("heartbeat: no program is called '{name}'; there are {}", known.join(", "))
-            })?,
-            None => {
-                let every = self.every.ok_or("heartbeat: give 'every', or the name of a 'program'")?.0;
-                Heartbeat {
-                    name: "heartbeat",
-                    every,
-                    since: Since::Received,
-                    len: 16,
-                    reply: 16,
-                    count_max: None,
-                    timeout: None,
-                    without_data_max: None,
-                    only_in_call: false,
-                }
+            })?
+        } else {
+            Heartbeat {
+                name: "heartbeat",
+                every: self.every.ok_or("heartbeat: give 'every', or the name of a 'program'")?.0,
+                since: Since::Received,
+                len: 16,
+                reply: 16,
+                count_max: None,
+                timeout: None,
+                without_data_max: None,
+                only_in_call: false,
             }
         };
         if let Some(Span(every)) = self.every {

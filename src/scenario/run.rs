@@ -5,7 +5,7 @@ use super::compile::Ready;
 use super::expect::{FlowsExpect, kind, word};
 use super::population::Member;
 use crate::simulate::crowd::{self, Limit, Pressure};
-use crate::simulate::outcome::{End, Met, Outcome};
+use crate::simulate::outcome::{End, Met, Outcome, SideOutcome};
 use crate::simulate::{FlowPlan, Observer, Silent, World};
 use crate::time::Duration;
 use rayon::prelude::*;
@@ -106,7 +106,7 @@ impl Tally {
             kind.forgotten += u64::from(forgotten);
         }
         if let Some(lost) = outcome.forgotten.iter().find(|entry| entry.fate != Met::Repicked) {
-            let first_error = outcome.sides.iter().filter(|side| has_failed(side.end)).filter_map(|side| side.ended_at()).min();
+            let first_error = outcome.sides.iter().filter(|side| has_failed(side.end)).filter_map(SideOutcome::ended_at).min();
             if let Some(at) = first_error {
                 self.detection.push(at.since(lost.at).0);
             }

@@ -73,7 +73,7 @@ struct SharedTable {
 
 /// The tables that flows share.
 pub(super) struct Tables {
-    tables: Vec<SharedTable>,
+    shared: Vec<SharedTable>,
     seed: u64,
     /// Entries that other flows lost, to be taken from them.
     evicted: Vec<(u32, usize)>,
@@ -199,10 +199,10 @@ impl Tables {
         packet: Packet<'_>,
         moment: &mut Moment,
     ) -> BoxOutcome {
-        let Some(at) = self.tables.iter().position(|table| table.limit.hop == index) else {
+        let Some(at) = self.shared.iter().position(|table| table.limit.hop == index) else {
             return hop.packet(state, packet, moment);
         };
-        let (table, flow) = (&mut self.tables[at], number as u32);
+        let (table, flow) = (&mut self.shared[at], number as u32);
         let full = table.count >= table.limit.max;
         let before = full.then(|| state.clone());
         let out = hop.packet(state, packet, moment);
@@ -248,8 +248,8 @@ fn is_closing(entry: &Entry) -> bool {
 /// Runs flows together.
 pub fn run(net: &Network, limits: &[Limit], plans: &[FlowPlan<'_>]) -> (Vec<Outcome>, Vec<Pressure>) {
     let mut world = World::new(net, Silent);
-    let tables = limits.iter().map(|limit| SharedTable::new(*limit, plans.len(), &net.path.hops[limit.hop])).collect();
-    world.tables = Some(Tables { tables, seed: net.seed, evicted: Vec::new() });
+    let shared = limits.iter().map(|limit| SharedTable::new(*limit, plans.len(), &net.path.hops[limit.hop])).collect();
+    world.tables = Some(Tables { shared, seed: net.seed, evicted: Vec::new() });
     let mut flows: Vec<Flow> = plans.iter().map(|plan| world.flow(plan)).collect();
     let mut queue: BinaryHeap<Reverse<(Instant, u32)>> = BinaryHeap::with_capacity(plans.len());
     for (index, plan) in plans.iter().enumerate() {
@@ -283,7 +283,7 @@ pub fn run(net: &Network, limits: &[Limit], plans: &[FlowPlan<'_>]) -> (Vec<Outc
             std::mem::replace(&mut flow.outcome, Outcome::nothing())
         })
         .collect();
-    let pressures = world.tables.take().map(|tables| tables.tables.iter().map(|table| table.pressure).collect());
+    let pressures = world.tables.take().map(|tables| tables.shared.iter().map(|table| table.pressure).collect());
     (outcomes, pressures.unwrap_or_default())
 }
 
@@ -292,7 +292,7 @@ fn collect(world: &mut World<'_, Silent>, flows: &mut [Flow], due: Instant) {
     let horizon = world.net.horizon;
     loop {
         let Some(tables) = &mut world.tables else { return };
-        let Some(table) = tables.tables.iter_mut().min_by_key(|table| table.collect_at) else { return };
+        let Some(table) = tables.shared.iter_mut().min_by_key(|table| table.collect_at) else { return };
         let at = table.collect_at;
         if at > due || at > horizon {
             return;
