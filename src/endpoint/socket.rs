@@ -181,6 +181,9 @@ impl Socket {
     /// The window scale that every socket here offers.
     pub const WINDOW_SCALE: u8 = 7;
 
+    /// Bytes that can wait to be acknowledged; a real socket would make its application wait much earlier.
+    pub const QUEUE_MAX: u32 = 1 << 30;
+
     fn new(state: State, iss: Seq) -> Socket {
         Socket {
             write_at: NEVER,
@@ -325,7 +328,9 @@ impl Socket {
         if !may || self.is(flag::FIN_QUEUED) {
             return Err(Errno::Epipe);
         }
-        self.write_end = self.write_end.plus(len);
+        // A sequence number is before another one within half of all numbers; more than this is never queued.
+        let room = Self::QUEUE_MAX.saturating_sub(self.write_end.distance(self.snd_una));
+        self.write_end = self.write_end.plus(len.min(room));
         self.push(ctx);
         Ok(())
     }

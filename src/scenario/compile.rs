@@ -2,7 +2,7 @@
 
 use super::population::{Crowd, Member};
 use super::{ActionSpec, EventSpec, Scenario, ServerEvent, Who};
-use crate::endpoint::{Profile, Ticks};
+use crate::endpoint::{Profile, Socket, Ticks};
 use crate::engine::hop::{Device, Hop};
 use crate::engine::{Clock, Path};
 use crate::kernel::wheel::{Hz, Phase};
@@ -44,6 +44,8 @@ pub struct Host {
 const DURATION_MAX: Duration = Duration::from_secs(100 * 366 * 86_400);
 /// More actions than a person writes.
 const ACTIONS_MAX: usize = 10_000_000;
+/// Flows that share a table are in memory together, two kilobytes each.
+const TOGETHER_MAX: u64 = 5_000_000;
 /// The server's port.
 pub const SERVER_PORT: u16 = 22;
 
@@ -98,7 +100,14 @@ impl Scenario {
         if crowd.is_some() && !self.script.is_empty() {
             return Err("script: a population has its own; leave one of them out".to_owned());
         }
-        Ok(Ready { net, hosts, scripts: self.scripts(horizon)?, crowd })
+        let ready = Ready { net, hosts, scripts: self.scripts(horizon)?, crowd };
+        if !ready.limits().is_empty() && ready.flows() > TOGETHER_MAX {
+            return Err(format!(
+                "population.flows: {} flows would share a table and be in memory together; at most {TOGETHER_MAX}",
+                ready.flows()
+            ));
+        }
+        Ok(ready)
     }
 
     fn links(&self, net: &mut Network) -> Result<(), String> {
@@ -203,6 +212,9 @@ fn deed(action: &ActionSpec) -> Result<Do, String> {
     .collect();
     match deeds[..] {
         [Do::Send(0) | Do::Request { len: 0, .. }] => Err("nothing is sent with 0 bytes".to_owned()),
+        [Do::Send(len) | Do::Request { len, .. }] if len > Socket::QUEUE_MAX => {
+            Err(format!("{len} bytes at once; at most {} can be queued", Socket::QUEUE_MAX))
+        }
         [one] => Ok(one),
         _ => Err("give exactly one of send, request, shutdown, close, abort, pause, resume".to_owned()),
     }

@@ -276,8 +276,8 @@ impl HeartbeatSpec {
             }
         };
         if let Some(Span(every)) = self.every {
-            if every == Duration::ZERO {
-                return Err("heartbeat: 'every' must be more than nothing; leave the heartbeat out to turn it off".to_owned());
+            if every < Duration::from_millis(1) {
+                return Err("heartbeat: 'every' is at least 1ms; leave the heartbeat out to turn it off".to_owned());
             }
             beat.every = every;
         }

@@ -157,7 +157,7 @@ impl Draw {
     pub fn next(self, rng: &mut Rng) -> Duration {
         match self {
             Draw::Fixed(span) => span,
-            Draw::Uniform(a, b) => a + Duration(rng.below(b.0 - a.0 + 1)),
+            Draw::Uniform(a, b) => a + Duration(rng.below((b.0 - a.0).saturating_add(1))),
             Draw::Exponential(mean) => Duration::from_secs_f64(-mean * unit(rng).ln()),
             Draw::LogNormal(median, sigma) => {
                 // Box and Muller.

@@ -34,7 +34,7 @@ impl Link {
         }
         let mut span = self.delay;
         if self.jitter.0 > 0 {
-            span = span + Duration(rng.below(self.jitter.0 + 1));
+            span = span + Duration(rng.below(self.jitter.0.saturating_add(1)));
         }
         if self.reorder_per_million > 0 && rng.below(1_000_000) < u64::from(self.reorder_per_million) {
             span = span + self.delay.max(Duration(100_000));

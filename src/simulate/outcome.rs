@@ -134,11 +134,22 @@ pub struct Outcome {
     pub events: u64,
     /// When the last thing happened.
     pub last: Instant,
+    /// Whether the run was stopped because too much happened.
+    pub stopped: bool,
 }
 
 impl Outcome {
     /// Nothing happened yet.
     pub const fn nothing() -> Outcome {
-        Outcome { sides: [SideOutcome::NOTHING; 2], forgotten: Vec::new(), dropped: 0, lost: 0, packets: 0, events: 0, last: Instant::ZERO }
+        Outcome {
+            sides: [SideOutcome::NOTHING; 2],
+            forgotten: Vec::new(),
+            dropped: 0,
+            lost: 0,
+            packets: 0,
+            events: 0,
+            last: Instant::ZERO,
+            stopped: false,
+        }
     }
 }

@@ -109,6 +109,9 @@ pub struct World<'n, O: Observer> {
 
 pub(super) const SIDES: [Side; 2] = [Side::Client, Side::Server];
 
+/// More events than any conversation has: with strange settings two hosts can answer each other without end.
+const EVENTS_MAX: u64 = 100_000_000;
+
 /// What happens next.
 enum Next {
     Fault,
@@ -173,6 +176,10 @@ impl<'n, O: Observer> World<'n, O> {
     pub(super) fn step(&mut self, flow: &mut Flow, plan: &FlowPlan<'_>) -> bool {
         let (at, next) = self.next(flow, plan);
         if at > self.net.horizon || at == Instant::MAX {
+            return false;
+        }
+        if flow.outcome.events >= EVENTS_MAX {
+            flow.outcome.stopped = true;
             return false;
         }
         self.now = at;

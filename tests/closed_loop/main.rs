@@ -3,6 +3,7 @@
 mod cli;
 mod crowd;
 mod endpoint;
+mod properties;
 mod rig;
 mod scenarios;
 mod segments;

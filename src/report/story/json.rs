@@ -87,6 +87,7 @@ fn flow(outcome: &Outcome, story: &Story<'_>) -> Value {
         "dropped_by_boxes": outcome.dropped,
         "lost_on_links": outcome.lost,
         "events": outcome.events,
+        "stopped_early": outcome.stopped,
     })
 }
 

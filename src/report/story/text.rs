@@ -105,6 +105,9 @@ fn one(out: &mut String, story: &Story<'_>, outcome: &Outcome, width: usize) {
     for entry in &outcome.forgotten {
         paragraph(out, "forgotten: ", &forgotten(entry, story), width);
     }
+    if outcome.stopped {
+        paragraph(out, "", &format!("stopped at {}: too much happened", moment(outcome.last)), width);
+    }
     let _ = writeln!(
         out,
         "{} packets sent by hosts and boxes, {} dropped by boxes, {} lost on links; {} events",
