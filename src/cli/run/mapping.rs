@@ -3,7 +3,7 @@
 use super::{Args, print, write_svg};
 use crate::cli::{Ended, Failure, exit};
 use crate::report::story::Came;
-use crate::report::story::map::{Axis, Map, words};
+use crate::report::story::map::{Axis, ENTRY_LIVES, Map, words};
 use crate::scenario::{Scenario, load, run as runner};
 use crate::simulate::Silent;
 use crate::simulate::trace::Recorder;
@@ -41,14 +41,14 @@ pub(super) fn run(args: &Args, axes: &[String], loaded: &[(String, String, Scena
         })
         .collect::<Result<_, Failure>>()?;
     let mut legend: Vec<String> = Vec::new();
-    let mut indices = Vec::with_capacity(cells.len());
-    for cell in cells {
-        let index = legend.iter().position(|known| *known == cell).unwrap_or_else(|| {
-            legend.push(cell);
-            legend.len() - 1
-        });
-        indices.push(index);
+    for cell in &cells {
+        if !legend.contains(cell) {
+            legend.push(cell.clone());
+        }
     }
+    // Where nothing is lost the colour is always the same, the quiet one.
+    legend.sort_by_key(|words| !words.starts_with(ENTRY_LIVES));
+    let indices = cells.iter().map(|cell| legend.iter().position(|known| known == cell).unwrap_or(0)).collect();
     let map = Map { title: base.title.clone(), across, up, cells: indices, legend };
     match &args.svg {
         Some(file) => write_svg(file, &map.svg()?)?,

@@ -25,9 +25,12 @@ pub struct Map {
     pub up: Axis,
     /// What became of each pair: an index into `legend`.
     pub cells: Vec<usize>,
-    /// What can become of one, in the order in which it first occurs.
+    /// What can become of one, what is harmless first, then in the order in which it first occurs.
     pub legend: Vec<String>,
 }
+
+/// How the words begin where no box forgot the flow.
+pub const ENTRY_LIVES: &str = "the entry lives";
 
 /// What became of a run, in few words: two runs with the same words are of one colour.
 pub fn words(came: &Came) -> String {
@@ -40,7 +43,7 @@ pub fn words(came: &Came) -> String {
 fn one(outcome: &Outcome) -> String {
     let lost: Vec<Met> = outcome.forgotten.iter().map(|entry| entry.fate).collect();
     let entry = if lost.is_empty() {
-        "the entry lives"
+        ENTRY_LIVES
     } else if lost.iter().all(|fate| *fate == Met::Repicked) {
         "lost and made anew"
     } else {
