@@ -61,10 +61,17 @@ pub struct Args {
     /// With --live: what everything is drawn from; a fresh seed if not given, printed in any case
     #[arg(long, requires = "live")]
     seed: Option<u64>,
+    /// With --live: two real sockets and a box between them instead of single packets
+    ///
+    /// Random scenes of a minute at most, about forty at a time: requests, pauses, closes and resets through conntrack and IPVS
+    /// with short timers. What each application was told, and when, is compared with what the model of hosts and box makes of
+    /// the same script.
+    #[arg(long, requires = "live")]
+    dialogues: bool,
     /// With --live: only this variant, such as ct-masquerade or ipvs-nat-timed; may be repeated
-    #[arg(long = "variant", value_name = "NAME", requires = "live")]
+    #[arg(long = "variant", value_name = "NAME", requires = "live", conflicts_with = "dialogues")]
     variants: Vec<String>,
-    /// With --live: keep everything that was recorded, one file a turn, in this directory
+    /// With --live: keep everything that was recorded, one file a turn (of dialogues one file a kernel), in this directory
     #[arg(long, value_name = "DIR", requires = "live")]
     record: Option<PathBuf>,
     #[arg(long = "live-worker", hide = true, value_name = "JSON")]

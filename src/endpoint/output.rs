@@ -308,7 +308,9 @@ impl Socket {
         if waiting > u32::from(ctx.profile.mss) || quick || self.is(flag::ACK_NOW) || self.has_early() {
             self.send_ack(ctx);
         } else if self.delack_at == NEVER {
-            self.delack_at = ctx.ticks.fires(ctx.now, ctx.profile.delayed_ack);
+            // Without payload before it the timeout has no estimate yet (`ato` is 0): a FIN is acknowledged at the next tick.
+            let span = if self.is(flag::HAD_DATA) { ctx.profile.delayed_ack } else { Duration::ZERO };
+            self.delack_at = ctx.ticks.fires(ctx.now, span);
         }
     }
 }

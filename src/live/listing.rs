@@ -57,6 +57,18 @@ fn ipvs_line(line: &str, wanted: Wanted) -> Option<Listed> {
     (port == wanted.port).then_some(Listed { state: Some(state), timeout, assured: None, unreplied: None })
 }
 
+/// The states of all TCP entries in a listing of either table, in its order.
+pub(super) fn states(listing: &str) -> Vec<String> {
+    let state = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words[..] {
+            [_, _, "tcp", _, _, state, ..] | ["TCP", _, _, _, _, _, _, state, ..] => Some(state.to_owned()),
+            _ => None,
+        }
+    };
+    listing.lines().filter_map(state).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

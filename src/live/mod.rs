@@ -6,8 +6,11 @@
 //!
 //! This is the one place that touches kernels: namespaces, devices, rules, clocks. The models know nothing of it.
 
+mod dialogues;
 mod listing;
+mod play;
 mod record;
+mod stage;
 mod testbed;
 mod uml;
 pub mod variant;
@@ -50,6 +53,8 @@ pub struct Request {
     pub seed: u64,
     /// How long, in seconds.
     pub seconds: u64,
+    /// Whether whole dialogues of two sockets are wanted, rather than packets.
+    pub dialogues: bool,
     /// The variants wanted, by name; none: all.
     pub variants: Vec<String>,
     /// The release whose rules are expected; none: the kernel's own.
@@ -74,6 +79,9 @@ pub struct Event {
     /// The turn's whole recording.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recording: Option<String>,
+    /// The same of a scene: one line of the recording that all scenes of a kernel share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<String>,
     /// A variant that could not be tried, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped: Option<Skipped>,
@@ -197,6 +205,12 @@ fn take(found: &mut Found, event: Event) -> Result<bool, String> {
     if let Some(result) = event.result {
         if let Some(recording) = event.recording {
             found.recordings.push((result.name.clone(), recording));
+        }
+        if let Some(line) = event.line {
+            match found.recordings.iter_mut().find(|(name, _)| *name == result.name) {
+                Some((_, lines)) => lines.extend([line.as_str(), "\n"]),
+                None => found.recordings.push((result.name.clone(), line + "\n")),
+            }
         }
         match found.results.iter_mut().find(|known| known.name == result.name) {
             Some(known) => known.absorb(result),

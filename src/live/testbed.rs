@@ -23,11 +23,14 @@ pub(super) struct Addresses {
     pub(super) vip: IpAddr,
     /// The real server.
     pub(super) server: IpAddr,
-    near: IpAddr,
+    /// The box on the client's side.
+    pub(super) near: IpAddr,
     /// The box on the server's side.
     pub(super) far: IpAddr,
-    prefix: u8,
-    host_prefix: u8,
+    /// The prefix of a link.
+    pub(super) prefix: u8,
+    /// The prefix of one address.
+    pub(super) host_prefix: u8,
 }
 
 impl Addresses {
@@ -68,7 +71,10 @@ pub(super) struct Testbed {
 }
 
 /// Runs a command and gives what it printed.
-fn run(program: &str, args: &[&str], input: &str) -> Result<String, String> {
+///
+/// # Errors
+/// The command and the last line that it said.
+pub(super) fn run(program: &str, args: &[&str], input: &str) -> Result<String, String> {
     let said = |what: &str| format!("{program} {}: {what}", args.join(" "));
     let mut command = Command::new(program);
     command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -118,7 +124,11 @@ fn sysctl_path(name: &str) -> String {
     format!("/proc/sys/{}", name.replace('.', "/"))
 }
 
-fn set_sysctl(name: &str, value: &str) -> Result<(), String> {
+/// Sets a setting of the kernel.
+///
+/// # Errors
+/// That it cannot be set.
+pub(super) fn set_sysctl(name: &str, value: &str) -> Result<(), String> {
     fs::write(sysctl_path(name), value).map_err(|error| format!("sysctl {name}={value}: {error}"))
 }
 
@@ -129,8 +139,12 @@ fn sysctls_below(folder: &str, wanted: impl Fn(&str) -> bool) -> BTreeMap<String
     names.filter(|name| wanted(name)).filter_map(|name| Some((format!("{folder}.{name}"), sysctl(&format!("{folder}.{name}"))?))).collect()
 }
 
-/// The `iptables` of a family that this kernel understands. Both kinds are tried: a kernel may have either.
-fn tables_program(six: bool) -> Result<&'static str, String> {
+/// The `iptables` of a family that this kernel understands. Both kinds are tried: a kernel may have either. The trial leaves the
+/// first of the rules for the verdict.
+///
+/// # Errors
+/// Why none does.
+pub(super) fn tables_program(six: bool) -> Result<&'static str, String> {
     let programs = if six { ["ip6tables-legacy", "ip6tables", "ip6tables-nft"] } else { ["iptables-legacy", "iptables", "iptables-nft"] };
     let mut why = String::new();
     for program in programs {

@@ -15,8 +15,10 @@ const PROGRAM: &str = "linux.uml";
 /// Where Debian puts the modules.
 const MODULES: &str = "/usr/lib/uml/modules";
 const MEMORY: &str = "mem=256M";
+/// Of dialogues, which have more than a hundred namespaces at once.
+const MEMORY_OF_MANY: &str = "mem=512M";
 /// What the boxes need. Built-in ones are no error.
-const NEEDED: &str = "tun nf_conntrack nf_conntrack_netlink ip_vs ip_vs_rr iptable_filter iptable_mangle iptable_nat ip6table_filter \
+const NEEDED: &str = "tun veth nf_conntrack nf_conntrack_netlink ip_vs ip_vs_rr iptable_filter iptable_mangle iptable_nat ip6table_filter \
 ip6table_mangle ip6table_nat xt_conntrack xt_tcpudp xt_DSCP xt_MASQUERADE xt_nat";
 
 /// A folder that is removed with this value.
@@ -57,8 +59,9 @@ pub(super) fn boot(request: &Request) -> Result<Worker, String> {
     let console = File::create(folder.0.join("console")).map_err(fail)?;
     let events = folder.0.join("events");
     File::create(&events).map_err(fail)?;
+    let memory = if request.dialogues { MEMORY_OF_MANY } else { MEMORY };
     let child = Command::new(PROGRAM)
-        .args([MEMORY, "rootfstype=hostfs", "rootflags=/", "ro", "con0=null,fd:1", "con=null", "ssl=null", "quiet", "loglevel=1"])
+        .args([memory, "rootfstype=hostfs", "rootflags=/", "ro", "con0=null,fd:1", "con=null", "ssl=null", "quiet", "loglevel=1"])
         .arg(format!("init={}", init.display()))
         .arg(format!("uml_dir={}", folder.0.display()))
         .stdin(Stdio::null())

@@ -1,5 +1,6 @@
 //! The process that does the work beside a kernel: turn after turn a box, dialogues, a report.
 
+use super::dialogues;
 use super::record::Turn;
 use super::testbed::{Testbed, release};
 use super::variant::{Variant, of_turn};
@@ -35,7 +36,9 @@ const FAILURES_MAX: [usize; 2] = [5, 40];
 
 /// Does what is asked for and reports on standard output, an event a line.
 pub fn work(request: &Request) {
-    let ended = turns(request);
+    let ended = prepare().and_then(|(kernel, has_ipvs)| {
+        if request.dialogues { dialogues::batches(request, &kernel, has_ipvs, report) } else { turns(request, has_ipvs) }
+    });
     report(&Event { failed: ended.err(), end: true, ..Event::default() });
     if request.guest && std::process::id() == 1 {
         let _ = nix::sys::reboot::reboot(nix::sys::reboot::RebootMode::RB_POWER_OFF);
@@ -48,12 +51,12 @@ fn report(event: &Event) -> bool {
     serde_json::to_string(event).is_ok_and(|line| writeln!(out, "{line}").and_then(|()| out.flush()).is_ok())
 }
 
-fn turns(request: &Request) -> Result<(), String> {
-    let until = Instant::now() + Duration::from_secs(request.seconds);
+/// Gets the privileges and the modules that are needed, and says which kernel this is and whether it has IPVS.
+fn prepare() -> Result<(String, bool), String> {
     if !nix::unistd::geteuid().is_root() {
         enter_user_namespace()?;
     }
-    for module in ["tun", "nf_conntrack", "nf_conntrack_netlink", "ip_vs", "ip_vs_rr"] {
+    for module in ["tun", "veth", "nf_conntrack", "nf_conntrack_netlink", "ip_vs", "ip_vs_rr"] {
         // Only the host's root can, and only where they are modules.
         let _ = std::process::Command::new("modprobe").args(["-q", module]).stderr(std::process::Stdio::null()).status();
     }
@@ -61,8 +64,12 @@ fn turns(request: &Request) -> Result<(), String> {
     if !Path::new("/proc/thread-self/net/nf_conntrack").exists() {
         return Err(format!("kernel {kernel} has no /proc/net/nf_conntrack: no conntrack, or one without a listing"));
     }
-    report(&Event { kernel: Some(kernel), ..Event::default() });
-    let has_ipvs = Path::new("/proc/thread-self/net/ip_vs_conn").exists();
+    report(&Event { kernel: Some(kernel.clone()), ..Event::default() });
+    Ok((kernel, Path::new("/proc/thread-self/net/ip_vs_conn").exists()))
+}
+
+fn turns(request: &Request, has_ipvs: bool) -> Result<(), String> {
+    let until = Instant::now() + Duration::from_secs(request.seconds);
     let wanted = |v: &Variant| (request.variants.is_empty() || request.variants.contains(&v.name)) && (has_ipvs || !v.is_ipvs());
     let (mut succeeded, mut failures, mut first_error) = (false, 0, None);
     for turn in 0.. {

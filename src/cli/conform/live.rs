@@ -29,6 +29,7 @@ pub(super) fn run(args: &Args, summary: &mut Summary) -> Result<Live, Failure> {
     let request = Request {
         seed,
         seconds,
+        dialogues: args.dialogues,
         variants: args.variants.clone(),
         release: release.map(str::to_owned),
         hz: None,
