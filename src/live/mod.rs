@@ -132,14 +132,42 @@ const GRACE: Duration = Duration::from_mins(5);
 /// # Errors
 /// Why the kernel is not to be had, in one line.
 pub fn run(kernel: Kernel, request: &Request, stop: &AtomicBool, progress: &dyn Fn(&conform::Result)) -> Result<Found, String> {
-    let mut worker = match kernel {
-        Kernel::Running => running(request)?,
-        Kernel::Uml => uml::boot(request)?,
-    };
-    let until = Instant::now() + Duration::from_secs(request.seconds) + GRACE;
-    let found = gather(&mut worker, until, stop, progress);
-    end(&mut worker);
-    found
+    let begin = Instant::now();
+    let mut found = Found::default();
+    let mut deaths = 0;
+    loop {
+        let passed = begin.elapsed().as_secs().min(request.seconds);
+        // A guest that died is booted again for the rest of the time, with other dialogues: the same ones might kill it again.
+        let rest = Request { seconds: request.seconds - passed, seed: request.seed.wrapping_add(deaths), ..request.clone() };
+        let mut worker = match kernel {
+            Kernel::Running => running(&rest)?,
+            Kernel::Uml => uml::boot(&rest)?,
+        };
+        let until = Instant::now() + Duration::from_secs(rest.seconds) + GRACE;
+        let gathered = gather(&mut worker, &mut found, until, stop, progress);
+        end(&mut worker);
+        match gathered {
+            Ok(()) => break,
+            Err(Ended::Early) if kernel == Kernel::Uml && deaths < DEATHS_MAX && begin.elapsed().as_secs() < request.seconds => deaths += 1,
+            // What was compared until then was compared.
+            Err(Ended::Early) if !found.results.is_empty() => break,
+            Err(Ended::Early) => return Err("the worker ended before its time".to_owned()),
+            Err(Ended::For(reason)) => return Err(reason),
+        }
+    }
+    found.results.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(found)
+}
+
+/// How often a guest that died is booted again.
+const DEATHS_MAX: u64 = 3;
+
+/// Why nothing more is to be gathered.
+enum Ended {
+    /// The worker ended in the middle of its work. User Mode Linux does that now and then.
+    Early,
+    /// Another reason, in one line.
+    For(String),
 }
 
 /// The worker on the running kernel: this program in namespaces of its own.
@@ -159,7 +187,13 @@ fn running(request: &Request) -> Result<Worker, String> {
 }
 
 /// Reads events until the worker ends, the time is over, or somebody wants to stop.
-fn gather(worker: &mut Worker, until: Instant, stop: &AtomicBool, progress: &dyn Fn(&conform::Result)) -> Result<Found, String> {
+fn gather(
+    worker: &mut Worker,
+    found: &mut Found,
+    until: Instant,
+    stop: &AtomicBool,
+    progress: &dyn Fn(&conform::Result),
+) -> Result<(), Ended> {
     let events = std::mem::replace(&mut worker.events, Box::new(std::io::empty()));
     let (send, receive) = mpsc::channel();
     // Reading blocks, so it has a thread of its own; it ends with the worker.
@@ -172,25 +206,26 @@ fn gather(worker: &mut Worker, until: Instant, stop: &AtomicBool, progress: &dyn
             }
         }
     });
-    let mut found = Found::default();
+    let mut spoke = false;
     loop {
         match receive.recv_timeout(Duration::from_millis(200)) {
             Ok(event) => {
+                spoke = true;
                 event.result.iter().for_each(progress);
-                if take(&mut found, event)? {
-                    break;
+                if take(found, event).map_err(Ended::For)? {
+                    return Ok(());
                 }
             }
-            Err(RecvTimeoutError::Timeout) if stop.load(Ordering::Relaxed) => break,
-            Err(RecvTimeoutError::Timeout) if Instant::now() > until => return Err("the worker did not end in time".to_owned()),
+            Err(RecvTimeoutError::Timeout) if stop.load(Ordering::Relaxed) => return Ok(()),
+            Err(RecvTimeoutError::Timeout) if Instant::now() > until => {
+                return Err(Ended::For("the worker did not end in time".to_owned()));
+            }
             // A guest's events are in a file, which has no end: what it had to say was read long before this wait was over.
             Err(RecvTimeoutError::Timeout) if !ended_early(worker) => {}
-            Err(_) if found.kernel.is_empty() => return Err(uml::last_words(worker.folder.as_ref())),
-            Err(_) => return Err("the worker ended before its time".to_owned()),
+            Err(_) if !spoke => return Err(Ended::For(uml::last_words(worker.folder.as_ref()))),
+            Err(_) => return Err(Ended::Early),
         }
     }
-    found.results.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(found)
 }
 
 fn ended_early(worker: &mut Worker) -> bool {
