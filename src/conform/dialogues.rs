@@ -236,6 +236,14 @@ fn is_call(what: &str) -> bool {
     matches!(what, "send" | "close" | "aborted")
 }
 
+/// What a recording leaves open beside the phase.
+#[derive(Clone, Copy)]
+struct How {
+    round_trip: Duration,
+    /// Whose timer is first where both hosts' fire in the same tick.
+    server_first: bool,
+}
+
 struct Bench {
     path_text: String,
     spec: policy::BoxSpec,
@@ -311,17 +319,21 @@ impl Bench {
         let (trips, parts): (&[Duration], &[u64]) = if phases > 512 { (&ROUND_TRIPS[..1], &[1, 3]) } else { (&ROUND_TRIPS, &[1, 3, 0, 2]) };
         for round_trip in trips {
             for part in parts {
-                if (0..phases).into_par_iter().any(|n| self.agrees(self.phase(n, phases, period, *part), *round_trip, exact)) {
-                    return Ok(());
+                for server_first in [false, true] {
+                    let how = How { round_trip: *round_trip, server_first };
+                    if (0..phases).into_par_iter().any(|n| self.agrees(self.phase(n, phases, period, *part), how, exact)) {
+                        return Ok(());
+                    }
                 }
             }
         }
         // A machine that was busy fires its timers later still: each may be late by what the wheel would have allowed.
         let late = Slack { fixed: SLACK, share: LATENESS };
         let some = phases.min(512);
-        let ideal = self.run(None, ROUND_TRIPS[0]);
+        let usual = How { round_trip: ROUND_TRIPS[0], server_first: false };
+        let ideal = self.run(None, usual);
         if self.is_early(&ideal) {
-            let busy = (0..some).into_par_iter().any(|n| self.agrees(self.phase(n, some, period, 1), ROUND_TRIPS[0], late));
+            let busy = (0..some).into_par_iter().any(|n| self.agrees(self.phase(n, some, period, 1), usual, late));
             if busy {
                 return Ok(());
             }
@@ -329,7 +341,7 @@ impl Bench {
         let nearest = (0..some)
             .into_par_iter()
             .map(|n| {
-                let got = self.run(Some(self.phase(n, some, period, 1)), ROUND_TRIPS[0]);
+                let got = self.run(Some(self.phase(n, some, period, 1)), usual);
                 let good = [0, 1].map(|side| self.walk(side, &got, exact).0);
                 (good[0] + good[1], std::cmp::Reverse(n), got)
             })
@@ -348,8 +360,8 @@ impl Bench {
         Walk { want: &self.expected[side], got: got[side].clone(), slack }.agreement()
     }
 
-    fn agrees(&self, phase: Phase, round_trip: Duration, slack: Slack) -> bool {
-        let got = self.run(Some(phase), round_trip);
+    fn agrees(&self, phase: Phase, how: How, slack: Slack) -> bool {
+        let got = self.run(Some(phase), how);
         (0..2).all(|side| self.walk(side, &got, slack).1)
     }
 
@@ -362,11 +374,12 @@ impl Bench {
     }
 
     /// The loop with a phase of the counter, or with exact timers.
-    fn run(&self, phase: Option<Phase>, round_trip: Duration) -> [Vec<Event>; 2] {
+    fn run(&self, phase: Option<Phase>, how: How) -> [Vec<Event>; 2] {
         let clock = phase.map_or(Clock::Ideal, |phase| Clock::Wheel { hz: self.hz, phase: Some(phase) });
         let ticks = phase.map_or(Ticks::Ideal, Ticks::Wheel);
         let Ok(path) = Path::build(std::slice::from_ref(&self.spec), clock) else { return [Vec::new(), Vec::new()] };
-        let net = Network::plain(path, round_trip, ticks, self.horizon);
+        let mut net = Network::plain(path, how.round_trip, ticks, self.horizon);
+        net.server_first = how.server_first;
         let mut world = World::new(&net, Notes::default());
         world.run(&FlowPlan {
             number: 0,

@@ -46,6 +46,8 @@ pub struct Network {
     pub horizon: Instant,
     /// The seed of what is drawn.
     pub seed: u64,
+    /// Of two hosts' timers that fire in the same instant, whose is first; a kernel has no rule that can be seen from outside.
+    pub server_first: bool,
 }
 
 impl Network {
@@ -57,7 +59,8 @@ impl Network {
         // The first link takes what does not divide evenly.
         let link = |n: u64| Link { delay: Duration(if n == 0 { one_way - each * (links as u64 - 1) } else { each }), ..Link::default() };
         let sync = vec![None; path.hops.len()];
-        Network { path, links: (0..links as u64).map(link).collect(), ticks: [ticks; 2], faults: Vec::new(), sync, horizon, seed: 0 }
+        let links = (0..links as u64).map(link).collect();
+        Network { path, links, ticks: [ticks; 2], faults: Vec::new(), sync, horizon, seed: 0, server_first: false }
     }
 
     /// Whether a box says something of its own when an entry ends.

@@ -240,7 +240,8 @@ impl<'n, O: Observer> World<'n, O> {
             offer(plan.start, Next::App(0));
             return best;
         }
-        for side in 0..2 {
+        let first = usize::from(self.net.server_first);
+        for side in [first, 1 - first] {
             if flow.alive[side] {
                 offer(flow.sockets[side].next_timer(), Next::Timer(side));
             }
