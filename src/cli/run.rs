@@ -94,26 +94,30 @@ fn all(args: &Args) -> Ended {
     if let Some(axes) = &args.map {
         return mapping::run(args, axes, &loaded);
     }
+    let mut ready = Vec::new();
+    for (origin, text, scenario) in &loaded {
+        for (variant, scenario) in wanted(args, origin, text, scenario)? {
+            let made = scenario.compile().map_err(|what| senseless(origin, variant.as_deref(), text, &what))?;
+            ready.push((origin, variant, scenario, made));
+        }
+    }
     let width = width();
     let mut documents = Vec::new();
     let (mut runs, mut wrong) = (0, 0);
-    for (origin, text, scenario) in &loaded {
-        for (variant, scenario) in wanted(args, origin, text, scenario)? {
-            let ready = scenario.compile().map_err(|what| senseless(origin, variant.as_deref(), text, &what))?;
-            let came = came(args, origin, variant.as_deref(), &ready, loaded.len() > 1)?;
-            let story = Story::new(origin, variant.as_deref(), &scenario, &ready, came);
-            runs += 1;
-            wrong += u32::from(!story.is_as_expected());
-            if args.json {
-                documents.push(json::run(&story));
-            } else {
-                let mut out = if runs > 1 { "\n".to_owned() } else { String::new() };
-                out.push_str(&text::write(&story, width));
-                if args.timeline {
-                    out.push_str(&timeline::write(&story));
-                }
-                print(out.as_bytes())?;
+    for (origin, variant, scenario, ready) in &ready {
+        let came = came(args, origin, variant.as_deref(), ready, loaded.len() > 1)?;
+        let story = Story::new(origin, variant.as_deref(), scenario, ready, came);
+        runs += 1;
+        wrong += u32::from(!story.is_as_expected());
+        if args.json {
+            documents.push(json::run(&story));
+        } else {
+            let mut out = if runs > 1 { "\n".to_owned() } else { String::new() };
+            out.push_str(&text::write(&story, width));
+            if args.timeline {
+                out.push_str(&timeline::write(&story));
             }
+            print(out.as_bytes())?;
         }
     }
     if args.json {

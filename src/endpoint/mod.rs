@@ -89,6 +89,9 @@ pub enum Errno {
 }
 
 impl Errno {
+    /// All of them.
+    pub const ALL: [Errno; 5] = [Errno::Etimedout, Errno::Econnreset, Errno::Econnrefused, Errno::Epipe, Errno::Ehostunreach];
+
     /// The name in `errno.h`.
     pub const fn name(self) -> &'static str {
         match self {

@@ -151,7 +151,7 @@ impl DropReason {
             DropReason::NewWithoutSynByRule => "a rule drops NEW without SYN",
             DropReason::TupleClash => "its addresses are taken",
             DropReason::KilledOutOfSync => "the tracker was out of step",
-            DropReason::LocalSilence => "it was for the box itself",
+            DropReason::LocalSilence => "it was for the box itself, or for an address that nobody has",
             DropReason::ReuseOfTrackedEntry => "it reuses a closing entry",
             DropReason::NoDestination => "the real server is gone",
             DropReason::StrayByPolicy => "it fits no entry",

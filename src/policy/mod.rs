@@ -20,6 +20,7 @@ pub use keys::{SettingError, Settings};
 pub use presets::Preset;
 pub use spec::{BoxSpec, Place, SpecError, parse, parse_short};
 
+use crate::time::Duration;
 use std::fmt;
 
 /// What one box is set to.
@@ -64,6 +65,19 @@ impl BoxPolicy {
         }
     }
 
+    /// The object form that means the same: a kind of box with its settings, or a preset with those that change it.
+    pub fn to_json(&self) -> serde_json::Value {
+        let base = self.preset().map(Preset::resolve);
+        match (self, &base) {
+            (BoxPolicy::Conntrack(mine), Some(BoxPolicy::Conntrack(base))) => preset_object(self, mine, base),
+            (BoxPolicy::Ipvs(mine), Some(BoxPolicy::Ipvs(base))) => preset_object(self, mine, base),
+            (BoxPolicy::Idle(mine), Some(BoxPolicy::Idle(base))) => preset_object(self, mine, base),
+            (BoxPolicy::Conntrack(mine), _) => kind_object(mine, &ConntrackPolicy::default()),
+            (BoxPolicy::Ipvs(mine), _) => kind_object(mine, &IpvsPolicy::default()),
+            (BoxPolicy::Idle(mine), _) => kind_object(mine, &IdlePolicy::new(Duration::MAX)),
+        }
+    }
+
     /// Checks the dialect against the names that the models of conntrack and of IPVS know.
     ///
     /// # Errors
@@ -75,6 +89,23 @@ impl BoxPolicy {
             BoxPolicy::Idle(_) => Ok(()),
         }
     }
+}
+
+/// The settings in which a policy differs from another one, by name.
+fn settings<P: Settings>(mine: &P, base: &P) -> serde_json::Map<String, serde_json::Value> {
+    let differing = P::keys().iter().filter(|key| (key.get)(mine) != (key.get)(base));
+    differing.map(|key| (key.name.to_owned(), (key.get)(mine).into())).collect()
+}
+
+fn preset_object<P: Settings>(whole: &BoxPolicy, mine: &P, base: &P) -> serde_json::Value {
+    let mut object = serde_json::Map::new();
+    object.insert("preset".to_owned(), whole.preset().map(|preset| preset.id.clone()).into());
+    object.extend(settings(mine, base));
+    object.into()
+}
+
+fn kind_object<P: Settings>(mine: &P, base: &P) -> serde_json::Value {
+    serde_json::json!({ P::KIND: settings(mine, base) })
 }
 
 fn joined(head: &str, settings: &[String]) -> String {

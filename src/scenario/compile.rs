@@ -2,12 +2,12 @@
 
 use super::population::{Crowd, Member};
 use super::{ActionSpec, EventSpec, Scenario, ServerEvent, Who};
-use crate::endpoint::{Profile, Socket, Ticks};
+use crate::endpoint::{Errno, Profile, Socket, Ticks};
 use crate::engine::hop::{Device, Hop};
 use crate::engine::{Clock, Path};
 use crate::kernel::wheel::{Hz, Phase};
 use crate::model::director::DestState;
-use crate::policy::BoxPolicy;
+use crate::policy::{BoxPolicy, hint::nearest};
 use crate::rng::Rng;
 use crate::simulate::crowd::Limit;
 use crate::simulate::sync::Sync;
@@ -96,6 +96,15 @@ impl Scenario {
             let client = host(client.unwrap_or(&self.client), "client")?;
             hosts.push([client, host(server.unwrap_or(&self.server), "server")?]);
         }
+        for (who, side) in [("client", &self.expect), ("server", &self.expect)] {
+            let side = side.as_ref().and_then(|e| if who == "client" { e.client.as_ref() } else { e.server.as_ref() });
+            if let Some(errno) = side.and_then(|s| s.errno.as_deref()).filter(|name| Errno::ALL.iter().all(|known| known.name() != *name)) {
+                let known = Errno::ALL.map(Errno::name);
+                let hint =
+                    nearest(errno, known).map_or_else(|| format!("there are {}", known.join(", ")), |n| format!("did you mean {n}?"));
+                return Err(format!("expect.{who}.errno: '{errno}' is no error that a socket here reports; {hint}"));
+            }
+        }
         let crowd = self.population.as_ref().map(|population| population.check(horizon)).transpose()?;
         if crowd.is_some() && !self.script.is_empty() {
             return Err("script: a population has its own; leave one of them out".to_owned());
@@ -114,7 +123,8 @@ impl Scenario {
         let spec = &self.links;
         if !spec.each.is_empty() {
             if spec.each.len() != net.links.len() {
-                return Err(format!("links.each: {} links, but {} boxes have {} links", spec.each.len(), self.path.len(), net.links.len()));
+                let (given, needed) = (spec.each.len(), net.links.len());
+                return Err(format!("links.each: {given} given, but this path has {needed}, one more than boxes"));
             }
             for (link, given) in net.links.iter_mut().zip(&spec.each) {
                 *link = Link {
@@ -222,11 +232,19 @@ fn deed(action: &ActionSpec) -> Result<Do, String> {
 
 fn fault(event: &EventSpec, net: &Network) -> Result<Fault, String> {
     let link = |n: usize| {
-        if (1..=net.links.len()).contains(&n) { Ok(n - 1) } else { Err(format!("link {n}: there are links 1 to {}", net.links.len())) }
+        if (1..=net.links.len()).contains(&n) {
+            Ok(n - 1)
+        } else {
+            Err(format!("there is no link {n}; the last one is {}", net.links.len()))
+        }
     };
     let hop = |n: usize| {
         let boxes = net.path.hops.len();
-        if (1..=boxes).contains(&n) { Ok(n - 1) } else { Err(format!("box {n}: there are {boxes} boxes")) }
+        match boxes {
+            0 => Err(format!("there is no box {n}; the path has none")),
+            _ if (1..=boxes).contains(&n) => Ok(n - 1),
+            _ => Err(format!("there is no box {n}; the last one is {boxes}")),
+        }
     };
     let director =
         || net.path.hops.iter().position(|h| matches!(h.device, Device::Director(_))).ok_or("there is no ipvs box on the path".to_owned());

@@ -1,7 +1,7 @@
 //! Reads scenarios: JSON text in, scenarios out, with line and column in every complaint.
 
 use super::{Scenario, Variant};
-use crate::policy::hint::nearest;
+use crate::policy::{self, hint::nearest};
 use serde_json::Value;
 use std::fmt;
 
@@ -131,12 +131,17 @@ fn assign(value: &mut Value, path: &str, new: Value) -> Result<(), String> {
                 items.get_mut(index).ok_or_else(|| format!("position {index} is beyond the end of {length}"))?
             }
             other => {
-                if !other.is_object() {
+                // A box in its short form is opened, so that one of its settings can be changed.
+                if let Value::String(short) = other {
+                    let opened = policy::parse_short(short).map_err(|_| format!("'{key}' cannot be set inside \"{short}\""))?;
+                    *other = opened.policy.to_json();
+                }
+                if other.is_null() {
                     *other = Value::Object(serde_json::Map::new());
                 }
                 match other {
                     Value::Object(map) => map.entry(key).or_insert(Value::Null),
-                    _ => return Err(format!("'{key}' leads nowhere")),
+                    value => return Err(format!("'{key}' cannot be set inside {value}")),
                 }
             }
         };

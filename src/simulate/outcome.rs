@@ -99,6 +99,8 @@ pub enum Met {
     Dropped(DropReason),
     /// The box's own stack reset its sender.
     Reset,
+    /// The box answered it with an ICMP error.
+    Unreachable,
     /// No timer ended it: a full table took it to make room.
     Evicted,
 }
@@ -112,6 +114,7 @@ impl Met {
             Met::Passed => "passed",
             Met::Dropped(_) => "dropped",
             Met::Reset => "reset",
+            Met::Unreachable => "unreachable",
             Met::Evicted => "evicted",
         }
     }

@@ -12,9 +12,11 @@ impl<O: Observer> World<'_, O> {
         flow.outcome.dropped += u32::from(out.dropped.is_some());
         let Some(lapse) = out.lapse else { return };
         let reset = out.sent.iter().flatten().any(|sent| matches!(sent.what, What::Reset { .. }));
+        let unreachable = out.sent.iter().flatten().any(|sent| sent.what == What::Unreachable);
         let fate = match out.dropped {
             Some(reason) => Met::Dropped(reason),
             None if reset => Met::Reset,
+            None if unreachable => Met::Unreachable,
             None if out.created => Met::Repicked,
             None => Met::Passed,
         };

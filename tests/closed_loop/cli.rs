@@ -53,7 +53,7 @@ fn mistakes_end_with_2_and_one_line() {
         (&[HANG, "--map", "server.keepalive.time=1..2"], "2 values required"),
         (&[HANG, "--map", "a=3..2", "b=1..5"], "from at least 1 s up to more"),
         (&["scenarios/schema/scenario.json"], "there is no key 'type' here"),
-        (&[HANG, "--set", "events=[{\"at\":1,\"forget\":4}]"], "at events[0]: box 4: there are 1 boxes"),
+        (&[HANG, "--set", "events=[{\"at\":1,\"forget\":4}]"], "at events[0]: there is no box 4; the last one is 1"),
     ] {
         let out = run(args);
         assert_eq!((out.status.code(), text(&out.stdout)), (Some(2), String::new()), "{args:?}");

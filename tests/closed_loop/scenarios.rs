@@ -91,14 +91,18 @@ fn mistakes_are_told_with_their_place() {
     for (body, complaint) in [
         (r#""script": [{"at": 1, "who": "client"}]"#, "script[0]: give exactly one of send"),
         (r#""script": [{"at": 1, "who": "client", "send": 0}]"#, "script[0]: nothing is sent with 0 bytes"),
-        (r#""events": [{"at": 1, "forget": 1}]"#, "events[0]: box 1: there are 0 boxes"),
+        (r#""events": [{"at": 1, "forget": 1}]"#, "events[0]: there is no box 1; the path has none"),
         (r#""events": [{"at": 1, "link_down": 1, "link_up": 1}]"#, "events[0]: give exactly one of"),
         (r#""path": ["conntrack"], "events": [{"at": 1, "fail_over": 1}]"#, "no ipvs box"),
+        (
+            r#""expect": {"client": {"errno": "ECONRESET"}}"#,
+            "expect.client.errno: 'ECONRESET' is no error that a socket here reports; did you mean ECONNRESET?",
+        ),
         (r#""sync": {}"#, "sync: there is no ipvs box on the path"),
         (r#""client": {"os": "windows", "kernel": "6.1"}"#, "client: 'kernel' is a release of Linux"),
         (r#""client": {"sysctl": {"net.ipv4.tcp_retries1": 3}}"#, "client: sysctl net.ipv4.tcp_retries1 is not one"),
         (r#""client": {"program": "redis-servr"}"#, "client: program: there is no 'redis-servr'; did you mean 'redis-server'"),
-        (r#""links": {"each": [{"delay": 1}]}, "path": ["conntrack"]"#, "links.each: 1 links, but 1 boxes have 2 links"),
+        (r#""links": {"each": [{"delay": 1}]}, "path": ["conntrack"]"#, "links.each: 1 given, but this path has 2"),
         (r#""population": {"flows": 3, "mix": [{"name": "a", "share": 0.5}]}"#, "population.mix: the shares add up to 0.5, not to 1"),
         (r#""population": {"flows": 3, "session": {}}"#, "population.session: give exactly one of"),
     ] {
@@ -115,6 +119,15 @@ fn settings_can_be_changed_from_outside() {
     assert_eq!(set("duration=15min").expect("a scenario").duration.0, flowlapse::time::Duration::from_secs(900));
     assert_eq!(set("script.0.send=9").expect("a scenario").script[0].send, Some(9));
     assert_eq!(set("client.keepalive.time=60").expect("a scenario").client.keepalive.and_then(|k| k.time).map(|s| s.0.as_secs()), Some(60));
+    let boxes = |one: &str| set(one).expect("a scenario").path[0].policy.describe();
+    assert_eq!(boxes("path.0.ipvs.timeout_tcp=3600"), "ipvs:tcp=3600");
+    let dr = r#"{"title": "t", "duration": 5, "path": ["ipvs:dr,sloppy_tcp=1"]}"#;
+    let changed = load(dr, "x", &["path.0.ipvs.tcp=3600".to_owned()]).expect("a scenario");
+    assert_eq!(changed.path[0].policy.describe(), "ipvs:dr,tcp=3600,sloppy_tcp=1");
+    let preset = r#"{"title": "t", "duration": 5, "path": ["aws-nlb"]}"#;
+    let changed = load(preset, "x", &["path.0.established=60".to_owned()]).expect("a scenario");
+    assert_eq!(changed.path[0].policy.describe(), "aws-nlb:established=60");
+    assert!(set("title.x=9").expect_err("inside a text").to_string().contains("cannot be set inside"));
     assert!(set("script.7.send=9").expect_err("no such action").to_string().contains("beyond the end of 1"));
     assert!(set("client.keepalve.time=60").expect_err("no such key").to_string().contains("did you mean 'keepalive'"));
     assert!(set("nonsense").expect_err("no value").to_string().contains("expected KEY=VALUE"));

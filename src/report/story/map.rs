@@ -36,7 +36,13 @@ pub const ENTRY_LIVES: &str = "the entry lives";
 pub fn words(came: &Came) -> String {
     match came {
         Came::One(outcome, _) => one(outcome),
-        Came::Many(tally) => format!("{:.0}% failed", tally.share(tally.failed) * 100.0),
+        Came::Many(tally) => match tally.share(tally.failed) {
+            0.0 => format!("{ENTRY_LIVES}, or its loss hurts nobody"),
+            share if share < 0.01 => "less than 1% of the flows failed".to_owned(),
+            share if share < 0.1 => "1% to 10% of the flows failed".to_owned(),
+            share if share < 0.5 => "10% to 50% of the flows failed".to_owned(),
+            _ => "half of the flows or more failed".to_owned(),
+        },
     }
 }
 

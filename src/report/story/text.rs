@@ -171,6 +171,7 @@ pub(super) fn noticed(entry: &Forgotten) -> String {
         Met::Repicked => "the box made a new entry and passed it on".to_owned(),
         Met::Passed => "it passed without an entry, untranslated".to_owned(),
         Met::Dropped(reason) => format!("the box dropped it ({})", reason.text()),
+        Met::Unreachable => "the box answered it with an ICMP error".to_owned(),
         Met::Reset if entry.noticed == Some(entry.at) => return "the box told both ends".to_owned(),
         Met::Reset | Met::Nobody | Met::Evicted => "the box's own stack reset it".to_owned(),
     };
