@@ -224,11 +224,13 @@ fn options_are_laid_out_as_linux_lays_them_out() {
         assert_eq!(&bytes[54..34 + usize::from(bytes[46] >> 4) * 4], wanted, "{seg:?}");
     };
     let plain = segment(ACK, 1, 100, 0);
-    assert_options(segment(SYN, 1, 0, 0), &[2, 4, 5, 180, 1, 1, 4, 2, 1, 3, 3, 7]);
-    assert_options(Segment { bits: SegmentBits(SegmentBits::HAS_OPTIONS), ..segment(SYN, 1, 0, 0) }, &[2, 4, 5, 180]);
+    let [a, b, c, d] = ((START / 1_000_000) as u32).to_be_bytes();
+    assert_options(segment(SYN, 1, 0, 0), &[2, 4, 5, 180, 1, 1, 4, 2, 1, 1, 8, 10, a, b, c, d, 0, 0, 0, 0, 1, 3, 3, 7]);
+    let bare = Segment { bits: SegmentBits(SegmentBits::HAS_OPTIONS), ..segment(SYN, 1, 0, 0) };
+    assert_options(bare, &[2, 4, 5, 180, 1, 1, 8, 10, a, b, c, d, 0, 0, 0, 0]);
     assert_options(Segment { bits: SegmentBits(0), ..segment(SYN, 1, 0, 0) }, &[]);
     assert_options(plain, &[]);
-    assert_options(Segment { bits: SegmentBits(SegmentBits::HAS_OPTIONS), ..plain }, &[1, 1, 1, 1]);
+    assert_options(Segment { bits: SegmentBits(SegmentBits::HAS_OPTIONS), ..plain }, &[1, 1, 8, 10, a, b, c, d, 0, 0, 0, 0]);
     assert_options(Segment { sack: Seq(0x0102_0304), ..plain }, &[1, 1, 5, 10, 1, 2, 3, 3, 1, 2, 3, 4]);
     // Behind what is acknowledged, and without an acknowledgement, there is nothing to select.
     assert_options(Segment { sack: Seq(99), ..plain }, &[]);

@@ -30,6 +30,8 @@ const LENGTH_MAX: usize = u16::MAX as usize;
 const ERROR_TTL: u8 = 64;
 /// How much of the quoted packet follows its IP header: the ports and the sequence number.
 const QUOTED: usize = 8;
+/// Senders whose time stamps are remembered; a simulated flow has a handful.
+const SENDERS: usize = 64;
 /// What all payload consists of.
 const PAYLOAD: u8 = b'x';
 
@@ -42,6 +44,8 @@ pub struct Writer<W: Write> {
     frame: Vec<u8>,
     /// As many bytes of payload as were needed so far.
     payload: Vec<u8>,
+    /// The last time stamp of each sender, to be echoed.
+    stamps: Vec<(Sock, u32)>,
 }
 
 impl<W: Write> Writer<W> {
@@ -65,7 +69,7 @@ impl<W: Write> Writer<W> {
             ];
             out.write_pcapng_block(interface).map_err(refused)?;
         }
-        Ok(Writer { out, interfaces: interfaces.len(), frame: Vec::new(), payload: Vec::new() })
+        Ok(Writer { out, interfaces: interfaces.len(), frame: Vec::new(), payload: Vec::new(), stamps: Vec::new() })
     }
 
     /// Writes a segment as an Ethernet frame, captured whole, with all checksums right.
@@ -80,8 +84,24 @@ impl<W: Write> Writer<W> {
     /// hold. Nothing is written then.
     pub fn segment(&mut self, interface: usize, at: Instant, from: Sock, to: Sock, seg: &Segment, ttl: u8) -> io::Result<()> {
         self.check(interface)?;
-        self.build(from, to, seg, ttl)?;
+        let stamp = self.stamp(at, from, to, seg);
+        self.build(from, to, seg, ttl, stamp)?;
         self.put(interface, at)
+    }
+
+    /// The time stamp option of a segment that has options: milliseconds, as Linux counts, and the last one of its receiver.
+    fn stamp(&mut self, at: Instant, from: Sock, to: Sock, seg: &Segment) -> Option<(u32, u32)> {
+        if !seg.bits.any(SegmentBits::HAS_OPTIONS) {
+            return None;
+        }
+        let value = (at.0 / 1_000_000) as u32;
+        match self.stamps.iter().position(|(who, _)| *who == from) {
+            Some(place) => self.stamps[place].1 = value,
+            None if self.stamps.len() < SENDERS => self.stamps.push((from, value)),
+            None => {}
+        }
+        let echo = self.stamps.iter().find(|(who, _)| *who == to).map_or(0, |(_, last)| *last);
+        Some((value, if seg.flags.has(TcpFlags::ACK) { echo } else { 0 }))
     }
 
     /// Writes an ICMP error, port unreachable, as `from` sends it to `to`: about `seg`, which went from `about_src` to
@@ -105,7 +125,7 @@ impl<W: Write> Writer<W> {
         if from.is_v6() != about_src.addr.is_v6() {
             return Err(invalid(format!("an ICMP error of {from} cannot be about a segment of {about_src}, which is of another family")));
         }
-        self.build(about_src, about_dst, seg, ERROR_TTL)?;
+        self.build(about_src, about_dst, seg, ERROR_TTL, None)?;
         let ip_header = if from.is_v6() { Ipv6Header::LEN } else { Ipv4Header::MIN_LEN };
         let quote: Vec<u8> = self.frame.iter().skip(Ethernet2Header::LEN).take(ip_header + QUOTED).copied().collect();
         self.frame.clear();
@@ -136,9 +156,9 @@ impl<W: Write> Writer<W> {
     }
 
     /// Puts the frame of a segment into [`Writer::frame`].
-    fn build(&mut self, from: Sock, to: Sock, seg: &Segment, ttl: u8) -> io::Result<()> {
+    fn build(&mut self, from: Sock, to: Sock, seg: &Segment, ttl: u8, stamp: Option<(u32, u32)>) -> io::Result<()> {
         let ip = ip_step(from.addr, to.addr, ttl)?;
-        let header = tcp_header(from.port, to.port, seg)?;
+        let header = tcp_header(from.port, to.port, seg, stamp)?;
         // The length field of IPv4 counts its own header, that of IPv6 does not.
         let (version, ip_header) = if from.addr.is_v6() { (6, 0) } else { (4, Ipv4Header::MIN_LEN) };
         let room = LENGTH_MAX - ip_header - header.header_len();
@@ -177,7 +197,7 @@ fn ip_step(from: Addr, to: Addr, ttl: u8) -> io::Result<PacketBuilderStep<IpHead
     }
 }
 
-fn tcp_header(from: u16, to: u16, seg: &Segment) -> io::Result<TcpHeader> {
+fn tcp_header(from: u16, to: u16, seg: &Segment, stamp: Option<(u32, u32)>) -> io::Result<TcpHeader> {
     let mut header = TcpHeader::new(from, to, seg.seq.0, seg.window);
     let has = |flag| seg.flags.has(flag);
     header.fin = has(TcpFlags::FIN);
@@ -191,13 +211,13 @@ fn tcp_header(from: u16, to: u16, seg: &Segment) -> io::Result<TcpHeader> {
     if header.ack {
         header.acknowledgment_number = seg.ack.0;
     }
-    header.set_options(&options(seg)).map_err(|error| invalid(error.to_string()))?;
+    header.set_options(&options(seg, stamp)).map_err(|error| invalid(error.to_string()))?;
     Ok(header)
 }
 
 /// The options in Linux's order, each padded to four bytes as Linux does.
-fn options(seg: &Segment) -> Vec<TcpOptionElement> {
-    use TcpOptionElement::{MaximumSegmentSize, Noop, SelectiveAcknowledgement, SelectiveAcknowledgementPermitted, WindowScale};
+fn options(seg: &Segment, stamp: Option<(u32, u32)>) -> Vec<TcpOptionElement> {
+    use TcpOptionElement::{MaximumSegmentSize, Noop, SelectiveAcknowledgement, SelectiveAcknowledgementPermitted, Timestamp, WindowScale};
     let offers = SegmentBits::HAS_OPTIONS | SegmentBits::SACK_PERMITTED | SegmentBits::WINDOW_SCALE;
     let mut elements = Vec::new();
     if seg.flags.has(TcpFlags::SYN) && seg.bits.any(offers) {
@@ -206,15 +226,15 @@ fn options(seg: &Segment) -> Vec<TcpOptionElement> {
     if seg.bits.any(SegmentBits::SACK_PERMITTED) {
         elements.extend([Noop, Noop, SelectiveAcknowledgementPermitted]);
     }
+    if let Some((value, echo)) = stamp {
+        elements.extend([Noop, Noop, Timestamp(value, echo)]);
+    }
     if seg.bits.any(SegmentBits::WINDOW_SCALE) {
         elements.extend([Noop, WindowScale(seg.window_scale)]);
     }
     if seg.flags.has(TcpFlags::ACK) && seg.sack.after(seg.ack) {
         let Seq(left) = seg.sack.minus(1);
         elements.extend([Noop, Noop, SelectiveAcknowledgement((left, seg.sack.0), [None; 3])]);
-    }
-    if elements.is_empty() && seg.bits.any(SegmentBits::HAS_OPTIONS) {
-        elements.extend([Noop, Noop, Noop, Noop]);
     }
     elements
 }

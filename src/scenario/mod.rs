@@ -1,6 +1,6 @@
 //! Stories: who talks to whom through which boxes, what happens on the way, and what should come of it.
 //!
-//! The types here are the format: JSON is read into them, and the published schema is made from them. [`load`] reads, with
+//! The types here are the format: JSON is read into them, and the published schema is made from them. [`mod@load`] reads, with
 //! line and column in every error; [`compile`] turns a story into what the closed loop runs; [`expect`] compares the outcome
 //! with what the story says. Nothing here prints or opens a file.
 
