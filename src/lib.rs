@@ -1,13 +1,13 @@
 //! flowlapse: which flows would a stateful middlebox forget too early, when, and by which timer?
 //!
 //! A promise first: everything but `capture::source`, the sinks that write files, `live` (which puts packets through real
-//! kernels), and the command line is pure. The
-//! models take time and packets as arguments and return verdicts and packets; they read no clock, keep no global
-//! state, do no I/O, and give the same answer for the same input.
+//! kernels), and the command line is pure. The models take time and packets as arguments and return verdicts and packets;
+//! they read no clock, keep no global state, do no I/O, and give the same answer for the same input.
 //!
 //! The directories are the layers; a module uses only layers below its own:
 //! [`time`], [`rng`] and [`net`] → [`kernel`] → `capture` → `decode` → `flow` → `policy` → `model` → `engine` → `finding` → `report`.
-//! Beside them, above `model`: `conform`, which holds the models to recordings, and above that `live`, which makes recordings.
+//! Beside `model` stands `endpoint`, the two TCP hosts; above `engine` the closed loop, `simulate`, and above that `scenario`,
+//! the stories that it runs, which `report` tells. `conform` holds models and loop to recordings, and `live` makes recordings.
 pub mod capture;
 #[cfg(feature = "cli")]
 pub mod cli;

@@ -1,4 +1,5 @@
-//! Bytes to records: capture files, compressed or not, one or several, as packets in time order.
+//! Bytes to records: capture files, compressed or not, one or several, as packets in time order; and `write`, the way back
+//! for simulated segments.
 //!
 //! Only `source` touches files. Nothing here knows what is inside a packet: a record is a time, a link type, a length
 //! and the bytes that were kept. Damage is data: everything before it is delivered, then it is reported.

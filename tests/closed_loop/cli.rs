@@ -27,6 +27,7 @@ fn a_story_and_its_timeline() {
     let lines: Vec<&str> = out.lines().collect();
     let end = |from: usize| lines[lines.len() - from];
     assert!(out.contains("server: opened at 0.002 s; read 96 bytes"), "{out}");
+    assert!(out.contains("  by the timer: established, ipvsadm --set (first value)\n"), "{out}");
     assert!(out.contains("expected: yes"), "{out}");
     assert_eq!(
         end(5),

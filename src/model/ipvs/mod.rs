@@ -1,8 +1,8 @@
 //! IPVS, 2.4 to 7.1: entries, their states and timers, scheduling, persistence, and what a packet without entry meets.
 //!
 //! Imitates `net/netfilter/ipvs/` (`net/ipv4/ipvs/` up to 2.6.27) as the spec's ipvs.md describes it; held to recordings of
-//! real directors by `flowlapse conform`. Leaves out: FTP helper, one-packet scheduling, connection synchronisation. Must
-//! not know captures, reports, real addresses, or sequence numbers.
+//! real directors by `flowlapse conform`. Leaves out: FTP helper, one-packet scheduling; connection synchronisation is
+//! `simulate::sync`. Must not know captures, reports, real addresses, or sequence numbers.
 
 pub mod conn;
 pub mod dialect;

@@ -1,6 +1,7 @@
 //! A run for machines (schema flowlapse-run/1). Times are nanoseconds since the start of the run.
 
 use super::{Came, Story};
+use crate::finding::cause::cause;
 use crate::scenario::expect::{kind, word};
 use crate::scenario::run::Tally;
 use crate::simulate::outcome::{End, Forgotten, Outcome, SideOutcome};
@@ -118,10 +119,14 @@ fn side(side: &SideOutcome) -> Value {
 }
 
 fn forgotten(entry: &Forgotten, story: &Story<'_>) -> Value {
+    let cause = cause(&story.ready.net.path.hops[entry.hop], entry.clause, entry.state);
     json!({
         "box": entry.hop + 1,
         "label": story.ready.net.path.hops[entry.hop].label,
         "state": entry.state,
+        "timer": cause.timer,
+        "setting": cause.setting,
+        "why": cause.why,
         "refreshed_ns": entry.refreshed.0,
         "timeout_ns": entry.timeout.0,
         "ended_ns": entry.at.0,

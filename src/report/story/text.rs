@@ -4,6 +4,7 @@ use super::{Came, Story};
 use crate::endpoint::Os;
 use crate::endpoint::Profile;
 use crate::endpoint::profile::GiveUp;
+use crate::finding::cause::cause;
 use crate::report::printable;
 use crate::report::text::{describe, paragraph};
 use crate::scenario::run::Tally;
@@ -104,6 +105,9 @@ fn one(out: &mut String, story: &Story<'_>, outcome: &Outcome, width: usize) {
     }
     for entry in &outcome.forgotten {
         paragraph(out, "forgotten: ", &forgotten(entry, story), width);
+        if entry.fate != Met::Evicted {
+            paragraph(out, "  by the timer: ", &timer(entry, story), width);
+        }
     }
     if outcome.stopped {
         paragraph(out, "", &format!("stopped at {}: too much happened", moment(outcome.last)), width);
@@ -154,6 +158,14 @@ fn forgotten(entry: &Forgotten, story: &Story<'_>) -> String {
         Some(at) if at == entry.at && entry.fate == Met::Reset => format!("{head}; {}", noticed(entry)),
         Some(at) => format!("{head}; noticed at {} by {}", moment(at), noticed(entry)),
     }
+}
+
+/// Which timer that was, who sets it, and why it ran where it is not the state's own.
+fn timer(entry: &Forgotten, story: &Story<'_>) -> String {
+    let cause = cause(&story.ready.net.path.hops[entry.hop], entry.clause, entry.state);
+    let setting = cause.setting.unwrap_or_else(|| "no setting reaches it".to_owned());
+    let why = cause.why.map_or_else(String::new, |why| format!("; because {why}"));
+    format!("{}, {setting}{why}", cause.timer)
 }
 
 /// What ended an entry.
