@@ -16,8 +16,8 @@ fi
 [ -n "$ns3" ] || echo "ns-3 is not installed: only this side is measured"
 for round in $(seq "${1:-3}"); do
     begin=$(date +%s.%N)
-    events=$(target/release/flowlapse run benches/closed-loop/million.json --set population.flows=100000 --threads 1 \
-        | sed -n 's/.* \([0-9]*\) events$/\1/p')
+    events=$(target/release/flowlapse run benches/closed-loop/million.json --set population.flows=100000 --threads 1 --json \
+        | sed -n 's/.*"events": \([0-9]*\).*/\1/p')
     end=$(date +%s.%N)
     ours=$(awk -v e="$events" -v a="$begin" -v b="$end" 'BEGIN { printf "%.0f", e / (b - a) }')
     if [ -n "$ns3" ]; then

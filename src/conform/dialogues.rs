@@ -432,7 +432,8 @@ fn box_text(b: &Middle, kernel: &str) -> std::result::Result<String, String> {
         }
         other => return Err(format!("box.kind '{other}' is not conntrack or ipvs")),
     };
-    words.push(format!("dialect={kernel}"));
+    // What a distribution appends behind a plus sign is no part of the release.
+    words.push(format!("dialect={}", kernel.split('+').next().unwrap_or(kernel)));
     words.extend(b.sysctl.iter().map(|(key, value)| format!("{key}={value}")));
     Ok(format!("{kind}:{}", words.join(",")))
 }

@@ -226,26 +226,21 @@ fn many(out: &mut String, story: &Story<'_>, tally: &Tally, width: usize) {
     }
     for p in &tally.pressure {
         let label = printable(&story.ready.net.path.hops[p.limit.hop].label);
-        let _ = writeln!(
-            out,
-            "table of box {} ({label}): at most {} of {} entries, {} new connections refused, {} entries evicted",
+        let text = format!(
+            "box {} ({label}): at most {} of {} entries, {} new connections refused, {} entries evicted",
             p.limit.hop + 1,
             p.peak,
             p.limit.max,
             p.refused,
             p.evicted
         );
+        paragraph(out, "table of ", &text, width);
     }
     if let (Some(half), Some(most), Some(all)) =
         (tally.detection_percentile(50), tally.detection_percentile(99), tally.detection_percentile(100))
     {
-        let _ = writeln!(
-            out,
-            "from the loss to the first error: half within {}, 99% within {}, all within {}",
-            length(half),
-            length(most),
-            length(all)
-        );
+        let text = format!("half within {}, 99% within {}, all within {}", length(half), length(most), length(all));
+        paragraph(out, "from the loss to the first error: ", &text, width);
     }
     let [packets, dropped, lost] = tally.packets;
     let _ = writeln!(
