@@ -158,7 +158,7 @@ mod tests {
     fn the_place_of_a_key() {
         let text = "{\n  \"a\": [1, {\"b\": \"x,]\"}],\n  \"events\": [\n    {\"at\": 1},\n    {\"at\": 2, \"forget\": 9}\n  ]\n}";
         for (path, place) in [
-            ("events[1].forget", (5, 24)),
+            ("events[1].forget", (5, 25)),
             ("events[1]", (5, 5)),
             ("events[7]", (3, 13)),
             ("a[1].b", (2, 18)),
