@@ -19,7 +19,7 @@ const LAYERS: [(&str, &[&str]); 21] = [
     ("simulate", &["time", "net", "kernel", "rng", "model", "endpoint", "engine"]),
     ("scenario", &["time", "net", "kernel", "rng", "policy", "model", "endpoint", "engine", "simulate"]),
     ("conform", &["time", "net", "kernel", "rng", "model", "endpoint", "engine", "policy", "simulate"]),
-    ("live", &["time", "net", "rng", "model", "conform"]),
+    ("live", &["time", "net", "rng", "capture", "model", "conform"]),
     ("engine", &["time", "net", "kernel", "capture", "decode", "flow", "policy", "model"]),
     ("finding", &["time", "net", "kernel", "capture", "decode", "flow", "policy", "model", "engine"]),
     (

@@ -197,17 +197,21 @@ fn ip_step(from: Addr, to: Addr, ttl: u8) -> io::Result<PacketBuilderStep<IpHead
     }
 }
 
+/// Puts our flags into a header.
+pub(crate) fn set_flags(header: &mut TcpHeader, flags: TcpFlags) {
+    header.fin = flags.has(TcpFlags::FIN);
+    header.syn = flags.has(TcpFlags::SYN);
+    header.rst = flags.has(TcpFlags::RST);
+    header.psh = flags.has(TcpFlags::PSH);
+    header.ack = flags.has(TcpFlags::ACK);
+    header.urg = flags.has(TcpFlags::URG);
+    header.ece = flags.has(TcpFlags::ECE);
+    header.cwr = flags.has(TcpFlags::CWR);
+}
+
 fn tcp_header(from: u16, to: u16, seg: &Segment, stamp: Option<(u32, u32)>) -> io::Result<TcpHeader> {
     let mut header = TcpHeader::new(from, to, seg.seq.0, seg.window);
-    let has = |flag| seg.flags.has(flag);
-    header.fin = has(TcpFlags::FIN);
-    header.syn = has(TcpFlags::SYN);
-    header.rst = has(TcpFlags::RST);
-    header.psh = has(TcpFlags::PSH);
-    header.ack = has(TcpFlags::ACK);
-    header.urg = has(TcpFlags::URG);
-    header.ece = has(TcpFlags::ECE);
-    header.cwr = has(TcpFlags::CWR);
+    set_flags(&mut header, seg.flags);
     if header.ack {
         header.acknowledgment_number = seg.ack.0;
     }

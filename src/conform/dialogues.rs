@@ -332,7 +332,7 @@ impl Bench {
         let some = phases.min(512);
         let usual = How { round_trip: ROUND_TRIPS[0], server_first: false };
         let ideal = self.run(None, usual);
-        if self.is_early(&ideal) {
+        if self.is_never_early(&ideal) {
             let busy = (0..some).into_par_iter().any(|n| self.agrees(self.phase(n, some, period, 1), usual, late));
             if busy {
                 return Ok(());
@@ -366,7 +366,7 @@ impl Bench {
     }
 
     /// Whether no recorded event is before the one that exact timers give: a timer never fires early.
-    fn is_early(&self, ideal: &[Vec<Event>; 2]) -> bool {
+    fn is_never_early(&self, ideal: &[Vec<Event>; 2]) -> bool {
         (0..2).all(|side| {
             let pairs = self.expected[side].iter().zip(&ideal[side]);
             pairs.take_while(|(want, ideal)| want.what == ideal.what).all(|(want, ideal)| want.at > ideal.at - SLACK)

@@ -101,22 +101,7 @@ fn seconds<S: Serializer>(ms: &u64, to: S) -> Result<S::Ok, S::Error> {
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
 fn who<S: Serializer>(side: &Side, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(name(*side))
-}
-
-/// The name of a side in recordings.
-pub const fn name(side: Side) -> &'static str {
-    match side {
-        Side::Client => "client",
-        Side::Server => "server",
-    }
-}
-
-const fn opposite(side: Side) -> Side {
-    match side {
-        Side::Client => Side::Server,
-        Side::Server => Side::Client,
-    }
+    to.serialize_str(side.name())
 }
 
 const OTHERS: &str = "-m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT";
@@ -229,7 +214,7 @@ impl Draft {
             if self.rng.chance(50) {
                 let len = *self.rng.pick(&[1, 48, 48, 5000]);
                 last += 100;
-                self.add(last, opposite(who), Act::Send { len });
+                self.add(last, who.opposite(), Act::Send { len });
             }
             let pause = *self.rng.pick(&pauses);
             if last + pause > EXCHANGES_UNTIL_MS {
@@ -243,7 +228,7 @@ impl Draft {
     /// One side closes; the other closes too, or goes on for a while first.
     fn closing(&mut self, mut at: u64, client: &mut Host, server: &mut Host) {
         let first = *self.rng.pick(&[Side::Client, Side::Server]);
-        let other = opposite(first);
+        let other = first.opposite();
         self.add(at, first, Act::Close);
         let host = if other == Side::Client { client } else { server };
         if self.rng.chance(15) {

@@ -247,7 +247,7 @@ impl Bench {
     }
 
     fn same(&self, sent: &Sent, out: &Out, seg: &Segment) -> bool {
-        let side = if sent.to == Side::Client { "client" } else { "server" };
+        let side = sent.to.name();
         let ct = if sent.ct == CtState::Off { None } else { Some(sent.ct.name()) };
         if out.to != side || out.ct.as_deref() != ct {
             return false;

@@ -15,6 +15,13 @@ const QUICK_ACKS: u8 = 16;
 /// Duplicate acknowledgements that make a hole a loss (`tcp_reordering`).
 const DUP_ACKS: u8 = 3;
 
+/// What a host sends for a segment that belongs to no socket.
+fn answer_stray(seg: &Segment, ctx: &mut Ctx<'_>) {
+    if let Some(answer) = stray(seg, ctx.profile) {
+        ctx.out.segments.push(Segment { at: ctx.now, ..answer });
+    }
+}
+
 impl Socket {
     /// One segment that is addressed to this socket.
     pub fn segment(&mut self, seg: &Segment, ctx: &mut Ctx<'_>) {
@@ -24,19 +31,12 @@ impl Socket {
             self.probes_out = 0;
         }
         match self.state {
-            State::Closed => self.answer_stray(seg, ctx),
+            State::Closed => answer_stray(seg, ctx),
             State::Listen => self.opening_segment(seg, ctx),
             State::SynSent => self.answer_to_syn(seg, ctx),
             State::SynReceived => self.request_segment(seg, ctx),
             State::TimeWait | State::FinWait2Orphan => self.small_socket_segment(seg, ctx),
             _ => self.connected_segment(seg, ctx),
-        }
-    }
-
-    #[allow(clippy::unused_self, reason = "reads like its siblings")]
-    fn answer_stray(&self, seg: &Segment, ctx: &mut Ctx<'_>) {
-        if let Some(answer) = stray(seg, ctx.profile) {
-            ctx.out.segments.push(Segment { at: ctx.now, ..answer });
         }
     }
 
@@ -46,7 +46,7 @@ impl Socket {
             return;
         }
         if seg.flags.has(TcpFlags::ACK) {
-            return self.answer_stray(seg, ctx);
+            return answer_stray(seg, ctx);
         }
         if !seg.flags.has(TcpFlags::SYN) || seg.flags.has(TcpFlags::FIN) {
             return;
@@ -90,7 +90,7 @@ impl Socket {
             return;
         }
         if seg.ack != self.snd_nxt {
-            return self.answer_stray(seg, ctx);
+            return answer_stray(seg, ctx);
         }
         if !in_window {
             return self.answer_invalid(seg.len > 0, ctx);
@@ -133,7 +133,7 @@ impl Socket {
                 if self.retransmits == 0 {
                     self.arm(Pending::Retransmit, ctx.ticks.shortest(), ctx);
                 }
-                return self.answer_stray(seg, ctx);
+                return answer_stray(seg, ctx);
             }
             if seg.flags.has(TcpFlags::RST) {
                 return self.fail(Errno::Econnrefused, ctx);
@@ -226,7 +226,7 @@ impl Socket {
             if seg.end() != seg.seq && data_end.after(self.rcv_nxt) {
                 // Data for an application that is gone (RFC 1122 4.2.2.13).
                 self.fail(Errno::Econnreset, ctx);
-                return self.answer_stray(seg, ctx);
+                return answer_stray(seg, ctx);
             }
         }
         self.take_payload(seg, ctx);
@@ -395,7 +395,7 @@ impl Socket {
                     let has_data = seg.end().minus(u32::from(seg.flags.has(TcpFlags::FIN))).after(self.rcv_nxt);
                     if has_data && seg.len > 0 {
                         self.destroy();
-                        self.answer_stray(seg, ctx);
+                        answer_stray(seg, ctx);
                         return true;
                     }
                     if seg.flags.has(TcpFlags::FIN) {
@@ -559,7 +559,7 @@ impl Socket {
                 return self.destroy();
             }
             if seg.flags.has(TcpFlags::SYN) && !seg.seq.before(self.rcv_nxt) {
-                return self.answer_stray(seg, ctx);
+                return answer_stray(seg, ctx);
             }
             if !seg.flags.has(TcpFlags::ACK) || !seg.end().after(self.rcv_nxt) || empty {
                 return;
@@ -567,7 +567,7 @@ impl Socket {
             if !seg.flags.has(TcpFlags::FIN) || seg.end() != self.rcv_nxt.plus(1) {
                 // New data for nobody.
                 self.destroy();
-                return self.answer_stray(seg, ctx);
+                return answer_stray(seg, ctx);
             }
             self.rcv_nxt = seg.end();
             self.state = State::TimeWait;

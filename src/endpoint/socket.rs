@@ -108,8 +108,6 @@ pub(super) mod flag {
     pub(in crate::endpoint) const ACK_DUE: u16 = 0x80;
     /// A tail loss probe is out.
     pub(in crate::endpoint) const TAIL_PROBED: u16 = 0x100;
-    /// This side opened the connection.
-    pub(in crate::endpoint) const ACTIVE: u16 = 0x200;
     /// Payload was received before.
     pub(in crate::endpoint) const HAD_DATA: u16 = 0x400;
 }
@@ -234,7 +232,6 @@ impl Socket {
     /// A socket that sends a SYN.
     pub fn connect(iss: Seq, ctx: &mut Ctx<'_>) -> Socket {
         let mut socket = Socket::new(State::SynSent, iss);
-        socket.flags |= flag::ACTIVE;
         socket.cwnd = ctx.profile.initial_cwnd;
         socket.trouble_since = ctx.now;
         socket.set_rto(ctx.ticks.whole(ctx.profile.rto_initial));
@@ -261,16 +258,6 @@ impl Socket {
     /// Bytes written that were never sent.
     pub fn unsent(&self) -> u32 {
         if self.snd_nxt.before(self.write_end) { self.write_end.distance(self.snd_nxt) } else { 0 }
-    }
-
-    /// Keepalive probes that were not answered.
-    pub const fn probes_out(&self) -> u8 {
-        self.probes_out
-    }
-
-    /// Retransmission timeouts in a row.
-    pub const fn retransmits(&self) -> u8 {
-        self.retransmits
     }
 
     /// The retransmission timeout, back-off included.

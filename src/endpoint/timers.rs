@@ -198,9 +198,8 @@ impl Socket {
         } else if profile.user_timeout > Duration::ZERO && ctx.now.since(self.trouble_since) >= profile.user_timeout {
             return self.give_up(ctx);
         }
-        let mut limit = match profile.give_up {
-            GiveUp::Time(n) | GiveUp::Count(n) => n,
-        };
+        let (GiveUp::Time(most) | GiveUp::Count(most)) = profile.give_up;
+        let mut limit = most;
         if self.is(flag::ORPHAN) {
             let alive = self.probe0_span(ctx) < profile.rto_max;
             limit = self.orphan_retries(alive, ctx);
@@ -213,9 +212,6 @@ impl Socket {
         }
         self.send_probe(ctx);
         self.probes_out = self.probes_out.saturating_add(1);
-        let most = match profile.give_up {
-            GiveUp::Time(n) | GiveUp::Count(n) => n,
-        };
         if self.backoff < most {
             self.backoff += 1;
         }

@@ -268,7 +268,7 @@ fn idle_packet(idle: &IdleBox, entry: &mut Option<IdleEntry>, packet: Packet<'_>
         *entry = Some(made);
         out.created = true;
     }
-    let other = if packet.from == Side::Client { Side::Server } else { Side::Client };
+    let other = packet.from.opposite();
     match step.action {
         Action::Forward => out.send(Sent { to: other, tuple: packet.tuple, what: What::Packet, ct: CtState::Off }),
         Action::Drop => out.dropped = Some(DropReason::StrayByPolicy),

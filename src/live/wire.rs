@@ -1,5 +1,6 @@
 //! Packets as bytes: what is injected, and what a box sent, read back into a recording's words.
 
+use crate::capture::write::set_flags;
 use crate::conform::generate::Planned;
 use crate::conform::recording::Out;
 use crate::net::TcpFlags;
@@ -37,16 +38,8 @@ pub(super) fn build(planned: &Planned, udp: bool, src: Socket, dst: Socket) -> R
 
 fn tcp_header(planned: &Planned, sport: u16, dport: u16) -> Result<TcpHeader, String> {
     let mut header = TcpHeader::new(sport, dport, planned.seq.0, planned.window);
-    let has = |flag| planned.flags.has(flag);
     header.acknowledgment_number = planned.ack.0;
-    header.fin = has(TcpFlags::FIN);
-    header.syn = has(TcpFlags::SYN);
-    header.rst = has(TcpFlags::RST);
-    header.psh = has(TcpFlags::PSH);
-    header.ack = has(TcpFlags::ACK);
-    header.urg = has(TcpFlags::URG);
-    header.ece = has(TcpFlags::ECE);
-    header.cwr = has(TcpFlags::CWR);
+    set_flags(&mut header, planned.flags);
     let options = &planned.options;
     let mut elements = Vec::new();
     elements.extend(options.mss.map(TcpOptionElement::MaximumSegmentSize));

@@ -60,6 +60,25 @@ pub enum Side {
     Server,
 }
 
+impl Side {
+    /// The other side.
+    #[must_use]
+    pub const fn opposite(self) -> Side {
+        match self {
+            Side::Client => Side::Server,
+            Side::Server => Side::Client,
+        }
+    }
+
+    /// The word for it in recordings and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Side::Client => "client",
+            Side::Server => "server",
+        }
+    }
+}
+
 /// What conntrack says of a packet (`--ctstate`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CtState {

@@ -2,12 +2,12 @@
 
 use super::population::{Crowd, Member};
 use super::{ActionSpec, EventSpec, Scenario, ServerEvent, Who};
-use crate::endpoint::{Errno, Profile, Socket, Ticks};
+use crate::endpoint::{Profile, Socket, Ticks};
 use crate::engine::hop::{Device, Hop};
 use crate::engine::{Clock, Path};
 use crate::kernel::wheel::{Hz, Phase};
 use crate::model::director::DestState;
-use crate::policy::{BoxPolicy, hint::nearest};
+use crate::policy::BoxPolicy;
 use crate::rng::Rng;
 use crate::simulate::crowd::Limit;
 use crate::simulate::sync::Sync;
@@ -96,14 +96,8 @@ impl Scenario {
             let client = host(client.unwrap_or(&self.client), "client")?;
             hosts.push([client, host(server.unwrap_or(&self.server), "server")?]);
         }
-        for (who, side) in [("client", &self.expect), ("server", &self.expect)] {
-            let side = side.as_ref().and_then(|e| if who == "client" { e.client.as_ref() } else { e.server.as_ref() });
-            if let Some(errno) = side.and_then(|s| s.errno.as_deref()).filter(|name| Errno::ALL.iter().all(|known| known.name() != *name)) {
-                let known = Errno::ALL.map(Errno::name);
-                let hint =
-                    nearest(errno, known).map_or_else(|| format!("there are {}", known.join(", ")), |n| format!("did you mean {n}?"));
-                return Err(format!("expect.{who}.errno: '{errno}' is no error that a socket here reports; {hint}"));
-            }
+        if let Some(expect) = &self.expect {
+            expect.check()?;
         }
         let crowd = self.population.as_ref().map(|population| population.check(horizon)).transpose()?;
         if crowd.is_some() && !self.script.is_empty() {
@@ -300,13 +294,17 @@ impl Ready {
         self.crowd.as_ref().map_or(1, |crowd| crowd.flows)
     }
 
-    /// The plan of one flow; `member` holds what was drawn for it.
-    pub fn plan<'a>(&'a self, number: u64, member: &'a mut Member) -> FlowPlan<'a> {
+    /// Draws one flow of a population into `member`; the one flow of a script has nothing to draw.
+    pub fn draw(&self, number: u64, member: &mut Member) {
+        if let Some(crowd) = &self.crowd {
+            crowd.draw(self.net.seed, number, member);
+        }
+    }
+
+    /// The plan of one flow, for which `member` was drawn.
+    pub fn plan<'a>(&'a self, number: u64, member: &'a Member) -> FlowPlan<'a> {
         let scripts: [&'a [Action]; 2] = match &self.crowd {
-            Some(crowd) => {
-                crowd.draw(self.net.seed, number, member);
-                [&member.script, &[]]
-            }
+            Some(_) => [&member.script, &[]],
             None => [&self.scripts[0], &self.scripts[1]],
         };
         let hosts = &self.hosts[member.kind];

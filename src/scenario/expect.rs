@@ -1,6 +1,8 @@
 //! What a scenario says should come of it, compared with what came.
 
 use super::span::{Share, Span};
+use crate::endpoint::Errno;
+use crate::policy::hint::nearest;
 use crate::simulate::outcome::{End, Outcome, SideOutcome};
 use crate::time::{Duration, Instant};
 use schemars::JsonSchema;
@@ -140,6 +142,23 @@ fn outside(between: Option<&[Span; 2]>, at: Duration) -> Option<String> {
 }
 
 impl Expect {
+    /// Checks the names of errors.
+    ///
+    /// # Errors
+    /// A name that no socket here reports.
+    pub fn check(&self) -> Result<(), String> {
+        let known = Errno::ALL.map(Errno::name);
+        for (who, side) in [("client", &self.client), ("server", &self.server)] {
+            let wrong = side.as_ref().and_then(|side| side.errno.as_deref()).filter(|name| !known.contains(name));
+            if let Some(errno) = wrong {
+                let hint =
+                    nearest(errno, known).map_or_else(|| format!("there are {}", known.join(", ")), |n| format!("did you mean {n}?"));
+                return Err(format!("expect.{who}.errno: '{errno}' is no error that a socket here reports; {hint}"));
+            }
+        }
+        Ok(())
+    }
+
     /// Where one flow's story differs from what was expected; nothing where it does not.
     pub fn compare(&self, outcome: &Outcome) -> Vec<String> {
         let mut wrong = Vec::new();

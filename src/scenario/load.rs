@@ -42,6 +42,12 @@ pub fn load(text: &str, origin: &str, overrides: &[String]) -> Result<Scenario, 
     if overrides.is_empty() {
         return Ok(scenario);
     }
+    let value = overridden(text, origin, overrides)?;
+    typed(&value.to_string(), &format!("{origin} with --set")).map_err(|error| LoadError { at: None, ..error })
+}
+
+/// The scenario's text with some settings replaced.
+fn overridden(text: &str, origin: &str, overrides: &[String]) -> Result<Value, LoadError> {
     let mut value = untyped(text, origin)?;
     for one in overrides {
         let fail = |message: String| LoadError { origin: format!("--set {one}"), at: None, path: String::new(), message };
@@ -50,7 +56,7 @@ pub fn load(text: &str, origin: &str, overrides: &[String]) -> Result<Scenario, 
         let new = serde_json::from_str(new).unwrap_or_else(|_| Value::String(new.to_owned()));
         assign(&mut value, path.trim(), new).map_err(fail)?;
     }
-    typed(&value.to_string(), &format!("{origin} with --set")).map_err(|error| LoadError { at: None, ..error })
+    Ok(value)
 }
 
 /// The scenario that a variant describes.
@@ -58,14 +64,7 @@ pub fn load(text: &str, origin: &str, overrides: &[String]) -> Result<Scenario, 
 /// # Errors
 /// What is wrong with the patched scenario, by the keys that lead there.
 pub fn vary(text: &str, origin: &str, overrides: &[String], base: &Scenario, variant: &Variant) -> Result<Scenario, LoadError> {
-    let mut value = untyped(text, origin)?;
-    for one in overrides {
-        if let Some((path, new)) = one.split_once('=') {
-            let new = serde_json::from_str(new).unwrap_or_else(|_| Value::String(new.to_owned()));
-            // It was accepted for the scenario itself.
-            let _ = assign(&mut value, path.trim(), new);
-        }
-    }
+    let mut value = overridden(text, origin, overrides)?;
     merge(&mut value, &variant.set);
     let mut varied =
         typed(&value.to_string(), &format!("{origin}, variant '{}'", variant.name)).map_err(|error| LoadError { at: None, ..error })?;

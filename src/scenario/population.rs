@@ -244,15 +244,11 @@ impl Population {
 /// More exchanges than anybody reads about in one session; a mistaken unit must not fill the memory.
 const EXCHANGES_MAX: usize = 1_000_000;
 
-/// A stream of its own, apart from the one that the flow's packets are drawn from.
-const fn stream(seed: u64, number: u64) -> Rng {
-    Rng::keyed(seed ^ 0x706f_7075_6c61_7465, number)
-}
-
 impl Crowd {
     /// Draws one flow; the memory of `member` is used again.
     pub fn draw(&self, seed: u64, number: u64, member: &mut Member) {
-        let mut rng = stream(seed, number);
+        // A stream of its own, apart from the one that the flow's packets are drawn from.
+        let mut rng = Rng::keyed(seed ^ 0x706f_7075_6c61_7465, number);
         member.start = Instant(rng.below(self.over.0.saturating_add(1)));
         member.kind = if self.shares.is_empty() { 0 } else { self.kind(unit(&mut rng)) };
         member.script.clear();
@@ -273,13 +269,6 @@ impl Crowd {
         if end <= self.horizon {
             member.script.push(Action { at: end, what: Do::Close });
         }
-    }
-
-    /// Which kind a flow is of.
-    pub fn kind_of(&self, seed: u64, number: u64) -> usize {
-        let mut rng = stream(seed, number);
-        let _ = rng.number();
-        if self.shares.is_empty() { 0 } else { self.kind(unit(&mut rng)) }
     }
 
     fn kind(&self, share: f64) -> usize {

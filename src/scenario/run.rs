@@ -15,7 +15,8 @@ use std::collections::BTreeMap;
 pub fn single<O: Observer>(ready: &Ready, observer: O) -> (Outcome, O) {
     let mut world = World::new(&ready.net, observer);
     let mut member = Member::default();
-    let plan = ready.plan(0, &mut member);
+    ready.draw(0, &mut member);
+    let plan = ready.plan(0, &member);
     let outcome = world.run(&plan);
     (outcome, world.observer)
 }
@@ -179,12 +180,14 @@ impl Tally {
 /// Runs every flow of a scenario in the order of time, because they share tables.
 fn together(ready: &Ready, limits: &[Limit]) -> Tally {
     let mut members = vec![Member::default(); ready.flows() as usize];
-    let plans: Vec<FlowPlan<'_>> = members.iter_mut().enumerate().map(|(number, member)| ready.plan(number as u64, member)).collect();
+    for (number, member) in members.iter_mut().enumerate() {
+        ready.draw(number as u64, member);
+    }
+    let plans: Vec<FlowPlan<'_>> = members.iter().enumerate().map(|(number, member)| ready.plan(number as u64, member)).collect();
     let (outcomes, pressure) = crowd::run(&ready.net, limits, &plans);
     let mut tally = Tally::new(ready.hosts.len());
-    for (number, outcome) in outcomes.iter().enumerate() {
-        let kind = ready.crowd.as_ref().map_or(0, |crowd| crowd.kind_of(ready.net.seed, number as u64));
-        tally.add(number as u64, kind, outcome);
+    for (number, (outcome, member)) in outcomes.iter().zip(&members).enumerate() {
+        tally.add(number as u64, member.kind, outcome);
     }
     tally.pressure = pressure;
     tally.detection.sort_unstable();
@@ -208,10 +211,8 @@ pub fn population(ready: &Ready) -> Tally {
         let mut world = World::new(&ready.net, Silent);
         let mut member = Member::default();
         for number in chunk * CHUNK..((chunk + 1) * CHUNK).min(flows) {
-            let outcome = {
-                let plan = ready.plan(number, &mut member);
-                world.run(&plan)
-            };
+            ready.draw(number, &mut member);
+            let outcome = world.run(&ready.plan(number, &member));
             tally.add(number, member.kind, &outcome);
         }
         tally

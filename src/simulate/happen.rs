@@ -6,9 +6,9 @@ use super::trace::Observer;
 use super::world::{Flow, FlowPlan, Flying, SIDES, World};
 use crate::endpoint::Socket;
 use crate::engine::hop::{Device, HopState};
+use crate::model::What;
 use crate::model::director::DestState;
 use crate::model::idle::Farewell;
-use crate::model::{Side, What};
 use crate::net::{Direction, Segment, TcpFlags};
 
 impl<O: Observer> World<'_, O> {
@@ -64,7 +64,7 @@ impl<O: Observer> World<'_, O> {
                 dir: seg.dir.opposite(),
                 ..Segment::EMPTY
             };
-            let back = if flying.to == Side::Server { Side::Client } else { Side::Server };
+            let back = flying.to.opposite();
             let tuple = flying.tuple.inverse();
             self.observer.box_sent(self.now, hop, back, tuple, &answer, What::Packet);
             self.send(flow, hop as i8, back, tuple, answer, false);
@@ -82,7 +82,8 @@ impl<O: Observer> World<'_, O> {
         }
     }
 
-    /// A box that speaks up when an entry ends: resets or FINs to both ends.
+    /// A box that speaks up when an entry ends: resets or FINs to both ends. How a box closes where its documentation only says
+    /// that it does is taken to be a reset; either way its stack answers what the ends send to finish the connection.
     pub(super) fn farewell(&mut self, flow: &mut Flow, hop: usize, plan: &FlowPlan<'_>) {
         flow.outcome.events += 1;
         let model = &self.net.path.hops[hop];

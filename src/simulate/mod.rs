@@ -4,6 +4,9 @@
 //! A flow is the unit of simulation, as everywhere: its state is its own, so millions of flows run one after the other on as
 //! many threads as there are, with the same result. What couples flows (a full table) is the business of [`crowd`].
 //!
+//! Where to add: a program or its heartbeat is a row in [`programs`] or [`app`]; something that happens to the path is a
+//! [`Fault`]; a way in which flows meet belongs to [`crowd`]; what a host does with a segment or a timer is `endpoint`'s.
+//!
 //! Nothing here reads scenarios, prints, or knows the time of day. The same plan and seed give the same run.
 
 pub mod app;

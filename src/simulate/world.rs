@@ -1,7 +1,7 @@
 //! The loop: what happens next, until nothing does.
 //!
 //! Ties are broken in a fixed order: what happens to the path, entries that end, arrivals in the order in which they were
-//! sent, timers of the client, timers of the server, the applications.
+//! sent, timers of the client, timers of the server (or the other way round: `Network::server_first`), the applications.
 
 use super::app::{Action, AppPlan, AppState, Do, Kind, OnEof, Wish};
 use super::crowd::Tables;
@@ -483,7 +483,7 @@ impl<'n, O: Observer> World<'n, O> {
         }
         let index = flying.next as usize;
         let hop = &self.net.path.hops[index];
-        let from = if flying.to == Side::Server { Side::Client } else { Side::Server };
+        let from = flying.to.opposite();
         if flying.unreachable {
             // An ICMP error about the flow: boxes pass it on as RELATED.
             self.send(flow, flying.next, flying.to, flying.tuple, flying.seg, true);

@@ -31,10 +31,9 @@ impl Point {
 
     /// The name of the point, and of its interface.
     pub fn name(self) -> String {
-        let side = |side| if side == Side::Client { "client" } else { "server" };
         match self {
-            Point::Host(of) => side(of).to_owned(),
-            Point::Box(hop, of) => format!("box{}-{}-side", hop + 1, side(of)),
+            Point::Host(of) => of.name().to_owned(),
+            Point::Box(hop, of) => format!("box{}-{}-side", hop + 1, of.name()),
         }
     }
 }

@@ -33,15 +33,15 @@ pub fn write(story: &Story<'_>) -> String {
                 if seg.flags.has(crate::net::TcpFlags::SYN) {
                     bases[index] = seg.seq;
                 }
-                (name(*side).to_owned(), segment(*side, seg, bases))
+                (side.name().to_owned(), segment(*side, seg, bases))
             }
-            Seen::Told(side, told) => (name(*side).to_owned(), format!("* {}", told_text(*told))),
+            Seen::Told(side, told) => (side.name().to_owned(), format!("* {}", told_text(*told))),
             Seen::Box(hop, from, out) => {
                 let mut text = Vec::new();
                 for sent in out.sent.iter().flatten() {
                     match sent.what {
-                        What::Reset { .. } => text.push(format!("resets the {}", name(sent.to))),
-                        What::Unreachable => text.push(format!("sends an ICMP error to the {}", name(sent.to))),
+                        What::Reset { .. } => text.push(format!("resets the {}", sent.to.name())),
+                        What::Unreachable => text.push(format!("sends an ICMP error to the {}", sent.to.name())),
                         What::Packet if out.created => text.push("makes a new entry and passes it on".to_owned()),
                         What::Packet => {}
                     }
@@ -55,7 +55,7 @@ pub fn write(story: &Story<'_>) -> String {
                 if text.is_empty() {
                     continue;
                 }
-                (format!("box {}", hop + 1), format!("! a packet of the {}: {}", name(*from), text.join("; ")))
+                (format!("box {}", hop + 1), format!("! a packet of the {}: {}", from.name(), text.join("; ")))
             }
             Seen::Forgot(entry) => {
                 // The loss itself has a line of its own, at its own time.
@@ -126,13 +126,6 @@ pub fn write(story: &Story<'_>) -> String {
         let _ = writeln!(out, "… and {} more", recorder.left_out);
     }
     out
-}
-
-const fn name(side: Side) -> &'static str {
-    match side {
-        Side::Client => "client",
-        Side::Server => "server",
-    }
 }
 
 /// A segment as tcpdump would tell it, with numbers relative to each side's first.
