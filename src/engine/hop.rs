@@ -3,6 +3,7 @@
 use crate::model::conntrack::dialect as ct_dialect;
 use crate::model::conntrack::entry::{Entry, State, TcpTrack, status};
 use crate::model::conntrack::router::{Nat, Router};
+use crate::model::conntrack::rule::Rule;
 use crate::model::conntrack::table::Table;
 use crate::model::director::{Director, DirectorState};
 use crate::model::idle::{Action, Farewell, IdleBox, IdleEntry};
@@ -242,6 +243,7 @@ fn adopted_entry(router: &Router, from_client: Tuple, now: Instant) -> Entry {
         reply,
         status: status::SEEN_REPLY | status::ASSURED | status::CONFIRMED | status::SRC_NAT_DONE | status::DST_NAT_DONE,
         clause: Clause::State(state),
+        rule: Rule::of(state, 0),
         tcp: TcpTrack { state, last_win: 1, ..TcpTrack::NEW },
         stream_from: now,
         refreshed: now,

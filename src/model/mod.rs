@@ -13,6 +13,7 @@ pub mod lateness;
 use crate::net::{Proto, Segment, Seq};
 use crate::time::{Duration, Instant};
 use conntrack::entry::State;
+use conntrack::rule::Comparison;
 
 /// A host as the models know it; the path says which address it stands for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -294,12 +295,16 @@ pub struct Moment {
     pub keep: bool,
     /// Whether an entry that had certainly ended was kept for that reason.
     pub kept: bool,
+    /// The last decision that turned on the lengths of timers.
+    pub comparison: Option<Comparison>,
+    /// How many such decisions there were.
+    pub comparisons: u8,
 }
 
 impl Moment {
     /// An exact moment, every doubt resolved in favour of the entry.
     pub const fn exact(now: Instant) -> Moment {
-        Moment { now, blur: Duration::ZERO, answers: 0, asked: 0, port: None, keep: false, kept: false }
+        Moment { now, blur: Duration::ZERO, answers: 0, asked: 0, port: None, keep: false, kept: false, comparison: None, comparisons: 0 }
     }
 
     /// Whether a moment that ends no entry has passed; asks where that cannot be known.
@@ -311,6 +316,12 @@ impl Moment {
         } else {
             self.ask()
         }
+    }
+
+    /// Notes a decision that turned on the lengths of timers.
+    pub(crate) fn compared(&mut self, comparison: Comparison) {
+        self.comparison = Some(comparison);
+        self.comparisons = self.comparisons.saturating_add(1);
     }
 
     fn ask(&mut self) -> bool {

@@ -2,6 +2,7 @@
 //!
 //! Nothing here decides anything; the tracker, the UDP rules and NAT do.
 
+use super::rule::Rule;
 use crate::model::{Clause, Lapse, Tuple};
 use crate::net::Seq;
 use crate::time::{Duration, Instant};
@@ -199,8 +200,10 @@ pub struct Entry {
     pub reply: Tuple,
     /// [`status`] bits.
     pub status: u8,
-    /// Which rule set the timer.
+    /// Which timer runs.
     pub clause: Clause,
+    /// The rule that chose it: with other settings it may choose another.
+    pub rule: Rule,
     /// The TCP part; unused for UDP.
     pub tcp: TcpTrack,
     /// UDP: from when on the stream timer applies.

@@ -9,6 +9,7 @@ mod dialects;
 pub mod entry;
 pub mod nat;
 pub mod router;
+pub mod rule;
 pub mod simple24;
 pub mod table;
 pub mod track;
@@ -21,14 +22,17 @@ use super::Clause;
 use crate::time::Duration;
 use dialect::{Dialect, Timeouts};
 use entry::State;
+use rule::Rule;
 
 /// A timer that a packet sets: for how long, and by which rule.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timer {
     /// How long.
     pub span: Duration,
-    /// By which rule.
+    /// Which of the rule's timers it is.
     pub clause: Clause,
+    /// The rule that chose it.
+    pub rule: Rule,
 }
 
 /// The settings of one conntrack, complete: every sysctl has its value.

@@ -4,11 +4,10 @@
 //! conntrack.md section 3.9. It knows no sequence windows: nothing but a packet without flags is ever INVALID.
 
 use super::entry::{Entry, State, TcpTrack, status};
+use super::Settings;
+use super::rule::Rule;
 use super::tracker::{Invalid, Ruling, kind_of};
-use super::{Settings, Timer};
-use crate::model::Clause;
 use crate::net::{Segment, TcpFlags};
-use crate::time::Duration;
 
 /// Prepares the TCP part of a new entry. The same packet then goes through [`packet`].
 pub fn create(settings: &Settings, seg: &Segment) -> Result<TcpTrack, Invalid> {
@@ -23,7 +22,7 @@ pub fn packet(settings: &Settings, entry: &mut Entry, dir: usize, seg: &Segment)
     let old = entry.tcp.state;
     let new = settings.dialect.transitions[dir][kind_of(seg.flags) as usize][old as usize];
     if new == State::Invalid {
-        return Ruling::Invalid(Invalid::FlagCombination, None);
+        return Ruling::Invalid(Invalid::FlagCombination, false);
     }
     entry.tcp.state = new;
     let (syn, ack) = (seg.flags.has(TcpFlags::SYN), seg.flags.has(TcpFlags::ACK));
@@ -32,11 +31,11 @@ pub fn packet(settings: &Settings, entry: &mut Entry, dir: usize, seg: &Segment)
     }
     if entry.status & status::SEEN_REPLY == 0 && seg.flags.has(TcpFlags::RST) {
         // An entry that this very RST created keeps a timeout of zero (2.4.27) and is gone by the next packet.
-        let stillborn = Ruling::Accept(Some(Timer { span: Duration::ZERO, clause: Clause::State(new) }));
+        let stillborn = Ruling::Accept(Some(settings.timer(Rule::stillborn(new))));
         return if entry.is(status::CONFIRMED) { Ruling::AcceptAndDelete } else { stillborn };
     }
     if old == State::SynRecv && dir == 0 && ack && !syn && seg.ack == entry.tcp.last_seq {
         entry.status |= status::ASSURED;
     }
-    Ruling::Accept(Some(Timer { span: settings.state(new), clause: Clause::State(new) }))
+    Ruling::Accept(Some(settings.timer(Rule::of(new, 0))))
 }

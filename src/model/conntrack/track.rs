@@ -5,6 +5,7 @@
 
 use super::dialect::Model;
 use super::entry::{Entry, TcpTrack, status};
+use super::rule::{Comparison, Rule};
 use super::table::{Lateness, Slot, Table};
 use super::tracker::{self, Invalid, Ruling};
 use super::{Settings, Timer, simple24, udp};
@@ -106,20 +107,20 @@ impl Conntrack {
             let ruling = match proto {
                 Proto::Udp => Ruling::Accept(Some(udp::packet(&self.settings, entry, moment))),
                 Proto::Tcp if d.model == Model::Simple2_4 => simple24::packet(&self.settings, entry, dir, seg),
-                Proto::Tcp => tracker::packet(&self.settings, entry, dir, seg, moment.now),
+                Proto::Tcp => tracker::packet(&self.settings, entry, dir, seg),
             };
             let state = if dir == 1 || entry.is(status::SEEN_REPLY) { CtState::Established } else { CtState::New };
             match ruling {
                 Ruling::Accept(timer) => {
                     if let Some(timer) = timer {
-                        self.refresh(entry, timer, moment.now);
+                        self.refresh(entry, timer, moment);
                     }
                 }
                 // The packet goes on with an entry that nobody else can find any more.
                 Ruling::AcceptAndDelete => entry.status = entry.status & !status::CONFIRMED | status::DYING,
-                Ruling::Invalid(why, timer) => {
-                    if let Some(timer) = timer {
-                        self.refresh(entry, timer, moment.now);
+                Ruling::Invalid(why, may_shorten) => {
+                    if may_shorten && self.compare(entry, Rule::INVALID_PAIR, moment) {
+                        self.refresh(entry, self.settings.timer(Rule::INVALID_PAIR), moment);
                     }
                     if !entry.is(status::CONFIRMED) {
                         table.remove(slot);
@@ -154,6 +155,7 @@ impl Conntrack {
             reply: tuple.inverse(),
             status: 0,
             clause: Clause::None,
+            rule: Rule::NONE,
             tcp,
             stream_from: Instant::ZERO,
             refreshed: now,
@@ -162,17 +164,24 @@ impl Conntrack {
     }
 
     /// Sets the timer (`__nf_ct_refresh_acct`). Some releases do not store a deadline that moves forward by less than a second.
-    pub(crate) fn refresh(&self, entry: &mut Entry, timer: Timer, now: Instant) {
-        const COALESCED: Duration = Duration::from_secs(1);
-        if self.settings.dialect.coalesce_refresh && entry.is(status::CONFIRMED) {
-            let (old, new) = (entry.deadline(), now + timer.span);
-            if new >= old && new.since(old) < COALESCED {
-                return;
-            }
+    pub(crate) fn refresh(&self, entry: &mut Entry, timer: Timer, moment: &mut Moment) {
+        if self.settings.dialect.coalesce_refresh && entry.is(status::CONFIRMED) && !self.compare(entry, timer.rule, moment) {
+            return;
         }
-        entry.refreshed = now;
+        entry.refreshed = moment.now;
         entry.timeout = timer.span;
         entry.clause = timer.clause;
+        entry.rule = timer.rule;
+    }
+
+    /// Whether an entry's timer gives way to another; what was compared is noted, because other lengths may decide otherwise.
+    fn compare(&self, entry: &Entry, new: Rule, moment: &mut Moment) -> bool {
+        let answer = Comparison::decide(entry.refreshed, entry.rule, new, &self.settings, moment.now);
+        // With one rule before and after, the moments alone decide.
+        if entry.rule != new {
+            moment.compared(Comparison { refreshed: entry.refreshed, old: entry.rule, new, answer });
+        }
+        answer
     }
 
     /// A packet leaves the last hook: its new entry goes into the table, unless its tuples are taken (`__nf_conntrack_confirm`).

@@ -1,16 +1,14 @@
 //! The TCP tracker: what conntrack does with one packet of one entry, 2.6.9 to 7.1.
 //!
 //! Source: `nf_conntrack_tcp_packet`, `tcp_new` (`net/netfilter/nf_conntrack_proto_tcp.c`) and their predecessors; the
-//! spec's conntrack.md sections 3.2 to 3.7. It must not know tables of entries, NAT, rules, or what time it is beyond
-//! the entry's own remaining time.
+//! spec's conntrack.md sections 3.2 to 3.7. It must not know tables of entries, NAT, rules, or what time it is.
 
 use super::dialect::{Dialect, FlagSet, ReopenRule, RstRule};
 use super::entry::{Entry, Kind, Seen, State, TcpTrack, side_flag, status};
+use super::rule::Rule;
 use super::window::{self, Judgement};
 use super::{Settings, Timer};
-use crate::model::Clause;
 use crate::net::{Segment, SegmentBits, Seq, TcpFlags};
-use crate::time::{Duration, Instant};
 
 /// Why a packet is INVALID, in the words of the kernel's log where it has some.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,8 +63,9 @@ pub enum Ruling {
     Accept(Option<Timer>),
     /// Accepted, and the entry is deleted at once (a RST before any reply).
     AcceptAndDelete,
-    /// The packet loses its entry. A timer is given where the entry's life is cut short by it.
-    Invalid(Invalid, Option<Timer>),
+    /// The packet loses its entry. Where the entry's life may be cut short by it, that remains to be decided
+    /// ([`super::rule::Rule::INVALID_PAIR`]).
+    Invalid(Invalid, bool),
     /// The entry is deleted and the packet looked up again.
     Repeat,
     /// The entry is deleted and the packet dropped (a SYN/ACK for an ignored SYN, before 2.6.34).
@@ -168,7 +167,7 @@ pub(super) fn read_options(d: &Dialect, side: &mut Seen, seg: &Segment) {
 }
 
 /// One packet of an existing or just created entry (`nf_conntrack_tcp_packet`). `dir` is 0 for the entry's original direction.
-pub fn packet(settings: &Settings, entry: &mut Entry, dir: usize, seg: &Segment, now: Instant) -> Ruling {
+pub fn packet(settings: &Settings, entry: &mut Entry, dir: usize, seg: &Segment) -> Ruling {
     let d = settings.dialect;
     let peer = 1 - dir;
     let mut kind = kind_of(seg.flags);
@@ -185,7 +184,7 @@ pub fn packet(settings: &Settings, entry: &mut Entry, dir: usize, seg: &Segment,
         return if d.reopen_rule == ReopenRule::Always || own.flags & d.close_init_bit != 0 || seg.seq.after(own.end) {
             Ruling::Repeat
         } else {
-            Ruling::Invalid(Invalid::ReopenRefused, None)
+            Ruling::Invalid(Invalid::ReopenRefused, false)
         };
     }
     if new == State::Ignore || new == State::SynSent && closed {
@@ -215,7 +214,7 @@ pub fn packet(settings: &Settings, entry: &mut Entry, dir: usize, seg: &Segment,
         resync(d, t, dir);
     } else {
         match new {
-            State::Invalid => return Ruling::Invalid(Invalid::InvalidState, None),
+            State::Invalid => return Ruling::Invalid(Invalid::InvalidState, false),
             State::TimeWait if d.last_ack_challenge => {
                 let challenged = t.last_flags & side_flag::EXP_CHALLENGE_ACK != 0;
                 if old == State::LastAck && kind == Kind::Ack && usize::from(t.last_dir) != dir && t.last_index == Kind::Syn && challenged {
@@ -229,7 +228,7 @@ pub fn packet(settings: &Settings, entry: &mut Entry, dir: usize, seg: &Segment,
             }
             State::Close if kind == Kind::Rst => match reset(settings, t, dir, old, seen_reply, assured, seg) {
                 Reset::Untouched => return Ruling::Accept(None),
-                Reset::Invalid => return Ruling::Invalid(Invalid::InvalidRst, None),
+                Reset::Invalid => return Ruling::Invalid(Invalid::InvalidRst, false),
                 Reset::SkipWindow => skip_window = true,
                 Reset::Window => {}
                 Reset::KeepState => new = old,
@@ -251,8 +250,7 @@ pub fn packet(settings: &Settings, entry: &mut Entry, dir: usize, seg: &Segment,
             }
             Judgement::Ignored => return Ruling::Accept(None),
             Judgement::Outside(why) => {
-                let shorten = d.split_window_verdict.then(|| invalid_closer(settings, entry, dir, kind, now)).flatten();
-                return Ruling::Invalid(why, shorten);
+                return Ruling::Invalid(why, d.split_window_verdict && invalid_closer(entry, dir, kind));
             }
         }
     }
@@ -368,23 +366,19 @@ fn reset(settings: &Settings, t: &TcpTrack, dir: usize, old: State, seen_reply: 
     }
 }
 
-/// A FIN or RST outside the window of an assured entry: a second one from the other side shortens the entry's life
+/// A FIN or RST outside the window of an assured entry: a second one from the other side may shorten the entry's life
 /// (`nf_tcp_handle_invalid`, 6.1 and later).
-fn invalid_closer(settings: &Settings, entry: &mut Entry, dir: usize, kind: Kind, now: Instant) -> Option<Timer> {
-    /// Entries that end sooner than this are left alone.
-    const WORTH_SHORTENING: Duration = Duration::from_secs(120);
+fn invalid_closer(entry: &mut Entry, dir: usize, kind: Kind) -> bool {
     if entry.status & status::ASSURED == 0 || !matches!(kind, Kind::Fin | Kind::Rst) {
-        return None;
+        return false;
     }
     let t = &mut entry.tcp;
     if usize::from(t.last_dir) != dir && matches!(t.last_index, Kind::Fin | Kind::Rst) {
-        let left = entry.deadline().since(now);
-        let short = settings.unacknowledged();
-        return (left >= WORTH_SHORTENING && left > short).then_some(Timer { span: short, clause: Clause::InvalidPair });
+        return true;
     }
     t.last_index = kind;
     t.last_dir = dir as u8;
-    None
+    false
 }
 
 /// The packet is accepted: new state, flags, and the timer with the clause that sets it (section 3.7, acceptance tail).
@@ -399,35 +393,25 @@ fn accept(settings: &Settings, entry: &mut Entry, dir: usize, kind: Kind, old: S
     if old != new && (new == State::FinWait || d.close_init_on_close && new == State::Close) {
         t.seen[dir].flags |= d.close_init_bit;
     }
-    let own = settings.state(new);
-    let max_retrans = settings.max_retrans();
-    let unacked = settings.unacknowledged();
-    let mut timer = if t.retrans >= settings.tcp_max_retrans && own > max_retrans {
-        Timer { span: max_retrans, clause: Clause::MaxRetrans }
-    } else if d.rst_exact && kind == Kind::Rst && !d.inexact_rst_unacknowledged {
-        let clause = if new == State::Close { Clause::State(State::Close) } else { Clause::InexactReset };
-        Timer { span: settings.state(State::Close), clause }
-    } else if d.inexact_rst_unacknowledged && kind == Kind::Rst && new == State::Established && own > unacked {
-        Timer { span: unacked, clause: Clause::InexactResetUnacknowledged }
-    } else if d.unack && (t.seen[0].flags | t.seen[1].flags) & side_flag::DATA_UNACKNOWLEDGED != 0 && own > unacked {
-        Timer { span: unacked, clause: Clause::Unacknowledged }
-    } else if d.zero_window_cap && t.last_win == 0 && own > max_retrans {
-        Timer { span: max_retrans, clause: Clause::ZeroWindow }
-    } else {
-        Timer { span: own, clause: Clause::State(new) }
-    };
-    if entry.status & status::SEEN_REPLY == 0 {
+    let replied = entry.status & status::SEEN_REPLY != 0;
+    let when = |holds: bool, condition: u16| if holds { condition } else { 0 };
+    let established = new == State::Established;
+    let unacked = (t.seen[0].flags | t.seen[1].flags) & side_flag::DATA_UNACKNOWLEDGED != 0;
+    let conditions = when(t.retrans >= settings.tcp_max_retrans, Rule::RETRANS)
+        | when(d.rst_exact && kind == Kind::Rst && !d.inexact_rst_unacknowledged, Rule::RST)
+        | when(d.inexact_rst_unacknowledged && kind == Kind::Rst && established, Rule::INEXACT)
+        | when(d.unack && unacked, Rule::UNACKED)
+        | when(d.zero_window_cap && t.last_win == 0, Rule::ZERO_WINDOW)
+        | when(d.unreplied_established_cap && established && !replied, Rule::UNREPLIED);
+    if !replied {
         if kind == Kind::Rst {
             return Ruling::AcceptAndDelete;
         }
         if d.syn_retransmit_no_refresh && kind == Kind::Syn && old == State::SynSent {
             return Ruling::Accept(None);
         }
-        if d.unreplied_established_cap && new == State::Established && timer.span > unacked {
-            timer = Timer { span: unacked, clause: Clause::UnrepliedEstablished };
-        }
     } else if entry.status & status::ASSURED == 0 && matches!(old, State::SynRecv | State::Established) && new == State::Established {
         entry.status |= status::ASSURED;
     }
-    Ruling::Accept(Some(timer))
+    Ruling::Accept(Some(settings.timer(Rule::of(new, conditions))))
 }

@@ -3,8 +3,9 @@
 //! Source: `nf_conntrack_udp_packet` (`net/netfilter/nf_conntrack_proto_udp.c`); the spec's conntrack.md section 6.
 
 use super::entry::{Entry, status};
+use super::rule::Rule;
 use super::{Settings, Timer};
-use crate::model::{Clause, Moment};
+use crate::model::Moment;
 use crate::time::Duration;
 
 /// How long after its first packet an entry cannot become a stream (5.0 and later).
@@ -16,7 +17,7 @@ pub fn packet(settings: &Settings, entry: &mut Entry, moment: &mut Moment) -> Ti
     if d.udp_5_0 && !entry.is(status::CONFIRMED) {
         entry.stream_from = moment.now + STREAM_DELAY;
     }
-    let short = Timer { span: settings.udp_timeout, clause: Clause::UdpUnreplied };
+    let short = settings.timer(Rule::UDP_UNREPLIED);
     if !entry.is(status::SEEN_REPLY) {
         return short;
     }
@@ -24,5 +25,5 @@ pub fn packet(settings: &Settings, entry: &mut Entry, moment: &mut Moment) -> Ti
     if (stream || !d.udp_assured_stream_only) && !entry.is(status::NAT_CLASH) {
         entry.status |= status::ASSURED;
     }
-    if stream { Timer { span: settings.udp_timeout_stream, clause: Clause::UdpStream } } else { short }
+    if stream { settings.timer(Rule::UDP_STREAM) } else { short }
 }
