@@ -15,7 +15,7 @@ use crate::model::lateness::Lateness;
 use crate::model::{Clause, CtState, DropReason, End, Lapse, Moment, Outcome, Packet, Sent, Side, Tuple, What};
 use crate::net::{Direction, Proto, Segment, Seq, TcpFlags};
 use crate::policy::BoxPolicy;
-use crate::time::{Duration, Instant};
+use crate::time::Instant;
 
 /// A box of a path.
 #[derive(Clone, Debug)]
@@ -104,27 +104,6 @@ impl Hop {
             _ => {}
         }
         state
-    }
-
-    /// The timer that a packet with these addresses finds, running or ended.
-    pub fn running(&self, state: &HopState, tuple: Tuple) -> Option<Lapse> {
-        match (&self.device, state) {
-            (Device::Router(_), HopState::Router(table)) => {
-                table.iter().find(|e| e.original == tuple || e.reply == tuple).map(Entry::lapse)
-            }
-            (Device::Director(director), HopState::Director(state)) => director.entry_of(state, tuple).map(Conn::lapse),
-            (Device::Idle(idle), HopState::Idle(Some(entry))) => {
-                let (_, clause) = idle.deadline(entry);
-                let timeout = idle.timer(clause).timeout;
-                (timeout != Duration::MAX).then(|| Lapse {
-                    refreshed: entry.set_at(),
-                    timeout,
-                    clause: Clause::Idle(clause),
-                    state: entry.state().name(),
-                })
-            }
-            _ => None,
-        }
     }
 
     /// The kernel whose behaviour is simulated, as the user named it, and the row of the tables where that has another name.

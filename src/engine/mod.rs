@@ -6,10 +6,14 @@
 
 pub mod compile;
 pub mod hop;
+pub mod lives;
+pub mod many;
+pub mod members;
 pub mod path;
 pub mod pipeline;
 pub mod profile;
 pub mod replay;
+pub mod timers;
 
 pub use hop::{Device, Hop, HopState};
 pub use path::{Clock, Path, PathError};

@@ -8,7 +8,7 @@ use super::path::Path;
 use super::replay::{FlowRun, Replay};
 use crate::capture::{Batch, Capture, Damage, TimeCounters};
 use crate::decode::{DecodeCounters, Decoder, Filter};
-use crate::flow::{Flow, FlowTable, StreamRule, number_streams, shard_hash};
+use crate::flow::{Flow, FlowTable, Observation, StreamRule, number_streams, shard_hash};
 use crate::net::{Proto, Segment, Sock};
 use crate::time::Instant;
 use rayon::prelude::*;
@@ -30,20 +30,44 @@ pub struct Job {
     pub records_max: Option<u64>,
 }
 
+/// Who follows each flow: its state begins with the first segment and takes every further one.
+pub trait Follow: Sync {
+    /// What is kept for a flow.
+    type Run: Send;
+
+    /// Begins a flow with its first segment.
+    fn begin(&self, flow: &Flow, seg: &Segment) -> Self::Run;
+
+    /// Takes a segment, the first one too. `observation` is what the flow said of it.
+    fn segment(&self, run: &mut Self::Run, flow: &Flow, seg: &Segment, observation: &Observation, previous_frame: u32);
+}
+
+impl Follow for Replay<'_> {
+    type Run = FlowRun;
+
+    fn begin(&self, flow: &Flow, seg: &Segment) -> FlowRun {
+        Replay::begin(self, flow, seg)
+    }
+
+    fn segment(&self, run: &mut FlowRun, flow: &Flow, seg: &Segment, observation: &Observation, previous_frame: u32) {
+        Replay::segment(self, run, flow, seg, observation, previous_frame);
+    }
+}
+
 /// A flow and what became of it.
 #[derive(Clone, Debug)]
-pub struct Judged {
+pub struct Judged<R = FlowRun> {
     /// The flow.
     pub flow: Flow,
     /// Its way through the path.
-    pub run: FlowRun,
+    pub run: R,
 }
 
 /// Everything that one run found out.
 #[derive(Debug)]
-pub struct Run {
+pub struct Run<R = FlowRun> {
     /// The flows, in the order of their first packets.
-    pub flows: Vec<Judged>,
+    pub flows: Vec<Judged<R>>,
     /// What the records were.
     pub counters: DecodeCounters,
     /// Packets that the filter left out.
@@ -71,23 +95,22 @@ struct Item {
     order: u64,
 }
 
-#[derive(Default)]
-struct Shard {
+struct Shard<R> {
     table: FlowTable,
-    runs: Vec<FlowRun>,
+    runs: Vec<R>,
 }
 
-impl Shard {
-    fn work(&mut self, replay: &Replay<'_>, items: &mut Vec<Item>) {
+impl<R> Shard<R> {
+    fn work(&mut self, follow: &impl Follow<Run = R>, items: &mut Vec<Item>) {
         for item in items.iter_mut() {
             let placed = self.table.lookup_or_create(item.src, item.dst, item.proto, &mut item.seg, item.order);
             let flow = &mut self.table.flows_mut()[placed.flow.get()];
             let previous = flow.last_frame;
             let observation = flow.observe(&item.seg);
             if placed.is_new {
-                self.runs.push(replay.begin(flow, &item.seg));
+                self.runs.push(follow.begin(flow, &item.seg));
             }
-            replay.segment(&mut self.runs[placed.flow.get()], flow, &item.seg, &observation, previous);
+            follow.segment(&mut self.runs[placed.flow.get()], flow, &item.seg, &observation, previous);
         }
         items.clear();
     }
@@ -153,9 +176,17 @@ impl Intake<'_> {
 /// # Panics
 /// Where the operating system cannot start a thread.
 pub fn run(capture: &mut Capture, path: &Path, job: &Job, stop: &AtomicBool) -> Run {
+    follow(capture, &Replay::new(path), job, stop)
+}
+
+/// Has the flows of a capture followed. When `stop` becomes true, what was read so far is kept.
+///
+/// # Panics
+/// Where the operating system cannot start a thread.
+pub fn follow<F: Follow>(capture: &mut Capture, follow: &F, job: &Job, stop: &AtomicBool) -> Run<F::Run> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(job.threads).build().expect("threads can be started");
-    let replay = Replay::new(path);
-    let mut shards: Vec<Shard> = (0..SHARDS).map(|_| Shard { table: FlowTable::new(StreamRule::default()), runs: Vec::new() }).collect();
+    let mut shards: Vec<Shard<F::Run>> =
+        (0..SHARDS).map(|_| Shard { table: FlowTable::new(StreamRule::default()), runs: Vec::new() }).collect();
     let new_bins = || (0..SHARDS).map(|_| Vec::new()).collect::<Vec<Vec<Item>>>();
     let (mut filling, mut working) = (new_bins(), new_bins());
     let mut intake = Intake {
@@ -179,7 +210,7 @@ pub fn run(capture: &mut Capture, path: &Path, job: &Job, stop: &AtomicBool) -> 
         let (again, ()) = pool.install(|| {
             rayon::join(
                 || intake.window(&mut filling),
-                || shards.par_iter_mut().zip(working.par_iter_mut()).for_each(|(shard, items)| shard.work(&replay, items)),
+                || shards.par_iter_mut().zip(working.par_iter_mut()).for_each(|(shard, items)| shard.work(follow, items)),
             )
         });
         more = again;
@@ -187,7 +218,7 @@ pub fn run(capture: &mut Capture, path: &Path, job: &Job, stop: &AtomicBool) -> 
     let (counters, filtered, interrupted, begin, end) =
         (intake.decoder.counters(), intake.filtered, intake.interrupted, intake.begin.min(intake.end), intake.end);
     number_streams(shards.iter_mut().map(|s| &mut s.table));
-    let mut flows: Vec<Judged> =
+    let mut flows: Vec<Judged<F::Run>> =
         shards.into_iter().flat_map(|s| s.table.into_flows().into_iter().zip(s.runs).map(|(flow, run)| Judged { flow, run })).collect();
     flows.sort_unstable_by_key(|j| j.flow.first_order);
     Run {

@@ -1,12 +1,13 @@
-//! The longest idle spell that each timer of each box had to endure: from it follow the exact break-points.
+//! The longest idle spell that each timer of each box had to bear: from it follow the exact break-points.
 //!
 //! Knows no boxes; it keeps maxima.
 
+use super::timers::TimerId;
 use crate::flow::GapEvidence;
 use crate::model::Clause;
 use crate::time::Duration;
 
-/// The longest spell under one clause.
+/// The longest spell under one timer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Spell {
     /// How long nothing renewed the timer.
@@ -23,10 +24,12 @@ pub struct Spell {
     pub evidence: GapEvidence,
 }
 
-/// One clause's row.
+/// One timer's row.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Row {
-    /// The clause.
+    /// The timer.
+    pub timer: TimerId,
+    /// The clause that it came to.
     pub clause: Clause,
     /// The longest spell that is not known to be a hole.
     pub longest: Spell,
@@ -47,15 +50,15 @@ impl Profile {
     }
 
     /// Records one spell; holes prove nothing and are left out.
-    pub fn note(&mut self, clause: Clause, spell: Spell) {
+    pub fn note(&mut self, timer: TimerId, clause: Clause, spell: Spell) {
         if spell.evidence == GapEvidence::Hole {
             return;
         }
-        match self.rows.iter_mut().find(|r| r.clause == clause) {
+        match self.rows.iter_mut().find(|r| r.timer == timer) {
             None => {
                 // Most flows have two or three rows at a box: no room is kept for more.
                 self.rows.reserve_exact(1);
-                self.rows.push(Row { clause, longest: spell, prior: None });
+                self.rows.push(Row { timer, clause, longest: spell, prior: None });
             }
             Some(row) if spell.idle > row.longest.idle => {
                 row.prior = Some(row.longest);

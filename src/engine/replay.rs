@@ -3,10 +3,13 @@
 //! After a cut the capture shows what would not have been sent, so nothing more is judged.
 
 use super::hop::HopState;
+use super::lives::{Lives, Until};
 use super::path::{Clock, Path};
 use super::profile::{Profile, Spell};
+use super::timers::TimerId;
 use crate::flow::{Closing, Flow, GapEvidence, Observation, Opening, Shape};
 use crate::kernel::wheel::{Hz, Phase};
+use crate::model::conntrack::rule::Comparison;
 use crate::model::{DropReason, Lapse, Moment, Outcome, Packet, Side, Tuple, What};
 use crate::net::{Direction, Proto, Segment, TcpFlags};
 use crate::time::{Duration, Instant};
@@ -84,6 +87,8 @@ pub struct HopRun {
     renewed_by: u32,
     /// Whether packets are missing from the capture since then.
     hole_since: bool,
+    /// The lives of its entries, where they are asked for.
+    pub lives: Option<Box<Lives>>,
 }
 
 /// A flow on its way through a path.
@@ -120,6 +125,19 @@ pub struct Replay<'p> {
     blur: Duration,
     /// The tick grid, where its phase is known.
     phase: Option<Phase>,
+    /// Whether the lives of entries are noted.
+    counts_lives: bool,
+    /// Whether every entry lives for ever: what the timers would have had to bear is noted, and nothing is cut.
+    immortal: bool,
+}
+
+/// The decisions of one packet that turned on the lengths of timers: the last one with its box, and how many there were.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Compared {
+    /// The box, from the client, and the decision.
+    pub last: Option<(usize, Comparison)>,
+    /// How many.
+    pub count: u32,
 }
 
 impl<'p> Replay<'p> {
@@ -130,7 +148,29 @@ impl<'p> Replay<'p> {
             Clock::Wheel { phase: Some(phase), .. } => (Duration::ZERO, Some(phase)),
             Clock::Wheel { hz: Hz(hz), phase: None } => (Hz(hz).tick(), None),
         };
-        Replay { path, blur, phase }
+        Replay { path, blur, phase, counts_lives: false, immortal: false }
+    }
+
+    /// The same, noting the lives of entries.
+    #[must_use]
+    pub const fn counting_lives(self) -> Replay<'p> {
+        Replay { counts_lives: true, ..self }
+    }
+
+    /// The same with entries that never end: the profile then holds what each timer had to bear while the flow was open.
+    #[must_use]
+    pub const fn immortal(self) -> Replay<'p> {
+        Replay { immortal: true, ..self }
+    }
+
+    /// The time at which a packet is judged: the tick that it falls into, where that is known.
+    pub fn judged_at(&self, at: Instant) -> Instant {
+        self.phase.map_or(at, |p| p.instant_of(p.tick_at(at)))
+    }
+
+    /// How far the clock may be off.
+    pub const fn blur(&self) -> Duration {
+        self.blur
     }
 
     /// Begins a flow with its first segment.
@@ -148,7 +188,8 @@ impl<'p> Replay<'p> {
                 hop.adopted(flow.proto, tuple, seg)
             };
             tuple = onward(hop, tuple);
-            HopRun { state, profile: Profile::default(), renewed_by: seg.frame, hole_since: false }
+            let lives = self.counts_lives.then(|| Box::new(Lives::begun(hop.entries(&state), seg.at)));
+            HopRun { state, profile: Profile::default(), renewed_by: seg.frame, hole_since: false, lives }
         });
         FlowRun {
             hops: hops.collect(),
@@ -165,13 +206,12 @@ impl<'p> Replay<'p> {
     }
 
     /// Leads one segment through the path. `observation` is what the flow said of it.
-    pub fn segment(&self, run: &mut FlowRun, flow: &Flow, seg: &Segment, observation: &Observation, previous_frame: u32) {
-        if let Some(revision) = observation.revises {
-            run.revise(revision.ordinal, revision.evidence);
-        }
+    pub fn segment(&self, run: &mut FlowRun, flow: &Flow, seg: &Segment, observation: &Observation, previous_frame: u32) -> Compared {
+        let mut compared = Compared::default();
+        run.observed(observation);
         // A packet that the capture point saw twice crossed the boxes once.
         if run.cut.is_some() || observation.shape == Shape::Duplicate {
-            return;
+            return compared;
         }
         run.notice_life(flow, seg);
         let (client_port, server_port) = (flow.client.port, flow.server.port);
@@ -185,7 +225,7 @@ impl<'p> Replay<'p> {
         };
         // The flow has counted the segment already.
         let ordinal = flow.segments[0].wrapping_add(flow.segments[1]).wrapping_sub(1);
-        let now = self.phase.map_or(seg.at, |p| p.instant_of(p.tick_at(seg.at)));
+        let now = self.judged_at(seg.at);
         let count = self.path.hops.len();
         let mut late: Option<Late> = None;
         for step in 0..count {
@@ -200,8 +240,9 @@ impl<'p> Replay<'p> {
             let seen = if blind { GapEvidence::Unknown } else { observation.evidence };
             part.hole_since |= seen == GapEvidence::Hole;
             let evidence = if part.hole_since { GapEvidence::Hole } else { seen };
-            let found = hop.running(&part.state, tuple);
-            if let Some(found) = found {
+            let running = hop.running_timer(&part.state, tuple);
+            let found = running.map(|(lapse, _)| lapse);
+            if let Some((found, timer)) = running.filter(|_| !(self.immortal && run.over)) {
                 let spell = Spell {
                     idle: now.since(found.refreshed),
                     timeout: found.timeout,
@@ -210,15 +251,26 @@ impl<'p> Replay<'p> {
                     ordinal,
                     evidence,
                 };
-                part.profile.note(found.clause, spell);
+                part.profile.note(timer, found.clause, spell);
             }
-            let mut moment = Moment { blur: self.blur, keep: part.hole_since && !run.over, ..Moment::exact(now) };
+            let mut moment = Moment { blur: self.blur, keep: self.immortal || part.hole_since && !run.over, ..Moment::exact(now) };
             let from = if seg.dir == Direction::Original { Side::Client } else { Side::Server };
             let packet = Packet { from, tuple, proto: flow.proto, seg };
             // Only where the clock cannot decide is the other possibility played through as well.
             let doubtful = !run.over && run.doubt.is_none() && found.is_some_and(|f| self.is_doubtful(hop, f, now));
             let untouched = doubtful.then(|| part.state.clone());
+            let entries = part.lives.is_some().then(|| Entries::of(hop, &part.state));
             let outcome = hop.packet(&mut part.state, packet, &mut moment);
+            if let (Some(lives), Some(before)) = (&mut part.lives, entries) {
+                let after = hop.entries(&part.state);
+                if outcome.lapse.is_some() || before.count != after {
+                    lives.packet(now, after, outcome.lapse.and_then(|lapse| before.place_of(&lapse)));
+                }
+            }
+            if let Some(comparison) = moment.comparison {
+                compared.last = Some((index, comparison));
+                compared.count += u32::from(moment.comparisons);
+            }
             let otherwise = untouched.map(|mut state| hop.packet(&mut state, packet, &mut Moment { answers: u8::MAX, asked: 0, ..moment }));
             if hop.running(&part.state, tuple).is_some_and(|r| r.refreshed == now) {
                 part.renewed_by = seg.frame;
@@ -227,7 +279,7 @@ impl<'p> Replay<'p> {
             run.invalid += u32::from(outcome.invalid.is_some());
             let tell = |lapse| Late { ordinal, evidence, ..late_packet(index, lapse, seg, observation, previous_frame) };
             if !run.over {
-                if moment.kept && run.hole.is_none() {
+                if moment.kept && !self.immortal && run.hole.is_none() {
                     run.hole = found.map(|f| Box::new(tell(f)));
                 }
                 if let (true, Some(f), Some(gone)) = (moment.asked > 0, found, otherwise) {
@@ -246,19 +298,20 @@ impl<'p> Replay<'p> {
                 Some(sent) if expected_side(sent.to, seg.dir) => tuple = sent.tuple,
                 _ => {
                     run.not_forwarded(late, fate_of(&outcome));
-                    return;
+                    return compared;
                 }
             }
         }
         if tuple != goal {
             run.not_forwarded(late, Fate::Leaked);
-            return;
+            return compared;
         }
         if let Some(late) = late {
             run.repairs += 1;
             run.repaired.get_or_insert_with(|| Box::new(late));
         }
         run.over = flow.closing() == Closing::Fin || run.reset.is_some();
+        compared
     }
 
     /// Whether the clock leaves open if a timer has fired.
@@ -299,6 +352,13 @@ impl<'p> Replay<'p> {
 }
 
 impl FlowRun {
+    /// Takes from a segment only what it says about an earlier silence.
+    pub fn observed(&mut self, observation: &Observation) {
+        if let Some(revision) = observation.revises {
+            self.revise(revision.ordinal, revision.evidence);
+        }
+    }
+
     fn not_forwarded(&mut self, late: Option<Late>, fate: Fate) {
         if let Some(late) = late {
             self.cut = Some(Box::new((late, fate)));
@@ -351,6 +411,32 @@ impl FlowRun {
     /// Whether the connection was closed or reset before the last segment that was judged.
     pub fn is_over(&self) -> bool {
         self.over
+    }
+}
+
+/// A box's entries just before a packet: how many, and the first few with their timers.
+struct Entries {
+    count: usize,
+    first: [(Instant, TimerId); 4],
+}
+
+impl Entries {
+    fn of(hop: &super::hop::Hop, state: &HopState) -> Entries {
+        let mut entries = Entries { count: 0, first: [(Instant::ZERO, TimerId(0)); 4] };
+        hop.for_each_timer(state, |refreshed, timer| {
+            if let Some(slot) = entries.first.get_mut(entries.count) {
+                *slot = (refreshed, timer);
+            }
+            entries.count += 1;
+        });
+        entries
+    }
+
+    /// Which of them ended, and how.
+    fn place_of(&self, lapse: &Lapse) -> Option<(usize, Until)> {
+        let known = &self.first[..self.count.min(self.first.len())];
+        let place = known.iter().position(|(refreshed, _)| *refreshed == lapse.refreshed)?;
+        Some((place, Until::RunsOut { refreshed: known[place].0, timer: known[place].1 }))
     }
 }
 

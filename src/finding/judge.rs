@@ -5,7 +5,6 @@ use super::cause::cause;
 use super::symptom::predict;
 use super::{BreakPoint, Caveat, Decisive, Finding, Inconclusive, Verdict, VictimKind};
 use crate::engine::Path;
-use crate::engine::pipeline::Judged;
 use crate::engine::replay::{Fate, FlowRun, Late, Replay};
 use crate::flow::{Closing, Flow, GapEvidence, Opening, Orientation};
 use crate::kernel::wheel::lateness_max;
@@ -16,8 +15,7 @@ use crate::policy::idle::{OnExpiry, OnStray};
 use crate::time::{Duration, Instant};
 
 /// Judges one flow. `capture_end` is the time of the last packet of the whole capture.
-pub fn judge(path: &Path, judged: &Judged, capture_end: Instant) -> Finding {
-    let (flow, run) = (&judged.flow, &judged.run);
+pub fn judge(path: &Path, flow: &Flow, run: &FlowRun, capture_end: Instant) -> Finding {
     let replay = Replay::new(path);
     let mut finding = outline(path, flow, run);
     let decided = decide(&replay, path, flow, run, capture_end);
@@ -73,21 +71,7 @@ fn outline(path: &Path, flow: &Flow, run: &FlowRun) -> Finding {
     if flow.longest_gap(GapEvidence::ProvenIdle).is_some_and(|gap| flow.lacks_probes(&gap)) {
         caveats.push(Caveat::ProbesMissing);
     }
-    let break_points: Vec<BreakPoint> = run
-        .hops
-        .iter()
-        .enumerate()
-        .flat_map(|(hop, part)| part.profile.rows().iter().map(move |row| (hop, row)))
-        .map(|(hop, row)| BreakPoint {
-            hop,
-            cause: cause(&path.hops[hop], row.clause, ""),
-            timeout: row.longest.timeout,
-            longest: row.longest.idle,
-            keep_secs: keep_secs(row.longest.idle),
-            frames: (row.longest.before, row.longest.after),
-            evidence: row.longest.evidence,
-        })
-        .collect();
+    let break_points = break_points(path, run);
     let margin = break_points.iter().filter(|b| b.longest < b.timeout).map(|b| b.timeout.saturating_sub(b.longest)).min();
     Finding {
         stream: flow.stream,
@@ -115,6 +99,34 @@ fn outline(path: &Path, flow: &Flow, run: &FlowRun) -> Finding {
         outlived: Duration::ZERO,
         caveats,
     }
+}
+
+/// The longest spell under each clause of each box. Several rules may come to one clause: the longest of their spells counts.
+fn break_points(path: &Path, run: &FlowRun) -> Vec<BreakPoint> {
+    let mut points: Vec<BreakPoint> = Vec::new();
+    for (hop, part) in run.hops.iter().enumerate() {
+        for row in part.profile.rows() {
+            let spell = row.longest;
+            let place = points.iter().position(|p| p.hop == hop && p.cause.clause == row.clause);
+            if place.is_some_and(|at| points[at].longest >= spell.idle) {
+                continue;
+            }
+            let point = BreakPoint {
+                hop,
+                cause: cause(&path.hops[hop], row.clause, ""),
+                timeout: spell.timeout,
+                longest: spell.idle,
+                keep_secs: keep_secs(spell.idle),
+                frames: (spell.before, spell.after),
+                evidence: spell.evidence,
+            };
+            match place {
+                Some(at) => points[at] = point,
+                None => points.push(point),
+            }
+        }
+    }
+    points
 }
 
 /// The verdict, worst first, with the entry that decided it; nothing for a flow that simply survives.

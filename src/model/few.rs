@@ -30,6 +30,21 @@ impl<T> Few<T> {
         self.first.iter().chain(self.others())
     }
 
+    /// How many.
+    pub fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.others().len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    /// Changes each of them.
+    pub fn for_each_mut(&mut self, change: impl FnMut(&mut T)) {
+        self.first.iter_mut().chain(self.rest.iter_mut().flat_map(|rest| rest.iter_mut())).for_each(change);
+    }
+
     fn others(&self) -> &[T] {
         self.rest.as_ref().map_or(&[], |rest| rest.as_slice())
     }

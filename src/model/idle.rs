@@ -163,8 +163,12 @@ impl IdleBox {
     /// connection expire.
     pub fn deadline_if_answered(&self, entry: &IdleEntry) -> (Instant, Clause) {
         let (at, clause) = self.deadline(entry);
-        let probed = self.probes == Probing::BeforeExpiry && clause == Clause::Established;
-        (if probed { Instant::MAX } else { at }, clause)
+        (if self.asks_first(entry) { Instant::MAX } else { at }, clause)
+    }
+
+    /// Whether the box asks both ends before it lets this entry end: one that is answered never does.
+    pub fn asks_first(&self, entry: &IdleEntry) -> bool {
+        self.probes == Probing::BeforeExpiry && entry.timer == Clause::Established
     }
 
     /// What the box sends when the entry expires. Resets are sent for an established connection only, as Azure documents

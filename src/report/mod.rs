@@ -28,13 +28,14 @@ pub struct Report<'r> {
 impl<'r> Report<'r> {
     /// Judges every flow of a run.
     pub fn new(path: &'r Path, run: &'r Run) -> Report<'r> {
-        let glances = run.flows.par_iter().map(|judged| judge::judge(path, judged, run.end).glance()).collect();
+        let glances = run.flows.par_iter().map(|judged| judge::judge(path, &judged.flow, &judged.run, run.end).glance()).collect();
         Report { path, run, glances }
     }
 
     /// Everything that is to be said about one flow.
     pub fn finding(&self, index: usize) -> Finding {
-        judge::judge(self.path, &self.run.flows[index], self.run.end)
+        let judged = &self.run.flows[index];
+        judge::judge(self.path, &judged.flow, &judged.run, self.run.end)
     }
 
     /// The findings of a range of flows, made side by side.

@@ -258,7 +258,7 @@ impl Setup {
         let filter = self.filter.map(|text| Filter::parse(text).expect("a filter"));
         let job = Job { threads: self.threads, filter, records_max: None };
         let run = pipeline::run(&mut capture, path, &job, &AtomicBool::new(false));
-        let findings = run.flows.iter().map(|judged| judge(path, judged, run.end)).collect();
+        let findings = run.flows.iter().map(|judged| judge(path, &judged.flow, &judged.run, run.end)).collect();
         (run, findings)
     }
 

@@ -3,8 +3,8 @@
 //! Source: `tcp_packet`, `tcp_new` (`net/ipv4/netfilter/ip_conntrack_proto_tcp.c`, 2.4.0 and 2.4.27); the spec's
 //! conntrack.md section 3.9. It knows no sequence windows: nothing but a packet without flags is ever INVALID.
 
-use super::entry::{Entry, State, TcpTrack, status};
 use super::Settings;
+use super::entry::{Entry, State, TcpTrack, status};
 use super::rule::Rule;
 use super::tracker::{Invalid, Ruling, kind_of};
 use crate::net::{Segment, TcpFlags};

@@ -1,0 +1,93 @@
+//! How long a box kept entries for a flow: from which packet to which end, with the end as a timer and not as a time.
+//!
+//! That way one replay says for every policy when the entries would have ended. Counts entries, judges nothing.
+
+use super::hop::{Hop, HopState};
+use super::timers::TimerId;
+use crate::model::few::{Few, Slot};
+use crate::time::Instant;
+
+/// How an entry's life ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Until {
+    /// It was removed by a packet.
+    At(Instant),
+    /// Its timer ran out.
+    RunsOut {
+        /// When the timer had last been set.
+        refreshed: Instant,
+        /// Which timer.
+        timer: TimerId,
+    },
+}
+
+/// One entry's life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Life {
+    /// Its first packet.
+    pub from: Instant,
+    /// Its end.
+    pub until: Until,
+}
+
+impl Life {
+    /// When it ended at a box with these settings, on an exact clock.
+    pub fn end(&self, hop: &Hop) -> Instant {
+        match self.until {
+            Until::At(at) => at,
+            Until::RunsOut { refreshed, timer } => refreshed + hop.span(timer),
+        }
+    }
+}
+
+/// The entries that a box has kept for one flow.
+#[derive(Clone, Debug, Default)]
+pub struct Lives {
+    born: Few<Instant>,
+    past: Vec<Life>,
+}
+
+impl Lives {
+    /// The entries with which a flow began.
+    pub(super) fn begun(entries: usize, at: Instant) -> Lives {
+        let mut lives = Lives::default();
+        lives.grow(entries, at);
+        lives
+    }
+
+    fn grow(&mut self, entries: usize, at: Instant) {
+        while self.born.len() < entries {
+            self.born.push(at);
+        }
+    }
+
+    /// What a packet did: `lapsed` is the place of an entry that had ended before it, with its end.
+    pub(super) fn packet(&mut self, now: Instant, after: usize, lapsed: Option<(usize, Until)>) {
+        if let Some((place, until)) = lapsed
+            && let Some(from) = self.born.at(place).copied()
+        {
+            self.past.push(Life { from, until });
+            self.born.remove(Slot(place));
+        }
+        while self.born.len() > after {
+            let last = self.born.len() - 1;
+            if let Some(from) = self.born.at(last).copied() {
+                self.past.push(Life { from, until: Until::At(now) });
+            }
+            self.born.remove(Slot(last));
+        }
+        self.grow(after, now);
+    }
+
+    /// Every life: those that are over, and those of the entries that are still there.
+    pub fn all(&self, hop: &Hop, state: &HopState) -> Vec<Life> {
+        let mut lives = self.past.clone();
+        let mut place = 0;
+        hop.for_each_timer(state, |refreshed, timer| {
+            let from = self.born.at(place).copied().unwrap_or(refreshed);
+            lives.push(Life { from, until: Until::RunsOut { refreshed, timer } });
+            place += 1;
+        });
+        lives
+    }
+}

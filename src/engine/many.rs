@@ -1,0 +1,368 @@
+//! Many policies at once: one replay for all that differ in nothing but the lengths of timers.
+//!
+//! As long as no entry has ended, what a flow does to a box is the same whatever the lengths. So the policies share one run
+//! of each flow and part only at the packet that some of them would find too late, or where a box compares two timers; each
+//! part goes on by itself, represented by its first policy. What comes out is what as many separate replays would say, since
+//! the same models judged the same packets.
+
+use super::hop::{Device, Hop};
+use super::members::Members;
+use super::path::Path;
+use super::pipeline::Follow;
+use super::replay::{Compared, FlowRun, Replay};
+use super::timers::TimerId;
+use crate::flow::{Flow, Observation};
+use crate::model::conntrack;
+use crate::model::lateness::Lateness;
+use crate::net::{Segment, TcpFlags};
+use crate::policy::{BoxPolicy, ConntrackPolicy, IdlePolicy, IpvsPolicy};
+use crate::time::{Duration, Instant};
+
+/// Whether a box compares the lengths of timers while entries live.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Compares {
+    Never,
+    /// At a FIN or RST outside the window (6.1 and later).
+    Closing,
+    /// At every packet (2.6.20 to 4.8).
+    Always,
+}
+
+/// Policies that differ in nothing but the lengths of timers.
+#[derive(Debug)]
+pub struct Class<'p> {
+    /// Which of all policies they are.
+    pub members: Vec<usize>,
+    replays: Vec<Replay<'p>>,
+    /// For each box the shortest length of each timer, by number.
+    floors: Vec<Vec<Duration>>,
+    compares: Vec<Compares>,
+}
+
+/// Policies of one class that have not parted, and the run that they share.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// The policies, by their place in the class.
+    pub members: Members,
+    /// Their run.
+    pub run: FlowRun,
+    /// Whether nothing more is asked of it.
+    done: bool,
+}
+
+/// All policies.
+#[derive(Debug)]
+pub struct Many<'p> {
+    /// Classes of policies, in the order of their first members.
+    pub classes: Vec<Class<'p>>,
+    /// Whether flows are followed beyond the first entry that ended: to what came after it was made anew.
+    beyond: bool,
+}
+
+impl<'p> Many<'p> {
+    /// Sorts policies into classes. `beyond` asks for what happens after an entry has ended and was made anew; without it a flow
+    /// is followed to the first entry that ends before its time.
+    pub fn new(paths: &'p [Path], beyond: bool) -> Many<'p> {
+        let mut forms: Vec<(Vec<BoxPolicy>, Vec<usize>)> = Vec::new();
+        for (index, path) in paths.iter().enumerate() {
+            let form: Vec<BoxPolicy> = path.hops.iter().map(|hop| without_timers(&hop.policy)).collect();
+            match forms.iter_mut().find(|(known, _)| *known == form) {
+                Some((_, members)) => members.push(index),
+                None => forms.push((form, vec![index])),
+            }
+        }
+        let classes = forms.into_iter().map(|(_, members)| Class::new(paths, members)).collect();
+        Many { classes, beyond }
+    }
+}
+
+impl<'p> Class<'p> {
+    fn new(paths: &'p [Path], members: Vec<usize>) -> Class<'p> {
+        let of_class = || members.iter().map(|index| &paths[*index]);
+        let hops = of_class().next().map_or(0, |path| path.hops.len());
+        let mut floors = vec![vec![Duration::MAX; TimerId::NUMBERS]; hops];
+        for path in of_class() {
+            for (hop, floor) in path.hops.iter().zip(&mut floors) {
+                for (number, shortest) in floor.iter_mut().enumerate() {
+                    *shortest = (*shortest).min(hop.span(TimerId(number as u16)));
+                }
+            }
+        }
+        let compares = of_class().next().map_or_else(Vec::new, |path| path.hops.iter().map(compares).collect());
+        let replays = of_class().map(|path| Replay::new(path).counting_lives()).collect();
+        Class { members, replays, floors, compares }
+    }
+
+    /// The path of a member.
+    pub fn path(&self, member: u32) -> &'p Path {
+        self.replays[member as usize].path
+    }
+
+    fn replay(&self, member: u32) -> &Replay<'p> {
+        &self.replays[member as usize]
+    }
+
+    fn begin(&self, flow: &Flow, seg: &Segment) -> Vec<Part> {
+        let members = Members::All(self.members.len() as u32);
+        vec![Part { members, run: self.replays[0].begin(flow, seg), done: false }]
+    }
+
+    /// Whether some policy may find an entry of this run ended, or decide otherwise.
+    fn is_woken(&self, run: &FlowRun, replay: &Replay<'_>, seg: &Segment) -> bool {
+        let now = replay.judged_at(seg.at) + replay.blur();
+        let mut woken = false;
+        for (index, part) in run.hops.iter().enumerate() {
+            let floor = &self.floors[index];
+            replay.path.hops[index].for_each_timer(&part.state, |refreshed, timer| {
+                woken |= now >= refreshed + floor[usize::from(timer.0)];
+            });
+            woken |= match self.compares[index] {
+                Compares::Never => false,
+                Compares::Closing => seg.flags.any(TcpFlags::FIN | TcpFlags::RST),
+                Compares::Always => true,
+            };
+        }
+        woken
+    }
+
+    fn segment(&self, parts: &mut Vec<Part>, step: &Step<'_>, beyond: bool) {
+        for index in 0..parts.len() {
+            let part = &mut parts[index];
+            if part.done {
+                part.run.observed(step.observation);
+                continue;
+            }
+            let first = part.members.first().unwrap_or(0);
+            let replay = self.replay(first);
+            if self.is_woken(&part.run, replay, step.seg) {
+                let groups = self.groups(part, step.seg.at);
+                if groups.len() == 1 && self.compares.iter().all(|c| *c == Compares::Never) {
+                    step.take(replay, &mut part.run);
+                    continue;
+                }
+                let mut divided = self.divide(part, groups, step).into_iter();
+                if let Some(one) = divided.next() {
+                    parts[index] = one;
+                }
+                parts.extend(divided);
+            } else {
+                step.take(replay, &mut part.run);
+            }
+        }
+        for part in parts {
+            part.done |= part.run.cut.is_some() || !beyond && part.run.repaired.is_some();
+        }
+    }
+
+    /// One packet for policies that may not agree about it.
+    fn divide(&self, part: &Part, groups: Vec<Members>, step: &Step<'_>) -> Vec<Part> {
+        let mut made = Vec::new();
+        for group in groups {
+            let mut left = group;
+            while let Some(first) = left.first() {
+                let mut run = self.run_of(part, first);
+                let compared = step.take(self.replay(first), &mut run);
+                let (agree, others) = self.agreeing(&left, first, compared, step.seg.at);
+                made.push(Part { members: agree, run, done: false });
+                left = others;
+            }
+        }
+        made
+    }
+
+    /// The policies of a group that decide as its first did, and the others.
+    fn agreeing(&self, group: &Members, first: u32, compared: Compared, at: Instant) -> (Members, Members) {
+        let settings = |member: u32, index: usize| match &self.path(member).hops[index].device {
+            Device::Router(router) => Some(router.conntrack.settings),
+            // A director's own conntrack has timers that nobody varies.
+            Device::Director(_) | Device::Idle(_) => None,
+        };
+        match compared.last {
+            None => (group.clone(), Members::none(group.of())),
+            Some((index, comparison)) if compared.count == 1 => {
+                let now = self.replay(first).judged_at(at);
+                group.split(|member| settings(member, index).is_none_or(|s| comparison.with(&s, now) == comparison.answer))
+            }
+            Some(_) => {
+                let same = |member: u32| {
+                    let hops = 0..self.compares.len();
+                    hops.into_iter().all(|index| match (settings(first, index), settings(member, index)) {
+                        (Some(one), Some(other)) => same_timers(&one, &other),
+                        _ => true,
+                    })
+                };
+                group.split(same)
+            }
+        }
+    }
+
+    /// Groups of policies for which every entry of the run stands alike at a moment, in the order of their first members.
+    fn groups(&self, part: &Part, at: Instant) -> Vec<Members> {
+        let Some(first) = part.members.first() else { return Vec::new() };
+        let replay = self.replay(first);
+        let (now, blur) = (replay.judged_at(at), replay.blur());
+        let mut entries: Vec<(usize, Instant, TimerId)> = Vec::new();
+        for (index, hop) in replay.path.hops.iter().enumerate() {
+            hop.for_each_timer(&part.run.hops[index].state, |refreshed, timer| entries.push((index, refreshed, timer)));
+        }
+        // An entry that no policy finds ended divides nobody.
+        entries.retain(|(index, refreshed, timer)| now + blur >= *refreshed + self.floors[*index][usize::from(timer.0)]);
+        if entries.is_empty() {
+            return vec![part.members.clone()];
+        }
+        let mut groups: Vec<(Vec<Standing>, Members)> = Vec::new();
+        let mut stands = Vec::with_capacity(entries.len());
+        for member in part.members.iter() {
+            let hops = &self.path(member).hops;
+            stands.clear();
+            stands.extend(entries.iter().map(|(index, refreshed, timer)| {
+                let hop = &hops[*index];
+                Standing::of(hop.lateness(), *refreshed, hop.span(*timer), now, blur)
+            }));
+            match groups.iter_mut().find(|(known, _)| *known == stands) {
+                Some((_, members)) => members.insert(member),
+                None => {
+                    let mut members = Members::none(part.members.of());
+                    members.insert(member);
+                    groups.push((stands.clone(), members));
+                }
+            }
+        }
+        if let [(_, members)] = &mut groups[..] {
+            *members = part.members.clone();
+        }
+        groups.into_iter().map(|(_, members)| members).collect()
+    }
+
+    /// The run of a part as it would stand for one of its policies.
+    pub fn run_of(&self, part: &Part, member: u32) -> FlowRun {
+        let mut run = part.run.clone();
+        if part.members.first() != Some(member) {
+            for (hop, held) in self.path(member).hops.iter().zip(&mut run.hops) {
+                hop.retime(&mut held.state);
+            }
+        }
+        run
+    }
+
+    /// The policies of a part in groups that get one verdict: for flows that are silent at the end, by who still has an entry.
+    pub fn verdict_groups(&self, part: &Part, capture_end: Instant) -> Vec<Members> {
+        if part.run.cut.is_some() { vec![part.members.clone()] } else { self.groups(part, capture_end) }
+    }
+}
+
+/// How an entry stands at a moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Standing {
+    Alive,
+    /// The clock cannot tell.
+    Doubtful,
+    Ended,
+}
+
+impl Standing {
+    fn of(lateness: Lateness, refreshed: Instant, span: Duration, now: Instant, blur: Duration) -> Standing {
+        if now + blur < refreshed + span {
+            return Standing::Alive;
+        }
+        let (earliest, latest) = lateness.fires(refreshed, span);
+        if now + blur < earliest {
+            Standing::Alive
+        } else if now >= latest + blur {
+            Standing::Ended
+        } else {
+            Standing::Doubtful
+        }
+    }
+}
+
+/// One segment of one flow.
+struct Step<'s> {
+    flow: &'s Flow,
+    seg: &'s Segment,
+    observation: &'s Observation,
+    previous_frame: u32,
+}
+
+impl Step<'_> {
+    fn take(&self, replay: &Replay<'_>, run: &mut FlowRun) -> Compared {
+        replay.segment(run, self.flow, self.seg, self.observation, self.previous_frame)
+    }
+}
+
+impl Follow for Many<'_> {
+    /// For each class its parts.
+    type Run = Box<[Vec<Part>]>;
+
+    fn begin(&self, flow: &Flow, seg: &Segment) -> Self::Run {
+        self.classes.iter().map(|class| class.begin(flow, seg)).collect()
+    }
+
+    fn segment(&self, run: &mut Self::Run, flow: &Flow, seg: &Segment, observation: &Observation, previous_frame: u32) {
+        let step = Step { flow, seg, observation, previous_frame };
+        for (class, parts) in self.classes.iter().zip(run.iter_mut()) {
+            class.segment(parts, &step, self.beyond);
+        }
+    }
+}
+
+fn compares(hop: &Hop) -> Compares {
+    match &hop.device {
+        Device::Router(r) if r.conntrack.settings.dialect.coalesce_refresh => Compares::Always,
+        Device::Router(r) if r.conntrack.settings.dialect.split_window_verdict => Compares::Closing,
+        _ => Compares::Never,
+    }
+}
+
+fn same_timers(one: &conntrack::Settings, other: &conntrack::Settings) -> bool {
+    one.tcp_timeouts == other.tcp_timeouts
+        && one.tcp_timeout_max_retrans == other.tcp_timeout_max_retrans
+        && one.tcp_timeout_unacknowledged == other.tcp_timeout_unacknowledged
+        && one.udp_timeout == other.udp_timeout
+        && one.udp_timeout_stream == other.udp_timeout_stream
+}
+
+/// What a policy is apart from the lengths of its timers, and from the size of its table, which a replay does not act upon.
+fn without_timers(policy: &BoxPolicy) -> BoxPolicy {
+    match policy {
+        BoxPolicy::Conntrack(p) => BoxPolicy::Conntrack(ConntrackPolicy {
+            tcp_timeout_syn_sent: None,
+            tcp_timeout_syn_recv: None,
+            tcp_timeout_established: None,
+            tcp_timeout_fin_wait: None,
+            tcp_timeout_close_wait: None,
+            tcp_timeout_last_ack: None,
+            tcp_timeout_time_wait: None,
+            tcp_timeout_close: None,
+            tcp_timeout_syn_sent2: None,
+            tcp_timeout_max_retrans: None,
+            tcp_timeout_unacknowledged: None,
+            udp_timeout: None,
+            udp_timeout_stream: None,
+            nf_conntrack_max: None,
+            buckets: None,
+            ..p.clone()
+        }),
+        BoxPolicy::Ipvs(p) => BoxPolicy::Ipvs(IpvsPolicy {
+            timeout_tcp: None,
+            timeout_tcpfin: None,
+            timeout_udp: None,
+            dos: crate::policy::ipvs::DosTimeouts::default(),
+            ..p.clone()
+        }),
+        BoxPolicy::Idle(p) => BoxPolicy::Idle(IdlePolicy {
+            established: Duration::ZERO,
+            syn_sent: None,
+            syn_recv: None,
+            fin_wait: None,
+            close_wait: None,
+            last_ack: None,
+            time_wait: None,
+            close: None,
+            udp_first: None,
+            udp_unreplied: None,
+            udp_stream: None,
+            ..p.clone()
+        }),
+    }
+}
