@@ -5,7 +5,7 @@
 //! they read no clock, keep no global state, do no I/O, and give the same answer for the same input.
 //!
 //! The directories are the layers; a module uses only layers below its own:
-//! [`time`], [`rng`] and [`net`] → [`kernel`] → `capture` → `decode` → `flow` → `policy` → `model` → `engine` → `finding` → `report`.
+//! [`time`], [`rng`] and [`net`] → [`kernel`] → `capture` → `decode` → `flow` → `policy` → `model` → `engine` → `finding` → `study` → `report`.
 //! Beside `model` stands `endpoint`, the two TCP hosts; above `engine` the closed loop, `simulate`, and above that `scenario`,
 //! the stories that it runs, which `report` tells. `conform` holds models and loop to recordings, and `live` makes recordings.
 pub mod capture;
@@ -27,4 +27,5 @@ pub mod report;
 pub mod rng;
 pub mod scenario;
 pub mod simulate;
+pub mod study;
 pub mod time;

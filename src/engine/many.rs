@@ -56,7 +56,7 @@ pub struct Many<'p> {
     /// Classes of policies, in the order of their first members.
     pub classes: Vec<Class<'p>>,
     /// Whether flows are followed beyond the first entry that ended: to what came after it was made anew.
-    beyond: bool,
+    pub beyond: bool,
 }
 
 impl<'p> Many<'p> {

@@ -73,6 +73,11 @@ impl Members {
         for member in self.iter() {
             if test(member) { yes.insert(member) } else { no.insert(member) }
         }
-        (yes, no)
+        (yes.simplest(), no)
+    }
+
+    /// The same set in its smallest form.
+    fn simplest(self) -> Members {
+        if self.count() == self.of() { Members::All(self.of()) } else { self }
     }
 }

@@ -10,7 +10,7 @@ use crate::net::{Direction, Proto};
 use crate::time::Duration;
 
 /// What one end feels.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Feeling {
     /// Nothing is lost for it.
     Nothing,
@@ -47,6 +47,8 @@ pub struct Symptom {
     pub feeling: Feeling,
     /// How long after the victim it learns of it; none where only a timer of its own, or nothing, tells it.
     pub after: Option<Duration>,
+    /// How many packets it sends in vain until then, the victim included.
+    pub packets: u32,
     /// The sentence for people.
     pub text: String,
 }
@@ -62,15 +64,23 @@ const RTO_MAX: Duration = Duration::from_secs(120);
 /// clock, and the decision falls at the first timer after the limit). On exact clocks without `hz`; with it, each timer is late
 /// by half of what the wheel allows, which is its mean.
 pub fn gives_up_after(rtt: Duration, hz: Option<Hz>) -> Duration {
+    staircase(rtt, hz).0
+}
+
+/// The same, with how many segments are sent until then.
+fn staircase(rtt: Duration, hz: Option<Hz>) -> (Duration, u32) {
     let timer = |rto: Duration| rto + hz.map_or(Duration::ZERO, |hz| Duration(lateness_max(rto, hz).0 / 2));
     let mut rto = rtt + RTO_MIN;
     let first = timer(rto);
     let mut elapsed = Duration::ZERO;
+    // The segment itself and its first repetition.
+    let mut segments = 2;
     while elapsed < RETRIES2_LIMIT {
         rto = Duration(rto.0.saturating_mul(2).min(RTO_MAX.0));
         elapsed = elapsed + timer(rto);
+        segments += u32::from(elapsed < RETRIES2_LIMIT);
     }
-    first + elapsed
+    (first + elapsed, segments)
 }
 
 /// What the client and the server feel of a victim's fate. `reset_at_expiry` says that the box tells both ends when an entry ends.
@@ -90,18 +100,20 @@ pub fn predict(
         let told = |who: &str| Symptom {
             feeling: Feeling::Reset,
             after: None,
+            packets: 0,
             text: format!("{who}: the box resets it when the entry ends (ECONNRESET)"),
         };
         return pair(told(sender), told(other));
     }
     if proto == Proto::Udp {
-        let lost = Symptom { feeling: Feeling::Lost, after: None, text: format!("{sender}: its datagram is lost; UDP does not tell it") };
-        let waits = Symptom { feeling: Feeling::Hang, after: None, text: format!("{other}: the datagram never comes") };
+        let lost = Symptom { feeling: Feeling::Lost, after: None, packets: 1, text: format!("{sender}: its datagram is lost; UDP does not tell it") };
+        let waits = Symptom { feeling: Feeling::Hang, after: None, packets: 0, text: format!("{other}: the datagram never comes") };
         return pair(lost, waits);
     }
     let unaware = Symptom {
         feeling: Feeling::Hang,
         after: None,
+        packets: 0,
         text: format!(
             "{other}: learns nothing; it believes the connection open until it sends, or until its own keepalive fails (7875 s with Linux defaults, never without SO_KEEPALIVE)"
         ),
@@ -113,6 +125,7 @@ pub fn predict(
             let reset = Symptom {
                 feeling: Feeling::Reset,
                 after: Some(rtt.unwrap_or(Duration::ZERO)),
+                packets: 1,
                 text: format!("{sender}: \"Connection reset by peer\" (ECONNRESET) within a round trip to the box"),
             };
             pair(reset, unaware)
@@ -140,36 +153,42 @@ fn silence(sender: &str, kind: VictimKind, rtt: Option<Duration>, hz: Hz) -> Sym
         VictimKind::Probe => Symptom {
             feeling: Feeling::KeepaliveTimeout,
             after: Some(Duration::from_secs(675)),
+            packets: 9,
             text: format!("{sender}: its keepalive probes go unanswered: ETIMEDOUT 675 s later (9 probes 75 s apart, Linux defaults)"),
         },
         VictimKind::Rst => Symptom {
             feeling: Feeling::Nothing,
             after: None,
+            packets: 1,
             text: format!("{sender}: nothing; it has given the connection up and expects no answer to its RST"),
         },
         VictimKind::Ack | VictimKind::Nobody => Symptom {
             feeling: Feeling::Hang,
             after: None,
+            packets: 1,
             text: format!("{sender}: notices nothing by this packet; the next data it sends is not answered"),
         },
         // A SYN of the server is a SYN/ACK: the listener repeats it five times and says nothing to anybody.
         VictimKind::Syn if sender == "server" => Symptom {
             feeling: Feeling::Nothing,
             after: Some(Duration::from_secs(63)),
+            packets: 6,
             text: "server: its SYN/ACK is not answered; the request is dropped in silence after 63 s".to_owned(),
         },
         VictimKind::Syn => Symptom {
             feeling: Feeling::Timeout,
             after: Some(Duration::from_secs(131)),
+            packets: 7,
             text: format!("{sender}: its SYN is not answered: ETIMEDOUT after about 131 s (127 s before 6.5)"),
         },
         VictimKind::Data | VictimKind::Fin | VictimKind::Datagram => {
             let rtt = rtt.unwrap_or(Duration::from_millis(1));
-            let (ideal, wheel) = (gives_up_after(rtt, None), gives_up_after(rtt, Some(hz)));
+            let ((ideal, packets), wheel) = (staircase(rtt, None), gives_up_after(rtt, Some(hz)));
             let (short, long) = (ideal.min(wheel), ideal.max(wheel));
             Symptom {
                 feeling: Feeling::Timeout,
                 after: Some(ideal),
+                packets,
                 text: format!(
                     "{sender}: hangs, retransmitting for {} to {} s (about {} min), then ETIMEDOUT (tcp_retries2 = 15); keepalive is silent meanwhile",
                     short.as_secs(),

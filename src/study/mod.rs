@@ -1,0 +1,64 @@
+//! Questions over many policies: what each would cut, what it would keep in its tables, and what the smallest good one is.
+//!
+//! A study is asked of flows that were followed once for all its policies ([`crate::engine::many`]). Nothing here reads packets,
+//! files or the clock, and nothing here prints.
+
+pub mod ledger;
+pub mod tally;
+
+use crate::engine::many::{Class, Many, Part};
+use crate::engine::members::Members;
+use crate::engine::pipeline::{Judged, Run};
+use crate::finding::Finding;
+use crate::finding::judge::judge;
+use crate::time::Instant;
+
+/// What is kept of a flow for all policies.
+pub type Parts = Box<[Vec<Part>]>;
+
+/// Flows followed for many policies.
+#[derive(Debug)]
+pub struct Study<'s, 'p> {
+    /// The policies.
+    pub many: &'s Many<'p>,
+    /// The flows.
+    pub run: &'s Run<Parts>,
+}
+
+/// Policies that have one verdict on a flow.
+pub struct Group<'g, 'p> {
+    /// Their class, by its place in [`Many::classes`].
+    pub class_index: usize,
+    /// Their class.
+    pub class: &'g Class<'p>,
+    /// The run that they share.
+    pub part: &'g Part,
+    /// Who they are, by place in the class.
+    pub members: &'g Members,
+    /// What is to be said about the flow, in the words of the first of them.
+    pub finding: Finding,
+}
+
+impl Group<'_, '_> {
+    /// The policies, by their place among all.
+    pub fn policies(&self) -> impl Iterator<Item = usize> + '_ {
+        self.members.iter().map(|member| self.class.members[member as usize])
+    }
+}
+
+/// Judges a flow for all policies: once for each group of them that agrees.
+pub fn for_each_verdict<'p>(many: &Many<'p>, judged: &Judged<Parts>, capture_end: Instant, mut tell: impl FnMut(Group<'_, 'p>)) {
+    for (class_index, (class, parts)) in many.classes.iter().zip(&judged.run).enumerate() {
+        for part in parts {
+            for members in class.verdict_groups(part, capture_end) {
+                let Some(first) = members.first() else { continue };
+                let finding = if part.members.first() == Some(first) {
+                    judge(class.path(first), &judged.flow, &part.run, capture_end)
+                } else {
+                    judge(class.path(first), &judged.flow, &class.run_of(part, first), capture_end)
+                };
+                tell(Group { class_index, class, part, members: &members, finding });
+            }
+        }
+    }
+}
