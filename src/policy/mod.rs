@@ -3,7 +3,9 @@
 //! A specification becomes one of three plain structs; a setting that is not given stays `None` and is decided by the
 //! model's dialect. Nothing here knows packets, entries, or the kernels' defaults, and nothing here reads a file.
 
+pub mod axis;
 pub mod conntrack;
+pub mod dump;
 pub(crate) mod hint;
 pub mod idle;
 pub mod ipvs;
@@ -13,7 +15,9 @@ pub mod presets;
 pub mod spec;
 mod value;
 
+pub use axis::{Axis, AxisError};
 pub use conntrack::ConntrackPolicy;
+pub use dump::Dump;
 pub use idle::IdlePolicy;
 pub use ipvs::IpvsPolicy;
 pub use keys::{SettingError, Settings};

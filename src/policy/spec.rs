@@ -3,7 +3,7 @@
 //! Nothing here opens a file: the caller passes a function that reads one.
 
 use super::keys::{SettingError, Settings};
-use super::{BoxPolicy, ConntrackPolicy, IdlePolicy, IpvsPolicy, hint, json, presets};
+use super::{BoxPolicy, ConntrackPolicy, IdlePolicy, IpvsPolicy, dump, hint, json, presets};
 use crate::time::Duration;
 use std::fmt;
 use std::path::Path;
@@ -31,6 +31,10 @@ impl fmt::Display for BoxSpec {
 pub enum Place {
     /// The source as a whole.
     Whole,
+    /// A file as a whole.
+    File,
+    /// A line of a text, from 1.
+    Line(usize),
     /// A character of the short form, from 1.
     Character(usize),
     /// A place in a JSON text.
@@ -59,27 +63,46 @@ pub struct SpecError {
 fn located(origin: &str, place: &Place) -> String {
     match place {
         Place::Whole => format!("box '{origin}'"),
+        Place::File => origin.to_owned(),
+        Place::Line(line) => format!("{origin}:{line}"),
         Place::Character(at) => format!("box '{origin}', character {at}"),
         Place::Json { line, column, path } if path.is_empty() => format!("{origin}:{line}:{column}"),
         Place::Json { line, column, path } => format!("{origin}:{line}:{column}, at {path}"),
     }
 }
 
-/// Reads a specification in any of its forms. A file may hold several boxes, in the order of the path from the client.
+/// Reads a specification in any of its forms. A file may hold several boxes, in the order of the path from the client; settings
+/// behind its name, after a colon, go to each of its boxes that has them.
 ///
 /// # Errors
 /// What is wrong, where, and what would be right.
 pub fn parse(text: &str, read: &dyn Fn(&str) -> Result<String, String>) -> Result<Vec<BoxSpec>, SpecError> {
     let text = text.trim();
-    match file_name(text) {
-        Some(name) => match read(name) {
-            Ok(content) => json::parse(&content, name),
-            Err(why) => {
-                Err(SpecError { origin: text.to_owned(), place: Place::Whole, message: format!("the file '{name}' cannot be read: {why}") })
-            }
-        },
-        None => parse_short(text).map(|one| vec![one]),
-    }
+    let Some(whole) = file_name(text) else { return parse_short(text).map(|one| vec![one]) };
+    let unreadable = |name: &str, why: String| SpecError {
+        origin: text.to_owned(),
+        place: Place::Whole,
+        message: format!("the file '{name}' cannot be read: {why}"),
+    };
+    // A name may hold a colon; only where there is no such file does the last one begin the settings.
+    let (name, content, settings) = match (read(whole), settings_behind(whole)) {
+        (Ok(content), _) => (whole, content, ""),
+        (Err(why), None) => return Err(unreadable(whole, why)),
+        (Err(_), Some((name, settings))) => (name, read(name).map_err(|why| unreadable(name, why))?, settings),
+    };
+    let named_json = has_json_ending(name);
+    let mut boxes = if named_json || content.trim_start_matches('\u{feff}').trim_start().starts_with(['{', '[', '"']) {
+        json::parse(&content, name)?
+    } else {
+        dump::boxes(&content, name, text)?
+    };
+    let before = text.chars().count() - settings.chars().count();
+    apply_to_all(&mut boxes, settings).map_err(|(at, message)| SpecError {
+        origin: text.to_owned(),
+        place: Place::Character(before + at),
+        message,
+    })?;
+    Ok(boxes)
 }
 
 /// The file that a specification names, if it names one: it begins with `@`, ends in `.json`, or has a slash before any colon.
@@ -88,8 +111,16 @@ fn file_name(text: &str) -> Option<&str> {
     if let Some(name) = text.strip_prefix('@') {
         return Some(name);
     }
-    let json = Path::new(text).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-    (json || head.contains(['/', '\\'])).then_some(text)
+    (has_json_ending(text) || has_json_ending(head) || head.contains(['/', '\\'])).then_some(text)
+}
+
+fn has_json_ending(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
+}
+
+/// The name of a file and the settings behind it. A single letter before the colon is a drive, not a file.
+fn settings_behind(text: &str) -> Option<(&str, &str)> {
+    text.rsplit_once(':').filter(|(name, settings)| name.chars().count() > 1 && !settings.contains(['/', '\\']))
 }
 
 /// Reads a specification that is not the name of a file.
@@ -140,28 +171,81 @@ fn unknown_box(head: &str) -> String {
     }
 }
 
+/// The items of a short form's settings, each with the character at which it begins, from 1.
+fn items(settings: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut next = 1;
+    let blank = settings.trim().is_empty();
+    settings.split(',').filter(move |_| !blank).map(move |item| {
+        let at = next + item.chars().take_while(|letter| letter.is_whitespace()).count();
+        next += item.chars().count() + 1;
+        (at, item.trim())
+    })
+}
+
+/// Applies one setting of a short form.
+fn apply_item<P: Settings>(policy: &mut P, item: &str, given: &mut Vec<&'static str>) -> Result<(), SettingError> {
+    let key = match item.split_once('=') {
+        Some((name, value)) => policy.set(name.trim_end(), value.trim_start())?,
+        None => policy.set_word(item)?,
+    };
+    if given.contains(&key.name) {
+        return Err(SettingError::Twice { key: key.name });
+    }
+    given.push(key.name);
+    Ok(())
+}
+
+const NOTHING: &str = "a setting is missing between two commas, or after the last one";
+
 /// Applies the settings of a short form and says which were given; an error says after how many characters.
 pub(crate) fn apply<P: Settings>(policy: &mut P, settings: &str) -> Result<Vec<&'static str>, (usize, String)> {
     let mut given = Vec::new();
-    let mut at = 1;
-    if settings.trim().is_empty() {
-        return Ok(given);
-    }
-    for item in settings.split(',') {
-        let here = at + item.chars().take_while(|letter| letter.is_whitespace()).count();
-        let outcome = match item.trim().split_once('=') {
-            Some((name, value)) => policy.set(name.trim_end(), value.trim_start()),
-            None if item.trim().is_empty() => {
-                return Err((here, "a setting is missing between two commas, or after the last one".to_owned()));
-            }
-            None => policy.set_word(item.trim()),
-        };
-        let key = outcome.map_err(|error| (here, error.to_string()))?;
-        if given.contains(&key.name) {
-            return Err((here, SettingError::Twice { key: key.name }.to_string()));
+    for (at, item) in items(settings) {
+        if item.is_empty() {
+            return Err((at, NOTHING.to_owned()));
         }
-        given.push(key.name);
-        at += item.chars().count() + 1;
+        apply_item(policy, item, &mut given).map_err(|error| (at, error.to_string()))?;
     }
     Ok(given)
+}
+
+/// Applies each setting to every box that has it. A box that reports call by its settings gets its new name.
+fn apply_to_all(boxes: &mut [BoxSpec], settings: &str) -> Result<(), (usize, String)> {
+    let mut given = vec![Vec::new(); boxes.len()];
+    let described: Vec<bool> = boxes.iter().map(|one| one.label == one.policy.describe()).collect();
+    for (at, item) in items(settings) {
+        if item.is_empty() {
+            return Err((at, NOTHING.to_owned()));
+        }
+        let mut taken = false;
+        let mut refused = None;
+        for (one, given) in boxes.iter_mut().zip(&mut given) {
+            match one.policy.apply(item, given) {
+                Ok(()) => taken = true,
+                // Another box may have it.
+                Err(error @ (SettingError::UnknownKey { .. } | SettingError::UnknownWord { .. } | SettingError::NotModelled { .. })) => {
+                    refused = refused.or(Some(error))
+                }
+                Err(error) => return Err((at, error.to_string())),
+            }
+        }
+        if let Some(error) = refused.filter(|_| !taken) {
+            return Err((at, error.to_string()));
+        }
+    }
+    for (one, _) in boxes.iter_mut().zip(described).filter(|(_, described)| *described) {
+        one.label = one.policy.describe();
+    }
+    Ok(())
+}
+
+impl BoxPolicy {
+    /// Applies one setting of a short form to whichever kind of box this is.
+    fn apply(&mut self, item: &str, given: &mut Vec<&'static str>) -> Result<(), SettingError> {
+        match self {
+            BoxPolicy::Conntrack(policy) => apply_item(policy, item, given),
+            BoxPolicy::Ipvs(policy) => apply_item(policy, item, given),
+            BoxPolicy::Idle(policy) => apply_item(policy, item, given),
+        }
+    }
 }

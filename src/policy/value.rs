@@ -40,7 +40,7 @@ pub(crate) const SECONDS: Form<Duration> = Form {
 };
 
 /// The word for a timer that never fires.
-const NEVER: &str = "never";
+pub(crate) const NEVER: &str = "never";
 
 /// A timeout of a box that is not a kernel.
 pub(crate) const SPAN: Form<Duration> = Form {
