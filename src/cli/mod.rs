@@ -4,6 +4,8 @@ pub mod conform;
 pub mod presets;
 pub mod replay;
 pub mod run;
+pub mod sweep;
+pub mod traffic;
 
 use clap::{Parser, Subcommand};
 use std::io::{self, Write};
@@ -49,6 +51,7 @@ struct Cli {
 enum Command {
     Replay(replay::Args),
     Run(run::Args),
+    Sweep(sweep::Args),
     Presets(presets::Args),
     Conform(conform::Args),
 }
@@ -67,6 +70,7 @@ pub fn main() -> ExitCode {
     let ended = match cli.command {
         Command::Replay(args) => replay::run(&args),
         Command::Run(args) => run::run(&args),
+        Command::Sweep(args) => sweep::run(&args),
         Command::Presets(args) => presets::run(&args),
         Command::Conform(args) => conform::run(&args),
     };

@@ -1,20 +1,12 @@
 //! `flowlapse replay`: a capture through a path of boxes.
 
-use super::{Ended, Failure, exit, print, write_whole, written};
-use crate::capture::{self, Input};
-use crate::decode::Filter;
-use crate::engine::pipeline::{self, Job};
-use crate::engine::{Clock, Path};
+use super::{Ended, Failure, exit, print, traffic, write_whole, written};
+use crate::engine::pipeline;
 use crate::finding::Verdict;
-use crate::kernel::wheel::{Hz, Phase};
-use crate::policy::{self, BoxSpec};
 use crate::report::{Report, json, plot, text};
-use crate::time::{Duration, Instant};
 use std::ffi::OsString;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Replay captures through a path of boxes: who is cut, when, by which timer.
 ///
@@ -37,21 +29,6 @@ pub struct Args {
     /// A box on the path, from the client on; repeat for several
     #[arg(long = "box", value_name = "SPEC", required = true)]
     boxes: Vec<String>,
-    /// How exact timers are
-    #[arg(long, value_enum, default_value_t = ClockArg::Ideal)]
-    clock: ClockArg,
-    /// Ticks a second of the boxes' kernels (100, 250, 300, 1000)
-    #[arg(long, default_value_t = 250, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    hz: u32,
-    /// The phase of the wheel: the jiffies counter and the time (seconds since 1970) at which it had that value
-    #[arg(long, value_name = "JIFFIES@TIME")]
-    jiffies: Option<String>,
-    /// Only packets that match, in tcpdump's words: host, net, port, src, dst, tcp, udp, and, or, not
-    #[arg(long, short = 'f', value_name = "FILTER")]
-    filter: Option<String>,
-    /// Stop after this many packets
-    #[arg(long, short = 'c', value_name = "N")]
-    count: Option<u64>,
     /// One JSON document (schema flowlapse-replay/1)
     #[arg(long, conflicts_with = "ndjson")]
     json: bool,
@@ -76,17 +53,8 @@ pub struct Args {
     /// Colour
     #[arg(long, value_enum, default_value_t = ColourArg::Auto)]
     color: ColourArg,
-    /// Threads; 0 for one a core. The answer does not depend on it
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    threads: usize,
-}
-
-#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
-enum ClockArg {
-    /// Every timer ends exactly on time; the band of a real kernel is shown beside the verdict
-    Ideal,
-    /// Timers end as late as the kernel's timer wheel lets them
-    Wheel,
+    #[command(flatten)]
+    options: traffic::Options,
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
@@ -99,21 +67,10 @@ enum ColourArg {
 /// Runs the command.
 pub fn run(args: &Args) -> Ended {
     let fail_on = verdicts(&args.fail_on)?;
-    let path = Path::build(&boxes(&args.boxes)?, clock(args)?).map_err(|e| Failure(e.to_string()))?;
-    let filter = args.filter.as_deref().map(Filter::parse).transpose().map_err(|e| Failure(e.to_string()))?;
-    let inputs: Vec<Input> = args.captures.iter().map(|c| Input::from_arg(c)).collect();
-    let mut capture = capture::open(&inputs).map_err(|e| Failure(e.to_string()))?;
-
-    let stop = Arc::new(AtomicBool::new(false));
-    let asked = Arc::clone(&stop);
-    // Without a handler an interrupt simply ends the program; that is no reason not to run.
-    let _ = ctrlc::set_handler(move || {
-        if asked.swap(true, Ordering::SeqCst) {
-            std::process::exit(i32::from(exit::INTERRUPTED));
-        }
-    });
-    let job = Job { threads: args.threads, filter, records_max: args.count };
-    let run = pipeline::run(&mut capture, &path, &job, &stop);
+    let path = traffic::path(&traffic::boxes(&args.boxes)?, args.options.clock()?)?;
+    let job = args.options.job()?;
+    let mut capture = traffic::open(&args.captures)?;
+    let run = pipeline::run(&mut capture, &path, &job, &traffic::stop_on_interrupt());
     let report = Report::new(&path, &run);
 
     if let Some(file) = &args.svg {
@@ -160,31 +117,4 @@ fn verdicts(names: &[String]) -> Result<Vec<Verdict>, Failure> {
             Verdict::from_name(name.trim()).ok_or_else(|| Failure(format!("--fail-on: '{name}' is no verdict; there are {}", known())))
         })
         .collect()
-}
-
-fn boxes(specs: &[String]) -> Result<Vec<BoxSpec>, Failure> {
-    let read = |name: &str| std::fs::read_to_string(name).map_err(|e| e.to_string());
-    let mut all = Vec::new();
-    for spec in specs {
-        all.extend(policy::parse(spec, &read).map_err(|e| Failure(e.to_string()))?);
-    }
-    Ok(all)
-}
-
-fn clock(args: &Args) -> Result<Clock, Failure> {
-    let hz = Hz(args.hz);
-    let phase = args.jiffies.as_deref().map(|text| phase(text, hz)).transpose()?;
-    match (args.clock, phase) {
-        (ClockArg::Wheel, phase) => Ok(Clock::Wheel { hz, phase }),
-        (ClockArg::Ideal, None) => Ok(Clock::Ideal),
-        (ClockArg::Ideal, Some(_)) => Err(Failure("--jiffies is about the timer wheel: give --clock wheel with it".to_owned())),
-    }
-}
-
-fn phase(text: &str, hz: Hz) -> Result<Phase, Failure> {
-    let wrong = || Failure(format!("--jiffies '{text}': expected COUNTER@SECONDS, such as 4294892296@1700000000.25"));
-    let (jiffies, at) = text.split_once('@').ok_or_else(wrong)?;
-    let jiffies = jiffies.trim().parse().map_err(|_| wrong())?;
-    let at = Duration::parse(at).map_err(|_| wrong())?;
-    Ok(Phase { hz, jiffies, at: Instant(at.0) })
 }

@@ -9,6 +9,7 @@ use super::hop::{Device, Hop};
 use super::members::Members;
 use super::path::Path;
 use super::pipeline::Follow;
+use super::ranks::Ranks;
 use super::replay::{Compared, FlowRun, Replay};
 use super::timers::TimerId;
 use crate::flow::{Flow, Observation};
@@ -17,6 +18,7 @@ use crate::model::lateness::Lateness;
 use crate::net::{Segment, TcpFlags};
 use crate::policy::{BoxPolicy, ConntrackPolicy, IdlePolicy, IpvsPolicy};
 use crate::time::{Duration, Instant};
+use std::sync::OnceLock;
 
 /// Whether a box compares the lengths of timers while entries live.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,6 +38,8 @@ pub struct Class<'p> {
     replays: Vec<Replay<'p>>,
     /// For each box the shortest length of each timer, by number.
     floors: Vec<Vec<Duration>>,
+    /// For each box and timer the members by its length.
+    ranks: Vec<Vec<OnceLock<Ranks>>>,
     compares: Vec<Compares>,
 }
 
@@ -90,7 +94,8 @@ impl<'p> Class<'p> {
         }
         let compares = of_class().next().map_or_else(Vec::new, |path| path.hops.iter().map(compares).collect());
         let replays = of_class().map(|path| Replay::new(path).counting_lives()).collect();
-        Class { members, replays, floors, compares }
+        let ranks = (0..hops).map(|_| (0..TimerId::NUMBERS).map(|_| OnceLock::new()).collect()).collect();
+        Class { members, replays, floors, ranks, compares }
     }
 
     /// The path of a member.
@@ -210,28 +215,28 @@ impl<'p> Class<'p> {
         if entries.is_empty() {
             return vec![part.members.clone()];
         }
-        let mut groups: Vec<(Vec<Standing>, Members)> = Vec::new();
-        let mut stands = Vec::with_capacity(entries.len());
-        for member in part.members.iter() {
-            let hops = &self.path(member).hops;
-            stands.clear();
-            stands.extend(entries.iter().map(|(index, refreshed, timer)| {
-                let hop = &hops[*index];
-                Standing::of(hop.lateness(), *refreshed, hop.span(*timer), now, blur)
-            }));
-            match groups.iter_mut().find(|(known, _)| *known == stands) {
-                Some((_, members)) => members.insert(member),
-                None => {
-                    let mut members = Members::none(part.members.of());
-                    members.insert(member);
-                    groups.push((stands.clone(), members));
-                }
+        let mut groups = vec![part.members.clone()];
+        for (index, refreshed, timer) in entries {
+            let lateness = replay.path.hops[index].lateness();
+            let standing = |span: Duration| Standing::of(lateness, refreshed, span, now, blur);
+            let ranks = self.ranks(index, timer);
+            let of = part.members.of();
+            let mut sets = vec![ranks.shorter(of, |span| standing(span) == Standing::Ended)];
+            if lateness != Lateness::Exact || blur > Duration::ZERO {
+                sets.push(ranks.shorter(of, |span| standing(span) != Standing::Alive));
+            }
+            for set in sets {
+                groups = groups.iter().flat_map(|group| <[Members; 2]>::from(group.divide(&set))).filter(|g| !g.is_empty()).collect();
             }
         }
-        if let [(_, members)] = &mut groups[..] {
-            *members = part.members.clone();
-        }
-        groups.into_iter().map(|(_, members)| members).collect()
+        groups.sort_by_key(Members::first);
+        groups
+    }
+
+    /// The members by the length of a timer, sorted when it is first asked for.
+    fn ranks(&self, hop: usize, timer: TimerId) -> &Ranks {
+        self.ranks[hop][usize::from(timer.0)]
+            .get_or_init(|| Ranks::new(self.members.len() as u32, |member| self.path(member).hops[hop].span(timer)))
     }
 
     /// The run of a part as it would stand for one of its policies.
@@ -251,7 +256,7 @@ impl<'p> Class<'p> {
     }
 }
 
-/// How an entry stands at a moment.
+/// How an entry stands at a moment: with a longer timer never nearer to its end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Standing {
     Alive,

@@ -12,6 +12,7 @@ pub mod members;
 pub mod path;
 pub mod pipeline;
 pub mod profile;
+mod ranks;
 pub mod replay;
 pub mod timers;
 

@@ -2,7 +2,7 @@
 
 use super::advice::{advise, keep_secs};
 use super::cause::cause;
-use super::symptom::predict;
+use super::symptom::{Symptom, felt, predict};
 use super::{BreakPoint, Caveat, Decisive, Finding, Inconclusive, Verdict, VictimKind};
 use crate::engine::Path;
 use crate::engine::replay::{Fate, FlowRun, Late, Replay};
@@ -25,7 +25,7 @@ pub fn judge(path: &Path, flow: &Flow, run: &FlowRun, capture_end: Instant) -> F
             finding.inconclusive = Some(Inconclusive::Hole);
         }
         if matches!(verdict, Verdict::Cut | Verdict::Marginal | Verdict::Dormant) {
-            let told = tells_both_ends(path, decisive.hop, &decisive);
+            let told = tells_both_ends(path, decisive.hop, decisive.cause.state);
             if let Some(fate) = fate {
                 finding.symptoms = Some(predict(flow.proto, decisive.kind, decisive.dir, fate, flow.rtt(), told, path.clock.hz()));
             }
@@ -129,21 +129,27 @@ fn break_points(path: &Path, run: &FlowRun) -> Vec<BreakPoint> {
     points
 }
 
-/// The verdict, worst first, with the entry that decided it; nothing for a flow that simply survives.
-fn decide(replay: &Replay<'_>, path: &Path, flow: &Flow, run: &FlowRun, capture_end: Instant) -> Option<(Verdict, Decisive, Option<Fate>)> {
+/// What a verdict rests on.
+enum Ground<'r> {
+    /// A packet that came too late, what became of it, and the chance that it did, where the clock cannot decide.
+    Late(&'r Late, Option<Fate>, Option<u16>),
+    /// Nobody came: what would become of a packet.
+    Silence { hop: u8, lapse: Lapse, dir: Direction, fate: Fate },
+}
+
+/// The verdict, worst first, with what it rests on; nothing for a flow that simply survives.
+fn ground<'r>(replay: &Replay<'_>, flow: &Flow, run: &'r FlowRun, capture_end: Instant) -> Option<(Verdict, Ground<'r>)> {
+    let unless_hole = |late: &Late, verdict| if late.evidence == GapEvidence::Hole { Verdict::Inconclusive } else { verdict };
     if let Some((late, fate)) = run.cut.as_deref() {
-        let verdict = if late.evidence == GapEvidence::Hole { Verdict::Inconclusive } else { Verdict::Cut };
-        return Some((verdict, decisive(path, flow, late, fate_text(*fate)), Some(*fate)));
+        return Some((unless_hole(late, Verdict::Cut), Ground::Late(late, Some(*fate), None)));
     }
     if let Some(doubt) = run.doubt.as_deref() {
-        let verdict = if doubt.late.evidence == GapEvidence::Hole { Verdict::Inconclusive } else { Verdict::Marginal };
-        let mut decisive = decisive(path, flow, &doubt.late, fate_text(doubt.fate));
-        decisive.permille = Some(doubt.permille);
-        return Some((verdict, decisive, Some(doubt.fate)));
+        let ground = Ground::Late(&doubt.late, Some(doubt.fate), Some(doubt.permille));
+        return Some((unless_hole(&doubt.late, Verdict::Marginal), ground));
     }
     // Whether the flow was cut in a hole of the capture nobody can tell, so nothing later is certain either.
     if let Some(late) = run.hole.as_deref() {
-        return Some((Verdict::Inconclusive, decisive(path, flow, late, "unknown: packets are missing"), None));
+        return Some((Verdict::Inconclusive, Ground::Late(late, None, None)));
     }
     // A SYN that nobody answered opened nothing that could be forgotten.
     let opened = flow.proto == Proto::Udp || flow.opening() != Opening::SynOnly;
@@ -153,19 +159,53 @@ fn decide(replay: &Replay<'_>, path: &Path, flow: &Flow, run: &FlowRun, capture_
             if flow.proto == Proto::Udp { &[Direction::Original] } else { &[Direction::Original, Direction::Reply] };
         for &dir in speakers {
             if let Err((hop, lapse, fate)) = replay.would_pass(run, flow, dir, capture_end) {
-                return Some((Verdict::Dormant, dormant(path, flow, hop, lapse, dir, capture_end, fate), Some(fate)));
+                return Some((Verdict::Dormant, Ground::Silence { hop, lapse, dir, fate }));
             }
         }
     }
-    if let Some(late) = run.repaired.as_deref() {
-        let verdict = if late.evidence == GapEvidence::Hole { Verdict::Inconclusive } else { Verdict::Repaired };
-        return Some((
-            verdict,
-            decisive(path, flow, late, if late.picked_up { "picked up again" } else { "let through without an entry" }),
-            None,
-        ));
-    }
-    None
+    let late = run.repaired.as_deref()?;
+    Some((unless_hole(late, Verdict::Repaired), Ground::Late(late, None, None)))
+}
+
+/// The verdict with the entry that decided it, in words.
+fn decide(replay: &Replay<'_>, path: &Path, flow: &Flow, run: &FlowRun, capture_end: Instant) -> Option<(Verdict, Decisive, Option<Fate>)> {
+    let (verdict, ground) = ground(replay, flow, run, capture_end)?;
+    Some(match ground {
+        Ground::Late(late, fate, permille) => {
+            let what = match fate {
+                Some(fate) => fate_text(fate),
+                None if run.hole.is_some() => "unknown: packets are missing",
+                None if late.picked_up => "picked up again",
+                None => "let through without an entry",
+            };
+            (verdict, Decisive { permille, ..decisive(path, flow, late, what) }, fate)
+        }
+        Ground::Silence { hop, lapse, dir, fate } => (verdict, dormant(path, flow, hop, lapse, dir, capture_end, fate), Some(fate)),
+    })
+}
+
+/// A verdict in numbers: what a count of many needs.
+#[derive(Clone, Debug)]
+pub struct Brief {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// What the ends of a cut flow feel, without sentences.
+    pub felt: Option<[Symptom; 2]>,
+}
+
+/// Judges one flow without words: the verdict is that of [`judge`].
+pub fn brief(path: &Path, flow: &Flow, run: &FlowRun, capture_end: Instant) -> Brief {
+    let Some((verdict, ground)) = ground(&Replay::new(path), flow, run, capture_end) else {
+        return Brief { verdict: Verdict::Survives, felt: None };
+    };
+    let felt = match ground {
+        Ground::Late(late, Some(fate), _) if verdict == Verdict::Cut => {
+            let told = tells_both_ends(path, usize::from(late.hop), late.lapse.state);
+            Some(felt(flow.proto, kind(flow.proto, late), late.dir, fate, flow.rtt(), told, path.clock.hz()))
+        }
+        _ => None,
+    };
+    Brief { verdict, felt }
 }
 
 fn decisive(path: &Path, flow: &Flow, late: &Late, fate: &'static str) -> Decisive {
@@ -258,9 +298,9 @@ pub const fn fate_text(fate: Fate) -> &'static str {
 }
 
 /// Whether the box resets both ends the moment an entry ends.
-fn tells_both_ends(path: &Path, hop: usize, decisive: &Decisive) -> bool {
+fn tells_both_ends(path: &Path, hop: usize, state: &str) -> bool {
     matches!(&path.hops[hop].policy, BoxPolicy::Idle(p)
-        if p.on_expiry == OnExpiry::RstBoth && decisive.cause.state == "ESTABLISHED")
+        if p.on_expiry == OnExpiry::RstBoth && state == "ESTABLISHED")
 }
 
 /// Whether the documentation of a box leaves open what becomes of a packet without an entry.

@@ -27,6 +27,10 @@ pub enum Feeling {
 }
 
 impl Feeling {
+    /// Every feeling.
+    pub const ALL: [Feeling; 6] =
+        [Feeling::Nothing, Feeling::Reset, Feeling::Timeout, Feeling::KeepaliveTimeout, Feeling::Hang, Feeling::Lost];
+
     /// The name for machines.
     pub const fn name(self) -> &'static str {
         match self {
@@ -93,108 +97,159 @@ pub fn predict(
     reset_at_expiry: bool,
     hz: Hz,
 ) -> [Symptom; 2] {
-    let names = ["client", "server"];
-    let (sender, other) = (names[dir.index()], names[dir.opposite().index()]);
-    let pair = |s: Symptom, o: Symptom| if dir == Direction::Original { [s, o] } else { [o, s] };
-    if reset_at_expiry && proto == Proto::Tcp {
-        let told = |who: &str| Symptom {
-            feeling: Feeling::Reset,
-            after: None,
-            packets: 0,
-            text: format!("{who}: the box resets it when the entry ends (ECONNRESET)"),
-        };
-        return pair(told(sender), told(other));
-    }
-    if proto == Proto::Udp {
-        let lost = Symptom { feeling: Feeling::Lost, after: None, packets: 1, text: format!("{sender}: its datagram is lost; UDP does not tell it") };
-        let waits = Symptom { feeling: Feeling::Hang, after: None, packets: 0, text: format!("{other}: the datagram never comes") };
-        return pair(lost, waits);
-    }
-    let unaware = Symptom {
-        feeling: Feeling::Hang,
-        after: None,
-        packets: 0,
-        text: format!(
-            "{other}: learns nothing; it believes the connection open until it sends, or until its own keepalive fails (7875 s with Linux defaults, never without SO_KEEPALIVE)"
-        ),
-    };
-    let unaware = if kind == VictimKind::Syn && dir == Direction::Reply { silence("client", kind, rtt, hz) } else { unaware };
-    let silent = silence(sender, kind, rtt, hz);
-    match fate {
-        Fate::Reset => {
-            let reset = Symptom {
-                feeling: Feeling::Reset,
-                after: Some(rtt.unwrap_or(Duration::ZERO)),
-                packets: 1,
-                text: format!("{sender}: \"Connection reset by peer\" (ECONNRESET) within a round trip to the box"),
-            };
-            pair(reset, unaware)
-        }
-        Fate::Leaked => {
-            let mut leaks = silent;
-            leaks.text = format!(
-                "{sender}: its packet leaves with an address that the {other} does not know; a reset comes back if that address can be reached (ECONNRESET), else {}",
-                leaks.text.split_once(": ").map_or(leaks.text.as_str(), |(_, rest)| rest)
-            );
-            pair(leaks, unaware)
-        }
-        Fate::Unreachable => {
-            let mut soft = silent;
-            soft.text.push_str("; the ICMP error is only remembered for the final errno");
-            pair(soft, unaware)
-        }
-        Fate::Dropped(_) => pair(silent, unaware),
+    Words(true).predict(proto, kind, dir, fate, rtt, reset_at_expiry, hz)
+}
+
+/// The same without sentences, for those who only count.
+pub fn felt(
+    proto: Proto,
+    kind: VictimKind,
+    dir: Direction,
+    fate: Fate,
+    rtt: Option<Duration>,
+    reset_at_expiry: bool,
+    hz: Hz,
+) -> [Symptom; 2] {
+    Words(false).predict(proto, kind, dir, fate, rtt, reset_at_expiry, hz)
+}
+
+/// Whether sentences are wanted.
+#[derive(Clone, Copy)]
+struct Words(bool);
+
+impl Words {
+    fn say(self, text: impl FnOnce() -> String) -> String {
+        if self.0 { text() } else { String::new() }
     }
 }
 
-/// What the sender of a packet feels that disappears without a word.
-fn silence(sender: &str, kind: VictimKind, rtt: Option<Duration>, hz: Hz) -> Symptom {
-    match kind {
-        VictimKind::Probe => Symptom {
-            feeling: Feeling::KeepaliveTimeout,
-            after: Some(Duration::from_secs(675)),
-            packets: 9,
-            text: format!("{sender}: its keepalive probes go unanswered: ETIMEDOUT 675 s later (9 probes 75 s apart, Linux defaults)"),
-        },
-        VictimKind::Rst => Symptom {
-            feeling: Feeling::Nothing,
-            after: None,
-            packets: 1,
-            text: format!("{sender}: nothing; it has given the connection up and expects no answer to its RST"),
-        },
-        VictimKind::Ack | VictimKind::Nobody => Symptom {
-            feeling: Feeling::Hang,
-            after: None,
-            packets: 1,
-            text: format!("{sender}: notices nothing by this packet; the next data it sends is not answered"),
-        },
-        // A SYN of the server is a SYN/ACK: the listener repeats it five times and says nothing to anybody.
-        VictimKind::Syn if sender == "server" => Symptom {
-            feeling: Feeling::Nothing,
-            after: Some(Duration::from_secs(63)),
-            packets: 6,
-            text: "server: its SYN/ACK is not answered; the request is dropped in silence after 63 s".to_owned(),
-        },
-        VictimKind::Syn => Symptom {
-            feeling: Feeling::Timeout,
-            after: Some(Duration::from_secs(131)),
-            packets: 7,
-            text: format!("{sender}: its SYN is not answered: ETIMEDOUT after about 131 s (127 s before 6.5)"),
-        },
-        VictimKind::Data | VictimKind::Fin | VictimKind::Datagram => {
-            let rtt = rtt.unwrap_or(Duration::from_millis(1));
-            let ((ideal, packets), wheel) = (staircase(rtt, None), gives_up_after(rtt, Some(hz)));
-            let (short, long) = (ideal.min(wheel), ideal.max(wheel));
-            Symptom {
+impl Words {
+    #[allow(clippy::too_many_arguments, reason = "the arguments of predict")]
+    fn predict(
+        self,
+        proto: Proto,
+        kind: VictimKind,
+        dir: Direction,
+        fate: Fate,
+        rtt: Option<Duration>,
+        reset_at_expiry: bool,
+        hz: Hz,
+    ) -> [Symptom; 2] {
+        let names = ["client", "server"];
+        let (sender, other) = (names[dir.index()], names[dir.opposite().index()]);
+        let pair = |s: Symptom, o: Symptom| if dir == Direction::Original { [s, o] } else { [o, s] };
+        if reset_at_expiry && proto == Proto::Tcp {
+            let told = |who: &str| Symptom {
+                feeling: Feeling::Reset,
+                after: None,
+                packets: 0,
+                text: self.say(|| format!("{who}: the box resets it when the entry ends (ECONNRESET)")),
+            };
+            return pair(told(sender), told(other));
+        }
+        if proto == Proto::Udp {
+            let lost = Symptom {
+                feeling: Feeling::Lost,
+                after: None,
+                packets: 1,
+                text: self.say(|| format!("{sender}: its datagram is lost; UDP does not tell it")),
+            };
+            let waits = Symptom {
+                feeling: Feeling::Hang,
+                after: None,
+                packets: 0,
+                text: self.say(|| format!("{other}: the datagram never comes")),
+            };
+            return pair(lost, waits);
+        }
+        let unaware = Symptom {
+        feeling: Feeling::Hang,
+        after: None,
+        packets: 0,
+        text: self.say(|| format!(
+            "{other}: learns nothing; it believes the connection open until it sends, or until its own keepalive fails (7875 s with Linux defaults, never without SO_KEEPALIVE)"
+        )),
+    };
+        let unaware = if kind == VictimKind::Syn && dir == Direction::Reply { self.silence("client", kind, rtt, hz) } else { unaware };
+        let silent = self.silence(sender, kind, rtt, hz);
+        match fate {
+            Fate::Reset => {
+                let reset = Symptom {
+                    feeling: Feeling::Reset,
+                    after: Some(rtt.unwrap_or(Duration::ZERO)),
+                    packets: 1,
+                    text: self.say(|| format!("{sender}: \"Connection reset by peer\" (ECONNRESET) within a round trip to the box")),
+                };
+                pair(reset, unaware)
+            }
+            Fate::Leaked => {
+                let mut leaks = silent;
+                leaks.text = self.say(|| format!(
+                "{sender}: its packet leaves with an address that the {other} does not know; a reset comes back if that address can be reached (ECONNRESET), else {}",
+                leaks.text.split_once(": ").map_or(leaks.text.as_str(), |(_, rest)| rest)
+            ));
+                pair(leaks, unaware)
+            }
+            Fate::Unreachable => {
+                let mut soft = silent;
+                soft.text.push_str("; the ICMP error is only remembered for the final errno");
+                pair(soft, unaware)
+            }
+            Fate::Dropped(_) => pair(silent, unaware),
+        }
+    }
+
+    /// What the sender of a packet feels that disappears without a word.
+    fn silence(self, sender: &str, kind: VictimKind, rtt: Option<Duration>, hz: Hz) -> Symptom {
+        match kind {
+            VictimKind::Probe => Symptom {
+                feeling: Feeling::KeepaliveTimeout,
+                after: Some(Duration::from_secs(675)),
+                packets: 9,
+                text: self.say(|| {
+                    format!("{sender}: its keepalive probes go unanswered: ETIMEDOUT 675 s later (9 probes 75 s apart, Linux defaults)")
+                }),
+            },
+            VictimKind::Rst => Symptom {
+                feeling: Feeling::Nothing,
+                after: None,
+                packets: 1,
+                text: self.say(|| format!("{sender}: nothing; it has given the connection up and expects no answer to its RST")),
+            },
+            VictimKind::Ack | VictimKind::Nobody => Symptom {
+                feeling: Feeling::Hang,
+                after: None,
+                packets: 1,
+                text: self.say(|| format!("{sender}: notices nothing by this packet; the next data it sends is not answered")),
+            },
+            // A SYN of the server is a SYN/ACK: the listener repeats it five times and says nothing to anybody.
+            VictimKind::Syn if sender == "server" => Symptom {
+                feeling: Feeling::Nothing,
+                after: Some(Duration::from_secs(63)),
+                packets: 6,
+                text: self.say(|| "server: its SYN/ACK is not answered; the request is dropped in silence after 63 s".to_owned()),
+            },
+            VictimKind::Syn => Symptom {
+                feeling: Feeling::Timeout,
+                after: Some(Duration::from_secs(131)),
+                packets: 7,
+                text: self.say(|| format!("{sender}: its SYN is not answered: ETIMEDOUT after about 131 s (127 s before 6.5)")),
+            },
+            VictimKind::Data | VictimKind::Fin | VictimKind::Datagram => {
+                let rtt = rtt.unwrap_or(Duration::from_millis(1));
+                let ((ideal, packets), wheel) = (staircase(rtt, None), gives_up_after(rtt, Some(hz)));
+                let (short, long) = (ideal.min(wheel), ideal.max(wheel));
+                Symptom {
                 feeling: Feeling::Timeout,
                 after: Some(ideal),
                 packets,
-                text: format!(
+                text: self.say(|| format!(
                     "{sender}: hangs, retransmitting for {} to {} s (about {} min), then ETIMEDOUT (tcp_retries2 = 15); keepalive is silent meanwhile",
                     short.as_secs(),
                     long.as_secs() + 1,
                     (long.as_secs() + 30) / 60
-                ),
+                )),
+            }
             }
         }
     }

@@ -5,7 +5,7 @@
 
 use super::{Parts, Study};
 use crate::engine::lives::{Life, Until};
-use crate::engine::many::Class;
+use crate::engine::many::{Class, Part};
 use crate::engine::members::Members;
 use crate::engine::pipeline::Judged;
 use crate::engine::timers::TimerId;
@@ -45,10 +45,12 @@ impl Occupancy {
     }
 }
 
-/// The lives that only some policies of a class have.
+/// A moment that only some policies of a class have.
+#[derive(Clone, Copy)]
 struct Partial {
-    members: Members,
-    life: Life,
+    at: u64,
+    /// Which policies: a place in [`Ledger::sets`].
+    set: u32,
 }
 
 /// The lives of entries at one box for one class of policies.
@@ -56,97 +58,190 @@ struct Partial {
 pub struct Ledger {
     /// When entries were made, sorted.
     starts: Vec<u64>,
-    /// When entries were removed by a packet, sorted.
-    removed: Vec<u64>,
+    /// When entries ended, sorted, where that is the same for all policies.
+    fixed: Vec<u64>,
     /// When the last packet of entries came whose timer then ran out, by timer, sorted.
     run_out: BTreeMap<TimerId, Vec<u64>>,
-    partial: Vec<Partial>,
+    /// The same for entries of some policies only; without a timer, entries that a packet removed.
+    some_end: BTreeMap<Option<TimerId>, Vec<Partial>>,
+    some_start: Vec<Partial>,
+    sets: Vec<Members>,
 }
 
 impl Ledger {
-    fn add(&mut self, members: &Members, life: Life) {
-        if !members.is_all() {
-            self.partial.push(Partial { members: members.clone(), life });
+    fn end(&mut self, until: Until) {
+        match until {
+            Until::At(at) => self.fixed.push(at.0),
+            Until::RunsOut { refreshed, timer } => self.run_out.entry(timer).or_default().push(refreshed.0),
+        }
+    }
+
+    fn some_end(&mut self, until: Until, set: u32) {
+        let (timer, at) = match until {
+            Until::At(at) => (None, at),
+            Until::RunsOut { refreshed, timer } => (Some(timer), refreshed),
+        };
+        self.some_end.entry(timer).or_default().push(Partial { at: at.0, set });
+    }
+
+    /// The lives that one flow has at this box under each part of the policies.
+    fn add(&mut self, parts: &[(&Members, Vec<Life>)]) {
+        if let [(members, lives)] = parts
+            && members.is_all()
+        {
+            for life in lives {
+                self.starts.push(life.from.0);
+                self.end(life.until);
+            }
             return;
         }
-        self.starts.push(life.from.0);
-        match life.until {
-            Until::At(at) => self.removed.push(at.0),
-            Until::RunsOut { refreshed, timer } => self.run_out.entry(timer).or_default().push(refreshed.0),
+        let first_set = self.sets.len() as u32;
+        self.sets.extend(parts.iter().map(|(members, _)| (*members).clone()));
+        let longest = parts.iter().map(|(_, lives)| lives.len()).max().unwrap_or(0);
+        for place in 0..longest {
+            let lives = || parts.iter().map(|(_, lives)| lives.get(place));
+            // What the policies did before they parted is the same for all.
+            let one = lives().next().flatten();
+            let from = one.filter(|one| lives().all(|life| life.is_some_and(|life| life.from == one.from)));
+            let same = from.filter(|one| lives().all(|life| life.is_some_and(|life| life.until == one.until)));
+            if let Some(life) = from {
+                self.starts.push(life.from.0);
+            }
+            if let Some(life) = same {
+                self.end(life.until);
+                continue;
+            }
+            for (set, life) in (first_set..).zip(lives()) {
+                let Some(life) = life else { continue };
+                if from.is_none() {
+                    self.some_start.push(Partial { at: life.from.0, set });
+                }
+                self.some_end(life.until, set);
+            }
         }
     }
 
     fn absorb(mut self, other: Ledger) -> Ledger {
         self.starts.extend(other.starts);
-        self.removed.extend(other.removed);
+        self.fixed.extend(other.fixed);
         for (timer, ends) in other.run_out {
             self.run_out.entry(timer).or_default().extend(ends);
         }
-        self.partial.extend(other.partial);
+        let base = self.sets.len() as u32;
+        let moved = |partial: Partial| Partial { set: partial.set + base, ..partial };
+        for (timer, ends) in other.some_end {
+            self.some_end.entry(timer).or_default().extend(ends.into_iter().map(moved));
+        }
+        self.some_start.extend(other.some_start.into_iter().map(moved));
+        self.sets.extend(other.sets);
         self
     }
 
-    fn sorted(mut self) -> Ledger {
-        self.starts.sort_unstable();
-        self.removed.sort_unstable();
+    /// Sorts, and fixes the ends by timers of which every policy has the same.
+    fn settled(mut self, class: &Class<'_>, hop: usize) -> Ledger {
+        let of = class.members.len() as u32;
+        let span = |member: u32, timer: TimerId| class.path(member).hops[hop].span(timer);
+        let settled: Vec<TimerId> =
+            self.run_out.keys().copied().filter(|timer| (1..of).all(|member| span(member, *timer) == span(0, *timer))).collect();
+        for timer in settled {
+            let length = span(0, timer);
+            self.fixed.extend(self.run_out.remove(&timer).into_iter().flatten().map(|at| (Instant(at) + length).0));
+        }
+        self.starts.par_sort_unstable();
+        self.fixed.par_sort_unstable();
         self.run_out.values_mut().for_each(|ends| ends.sort_unstable());
+        self.some_end.values_mut().for_each(|ends| ends.sort_unstable_by_key(|end| (end.at, end.set)));
+        self.some_start.sort_unstable_by_key(|start| (start.at, start.set));
         self
     }
 
-    /// Starts and ends for one policy, both sorted.
-    fn events(&self, class: &Class<'_>, member: u32, hop: usize) -> (Vec<u64>, Vec<u64>) {
+    /// Starts and varying ends of one policy, both sorted, beside [`Ledger::starts`] and [`Ledger::fixed`]. `words` are the words
+    /// of the sets that hold the policy.
+    fn events(&self, class: &Class<'_>, member: u32, hop: usize, words: &[u64], starts: &mut Vec<u64>, ends: &mut Vec<u64>) {
         let device = &class.path(member).hops[hop];
-        let mut starts = self.starts.clone();
-        let mut ends = Vec::with_capacity(starts.len() + self.partial.len());
-        ends.extend(&self.removed);
+        let mine = |partial: &&Partial| words[partial.set as usize] >> (member % 64) & 1 == 1;
+        starts.clear();
+        starts.extend(self.some_start.iter().filter(mine).map(|partial| partial.at));
+        ends.clear();
         for (timer, refreshed) in &self.run_out {
             let span = device.span(*timer);
             ends.extend(refreshed.iter().map(|at| (Instant(*at) + span).0));
         }
-        for partial in self.partial.iter().filter(|partial| partial.members.contains(member)) {
-            starts.push(partial.life.from.0);
-            ends.push(partial.life.end(device).0);
+        for (timer, partials) in &self.some_end {
+            let span = timer.map_or(Duration::ZERO, |timer| device.span(timer));
+            ends.extend(partials.iter().filter(mine).map(|partial| (Instant(partial.at) + span).0));
         }
-        // Both are a few sorted runs one after another, which a stable sort merges.
-        starts.sort();
+        // A few sorted runs one after another, which a stable sort merges.
         ends.sort();
-        (starts, ends)
     }
 
-    /// How full the table was under one policy, between two moments.
-    pub fn occupancy(&self, class: &Class<'_>, member: u32, hop: usize, (begin, end): (Instant, Instant)) -> Occupancy {
-        let (starts, ends) = self.events(class, member, hop);
-        let over = end.since(begin);
-        let mut occupancy = Occupancy { over, made: starts.len() as u64, peak_at: begin, ..Occupancy::default() };
-        let mut gone = 0;
-        for (index, start) in starts.iter().enumerate() {
-            // An entry that ends in this instant is not there any more.
-            while ends.get(gone).is_some_and(|at| at <= start) {
-                gone += 1;
-            }
-            let here = (index + 1 - gone) as u64;
-            if here > occupancy.peak {
-                (occupancy.peak, occupancy.peak_at) = (here, Instant(*start));
-            }
-        }
-        let until: u128 = ends.iter().map(|at| u128::from((*at).clamp(begin.0, end.0))).sum();
-        let from: u128 = starts.iter().map(|at| u128::from((*at).clamp(begin.0, end.0))).sum();
-        occupancy.area = until.saturating_sub(from);
-        occupancy
+    /// The words of all sets that hold a block of sixty-four policies.
+    fn words(&self, block: usize) -> Vec<u64> {
+        self.sets.iter().map(|set| set.word(block)).collect()
     }
 
-    /// The entries at so many moments, evenly spread.
+    /// How full the table was under each policy of a block of sixty-four, between two moments.
+    fn occupancies(&self, class: &Class<'_>, block: usize, hop: usize, (begin, end): (Instant, Instant)) -> Vec<Occupancy> {
+        let words = self.words(block);
+        let within = |moments: &[u64]| moments.iter().map(|at| u128::from((*at).clamp(begin.0, end.0))).sum::<u128>();
+        let (from, until) = (within(&self.starts), within(&self.fixed));
+        let (mut starts, mut ends) = (Vec::new(), Vec::new());
+        let members = block * 64..class.members.len().min(block * 64 + 64);
+        let one = |member: usize| {
+            self.events(class, member as u32, hop, &words, &mut starts, &mut ends);
+            let made = (self.starts.len() + starts.len()) as u64;
+            let mut occupancy = Occupancy { over: end.since(begin), made, peak_at: begin, ..Occupancy::default() };
+            let (mut fixed, mut varied) = (0, 0);
+            let mut born = 0_u64;
+            merged(&self.starts, &starts, |start| {
+                born += 1;
+                // An entry that ends in this instant is not there any more.
+                while self.fixed.get(fixed).is_some_and(|at| *at <= start) {
+                    fixed += 1;
+                }
+                while ends.get(varied).is_some_and(|at| *at <= start) {
+                    varied += 1;
+                }
+                let here = born - (fixed + varied) as u64;
+                if here > occupancy.peak {
+                    (occupancy.peak, occupancy.peak_at) = (here, Instant(start));
+                }
+            });
+            occupancy.area = (until + within(&ends)).saturating_sub(from + within(&starts));
+            occupancy
+        };
+        members.map(one).collect()
+    }
+
+    /// The entries of one policy at so many moments, evenly spread.
     pub fn curve(&self, class: &Class<'_>, member: u32, hop: usize, (begin, end): (Instant, Instant), points: u64) -> Vec<(Instant, u64)> {
-        let (starts, ends) = self.events(class, member, hop);
+        let (mut starts, mut ends) = (Vec::new(), Vec::new());
+        self.events(class, member, hop, &self.words(member as usize / 64), &mut starts, &mut ends);
         let width = end.since(begin).0;
         (0..=points)
             .map(|point| {
                 let at = begin.0 + (u128::from(width) * u128::from(point) / u128::from(points.max(1))) as u64;
-                let here = starts.partition_point(|s| *s <= at).saturating_sub(ends.partition_point(|e| *e <= at));
+                let until = |moments: &[u64]| moments.partition_point(|moment| *moment <= at);
+                let here = (until(&self.starts) + until(&starts)).saturating_sub(until(&self.fixed) + until(&ends));
                 (Instant(at), here as u64)
             })
             .collect()
     }
+}
+
+/// Two sorted lists in one order.
+fn merged(one: &[u64], other: &[u64], mut tell: impl FnMut(u64)) {
+    let mut rest = other;
+    for at in one {
+        while let [first, tail @ ..] = rest
+            && first < at
+        {
+            tell(*first);
+            rest = tail;
+        }
+        tell(*at);
+    }
+    rest.iter().for_each(|at| tell(*at));
 }
 
 /// Flows that one thread looks at before the results are put together.
@@ -171,22 +266,27 @@ impl Study<'_, '_> {
             mine.into_iter().zip(theirs).map(hops).collect()
         };
         let ledgers = self.run.flows.par_chunks(CHUNK).map(chunk).reduce(empty, join);
-        ledgers.into_iter().map(|hops| hops.into_iter().map(Ledger::sorted).collect()).collect()
+        let settle = |(class, hops): (&Class<'_>, Vec<Ledger>)| {
+            hops.into_iter().enumerate().map(|(hop, ledger)| ledger.settled(class, hop)).collect()
+        };
+        self.many.classes.iter().zip(ledgers).map(settle).collect()
     }
 
     fn note(&self, judged: &Judged<Parts>, ledgers: &mut [Vec<Ledger>]) {
         for ((class, parts), ledgers) in self.many.classes.iter().zip(&judged.run).zip(ledgers) {
-            for part in parts {
-                // What came after an entry that was made anew is left out where it was not followed to its end.
-                let known_until = part.run.repaired.as_deref().filter(|_| !self.many.beyond).map_or(Instant::MAX, |late| late.at);
-                for (index, held) in part.run.hops.iter().enumerate() {
-                    let Some(lives) = &held.lives else { continue };
-                    for life in lives.all(&class.path(0).hops[index], &held.state) {
-                        if life.from < known_until || known_until == Instant::MAX {
-                            ledgers[index].add(&part.members, life);
-                        }
+            for (index, ledger) in ledgers.iter_mut().enumerate() {
+                let hop = &class.path(0).hops[index];
+                let lives = |part: &Part| {
+                    let held = &part.run.hops[index];
+                    let mut lives = held.lives.as_ref().map_or_else(Vec::new, |lives| lives.all(hop, &held.state));
+                    // What came after an entry was made anew is left out where it was not followed to its end.
+                    if let Some(late) = part.run.repaired.as_deref().filter(|_| !self.many.beyond) {
+                        lives.retain(|life| life.from < late.at);
                     }
-                }
+                    lives
+                };
+                let parts: Vec<(&Members, Vec<Life>)> = parts.iter().map(|part| (&part.members, lives(part))).collect();
+                ledger.add(&parts);
             }
         }
     }
@@ -194,15 +294,16 @@ impl Study<'_, '_> {
     /// How full each policy's tables were: for each policy, for each box.
     pub fn occupancies(&self, ledgers: &[Vec<Ledger>]) -> Vec<Vec<Occupancy>> {
         let span = (self.run.begin, self.run.end);
-        let mut all: Vec<(usize, Vec<Occupancy>)> = Vec::new();
+        let policies = self.many.classes.iter().map(|class| class.members.len()).sum();
+        let mut all: Vec<Vec<Occupancy>> = vec![Vec::new(); policies];
         for (class, ledgers) in self.many.classes.iter().zip(ledgers) {
-            let one = |member: usize| {
-                let hops = ledgers.iter().enumerate().map(|(hop, ledger)| ledger.occupancy(class, member as u32, hop, span));
-                (class.members[member], hops.collect())
-            };
-            all.par_extend((0..class.members.len()).into_par_iter().map(one));
+            for (hop, ledger) in ledgers.iter().enumerate() {
+                let blocks = 0..class.members.len().div_ceil(64);
+                let found: Vec<Occupancy> =
+                    blocks.into_par_iter().map(|block| ledger.occupancies(class, block, hop, span)).flatten_iter().collect();
+                class.members.iter().zip(found).for_each(|(policy, occupancy)| all[*policy].push(occupancy));
+            }
         }
-        all.sort_by_key(|(policy, _)| *policy);
-        all.into_iter().map(|(_, occupancies)| occupancies).collect()
+        all
     }
 }

@@ -10,7 +10,8 @@ use crate::engine::many::{Class, Many, Part};
 use crate::engine::members::Members;
 use crate::engine::pipeline::{Judged, Run};
 use crate::finding::Finding;
-use crate::finding::judge::judge;
+use crate::finding::judge::{Brief, brief, judge};
+use crate::flow::Flow;
 use crate::time::Instant;
 
 /// What is kept of a flow for all policies.
@@ -26,6 +27,7 @@ pub struct Study<'s, 'p> {
 }
 
 /// Policies that have one verdict on a flow.
+#[derive(Debug)]
 pub struct Group<'g, 'p> {
     /// Their class, by its place in [`Many::classes`].
     pub class_index: usize,
@@ -34,15 +36,20 @@ pub struct Group<'g, 'p> {
     /// The run that they share.
     pub part: &'g Part,
     /// Who they are, by place in the class.
-    pub members: &'g Members,
-    /// What is to be said about the flow, in the words of the first of them.
-    pub finding: Finding,
+    pub members: Members,
+    /// The verdict.
+    pub brief: Brief,
 }
 
 impl Group<'_, '_> {
     /// The policies, by their place among all.
     pub fn policies(&self) -> impl Iterator<Item = usize> + '_ {
         self.members.iter().map(|member| self.class.members[member as usize])
+    }
+
+    /// Everything that is to be said about the flow, for one of the policies.
+    pub fn finding(&self, flow: &Flow, member: u32, capture_end: Instant) -> Finding {
+        judge(self.class.path(member), flow, &self.class.run_of(self.part, member), capture_end)
     }
 }
 
@@ -52,12 +59,12 @@ pub fn for_each_verdict<'p>(many: &Many<'p>, judged: &Judged<Parts>, capture_end
         for part in parts {
             for members in class.verdict_groups(part, capture_end) {
                 let Some(first) = members.first() else { continue };
-                let finding = if part.members.first() == Some(first) {
-                    judge(class.path(first), &judged.flow, &part.run, capture_end)
+                let brief = if part.members.first() == Some(first) {
+                    brief(class.path(first), &judged.flow, &part.run, capture_end)
                 } else {
-                    judge(class.path(first), &judged.flow, &class.run_of(part, first), capture_end)
+                    brief(class.path(first), &judged.flow, &class.run_of(part, first), capture_end)
                 };
-                tell(Group { class_index, class, part, members: &members, finding });
+                tell(Group { class_index, class, part, members, brief });
             }
         }
     }

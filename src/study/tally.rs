@@ -1,8 +1,11 @@
 //! What each policy does to the flows, counted: verdicts, what the ends feel, and how long they take to learn of it.
 
-use super::{Study, for_each_verdict};
+use super::{Parts, Study, for_each_verdict};
+use crate::engine::members::Members;
+use crate::engine::pipeline::Judged;
+use crate::finding::Verdict;
+use crate::finding::judge::Brief;
 use crate::finding::symptom::Feeling;
-use crate::finding::{Finding, Verdict};
 use crate::time::{Duration, Instant};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -25,7 +28,7 @@ pub struct Tally {
     pub symptoms: BTreeMap<[Feeling; 2], u64>,
     /// Cut flows of which an end learns by itself, and how long the one that is first takes, added up.
     pub detected: u64,
-    detection_nanos: u128,
+    detection_micros: u64,
     /// The longest that it takes.
     pub detection_max: Duration,
     /// Packets that the ends of cut flows send in vain until then.
@@ -40,94 +43,133 @@ impl Tally {
         self.verdicts[verdict as usize]
     }
 
-    /// How long it takes on average until an end of a cut flow learns of it, where one does.
+    /// How many flows there are.
+    pub fn flows(&self) -> u64 {
+        self.verdicts.iter().sum()
+    }
+
+    /// How long it takes on average until an end of a cut flow learns of it, where one does; whole microseconds.
     pub fn detection_mean(&self) -> Option<Duration> {
-        (self.detected > 0).then(|| Duration((self.detection_nanos / u128::from(self.detected)) as u64))
-    }
-
-    fn add(&mut self, finding: &Finding, cut: Option<FirstCut>) {
-        self.verdicts[finding.verdict as usize] += 1;
-        if finding.verdict != Verdict::Cut {
-            return;
-        }
-        if let Some([client, server]) = &finding.symptoms {
-            *self.symptoms.entry([client.feeling, server.feeling]).or_default() += 1;
-            let after = [client, server].into_iter().filter(|s| s.feeling != Feeling::Nothing).filter_map(|s| s.after).min();
-            if let Some(after) = after {
-                self.detected += 1;
-                self.detection_nanos += u128::from(after.0);
-                self.detection_max = self.detection_max.max(after);
-            }
-            self.packets_in_vain += u64::from(client.packets) + u64::from(server.packets);
-        }
-        self.first_cut = [self.first_cut, cut].into_iter().flatten().min();
-    }
-
-    fn absorb(&mut self, other: &Tally) {
-        for (mine, theirs) in self.verdicts.iter_mut().zip(other.verdicts) {
-            *mine += theirs;
-        }
-        for (feelings, count) in &other.symptoms {
-            *self.symptoms.entry(*feelings).or_default() += count;
-        }
-        self.detected += other.detected;
-        self.detection_nanos += other.detection_nanos;
-        self.detection_max = self.detection_max.max(other.detection_max);
-        self.packets_in_vain += other.packets_in_vain;
-        self.first_cut = [self.first_cut, other.first_cut].into_iter().flatten().min();
+        (self.detected > 0).then(|| Duration(self.detection_micros / self.detected * 1000))
     }
 }
 
-/// Tallies of a range of flows: what holds for a whole class is counted once for all.
+/// How many kinds of feelings there are.
+const FEELINGS: usize = Feeling::ALL.len();
+const SYMPTOMS: usize = 8;
+const DETECTED: usize = SYMPTOMS + FEELINGS * FEELINGS;
+const MICROS: usize = DETECTED + 1;
+const PACKETS: usize = MICROS + 1;
+const COLUMNS: usize = PACKETS + 1;
+
+/// Sums for the members of a class. Groups of policies are nearly always unbroken ranges, so a number is added where a range
+/// begins and taken away where it ends, and the members' own sums come out when all is added up.
 struct Sums {
-    /// For each class.
-    common: Vec<Tally>,
-    /// For each policy.
-    own: Vec<Tally>,
+    /// One more than members.
+    steps: Vec<[i64; COLUMNS]>,
+    first_cut: Vec<Option<FirstCut>>,
+    detection_max: Vec<Duration>,
 }
 
 impl Sums {
-    fn new(classes: usize, policies: usize) -> Sums {
-        Sums { common: vec![Tally::default(); classes], own: vec![Tally::default(); policies] }
+    fn new(members: usize) -> Sums {
+        Sums { steps: vec![[0; COLUMNS]; members + 1], first_cut: vec![None; members], detection_max: vec![Duration::ZERO; members] }
+    }
+
+    fn add(&mut self, members: &Members, brief: &Brief, cut: Option<FirstCut>) {
+        let mut columns = [(0, 0); 5];
+        columns[0] = (brief.verdict as usize, 1);
+        let mut after = None;
+        if let Some([client, server]) = &brief.felt {
+            after = [client, server].into_iter().filter(|s| s.feeling != Feeling::Nothing).filter_map(|s| s.after).min();
+            columns[1] = (SYMPTOMS + client.feeling as usize * FEELINGS + server.feeling as usize, 1);
+            columns[2] = (PACKETS, i64::from(client.packets) + i64::from(server.packets));
+            columns[3] = (DETECTED, i64::from(after.is_some()));
+            columns[4] = (MICROS, after.map_or(0, |after| (after.0 / 1000) as i64));
+        }
+        for range in members.ranges() {
+            for (column, amount) in columns {
+                self.steps[range.start as usize][column] += amount;
+                self.steps[range.end as usize][column] -= amount;
+            }
+            let members = range.start as usize..range.end as usize;
+            if let Some(after) = after {
+                self.detection_max[members.clone()].iter_mut().for_each(|longest| *longest = (*longest).max(after));
+            }
+            if brief.verdict == Verdict::Cut && cut.is_some() {
+                self.first_cut[members].iter_mut().filter(|first| first.is_none() || **first > cut).for_each(|first| *first = cut);
+            }
+        }
     }
 
     fn absorb(mut self, other: &Sums) -> Sums {
-        let (mine, theirs) = (self.common.iter_mut().chain(&mut self.own), other.common.iter().chain(&other.own));
-        mine.zip(theirs).for_each(|(mine, theirs)| mine.absorb(theirs));
+        for (mine, theirs) in self.steps.iter_mut().zip(&other.steps) {
+            mine.iter_mut().zip(theirs).for_each(|(mine, theirs)| *mine += theirs);
+        }
+        for (mine, theirs) in self.first_cut.iter_mut().zip(&other.first_cut) {
+            *mine = [*mine, *theirs].into_iter().flatten().min();
+        }
+        for (mine, theirs) in self.detection_max.iter_mut().zip(&other.detection_max) {
+            *mine = (*mine).max(*theirs);
+        }
         self
+    }
+
+    fn tallies(&self) -> Vec<Tally> {
+        let mut sum = [0_i64; COLUMNS];
+        let mut tallies = Vec::with_capacity(self.first_cut.len());
+        for (member, (first_cut, detection_max)) in self.first_cut.iter().zip(&self.detection_max).enumerate() {
+            sum.iter_mut().zip(&self.steps[member]).for_each(|(sum, step)| *sum += step);
+            let number = |column: usize| sum[column].unsigned_abs();
+            let mut symptoms = BTreeMap::new();
+            for (at, client) in Feeling::ALL.into_iter().enumerate() {
+                for (other, server) in Feeling::ALL.into_iter().enumerate() {
+                    let count = number(SYMPTOMS + at * FEELINGS + other);
+                    if count > 0 {
+                        symptoms.insert([client, server], count);
+                    }
+                }
+            }
+            tallies.push(Tally {
+                verdicts: std::array::from_fn(number),
+                symptoms,
+                detected: number(DETECTED),
+                detection_micros: number(MICROS),
+                detection_max: *detection_max,
+                packets_in_vain: number(PACKETS),
+                first_cut: *first_cut,
+            });
+        }
+        tallies
     }
 }
 
 /// Flows that one thread counts before the results are put together.
-const CHUNK: usize = 2048;
+const CHUNK: usize = 4096;
 
 impl Study<'_, '_> {
     /// The tally of each policy.
     pub fn tallies(&self) -> Vec<Tally> {
-        let classes = self.many.classes.len();
-        let policies = self.many.classes.iter().map(|class| class.members.len()).sum();
-        let chunk = |(number, flows): (usize, &[_])| {
-            let mut sums = Sums::new(classes, policies);
+        let empty = || -> Vec<Sums> { self.many.classes.iter().map(|class| Sums::new(class.members.len())).collect() };
+        let chunk = |(number, flows): (usize, &[Judged<Parts>])| {
+            let mut sums = empty();
             for (place, judged) in flows.iter().enumerate() {
                 for_each_verdict(self.many, judged, self.run.end, |group| {
                     let victim = group.part.run.cut.as_deref().map(|(late, _)| late.at);
                     let cut = victim.map(|at| FirstCut { at, flow: number * CHUNK + place });
-                    if group.members.is_all() {
-                        sums.common[group.class_index].add(&group.finding, cut);
-                    } else {
-                        for policy in group.policies() {
-                            sums.own[policy].add(&group.finding, cut);
-                        }
-                    }
+                    sums[group.class_index].add(&group.members, &group.brief, cut);
                 });
             }
             sums
         };
-        let empty = || Sums::new(classes, policies);
-        let sums = self.run.flows.par_chunks(CHUNK).enumerate().map(chunk).reduce(empty, |a, b| a.absorb(&b));
-        let mut tallies = sums.own;
-        for (class, common) in self.many.classes.iter().zip(&sums.common) {
-            class.members.iter().for_each(|policy| tallies[*policy].absorb(common));
+        let join = |mine: Vec<Sums>, theirs: Vec<Sums>| mine.into_iter().zip(&theirs).map(|(mine, theirs)| mine.absorb(theirs)).collect();
+        let sums: Vec<Sums> = self.run.flows.par_chunks(CHUNK).enumerate().map(chunk).reduce(empty, join);
+        let policies = self.many.classes.iter().map(|class| class.members.len()).sum();
+        let mut tallies = vec![Tally::default(); policies];
+        for (class, sums) in self.many.classes.iter().zip(&sums) {
+            for (policy, tally) in class.members.iter().zip(sums.tallies()) {
+                tallies[*policy] = tally;
+            }
         }
         tallies
     }
