@@ -4,6 +4,7 @@
 //! by timer, sorted once, and each policy shifts them.
 
 use super::{Parts, Study};
+use crate::engine::Hop;
 use crate::engine::lives::{Life, Until};
 use crate::engine::many::{Class, Part};
 use crate::engine::members::Members;
@@ -66,6 +67,35 @@ pub struct Ledger {
     some_end: BTreeMap<Option<TimerId>, Vec<Partial>>,
     some_start: Vec<Partial>,
     sets: Vec<Members>,
+    /// For each stretch of starts, how many entries there are at most at one of them as far as all policies agree.
+    stretches: Vec<Stretch>,
+    /// For each of `run_out` the sums of its beginnings.
+    sums: BTreeMap<TimerId, Vec<u128>>,
+}
+
+/// So many starts make a stretch.
+const STRETCH: usize = 256;
+
+/// A few starts on end.
+#[derive(Clone, Copy)]
+struct Stretch {
+    /// The most entries at one of them, without ends that vary.
+    most: u64,
+    /// How many fixed ends lie before it.
+    fixed: usize,
+}
+
+/// Ends of one policy: moments of a sorted list, each so much later.
+#[derive(Clone, Copy)]
+struct Ends<'l> {
+    moments: &'l [u64],
+    later: u64,
+}
+
+impl Ends<'_> {
+    fn until(&self, at: u64) -> usize {
+        at.checked_sub(self.later).map_or(0, |at| self.moments.partition_point(|moment| *moment <= at))
+    }
 }
 
 impl Ledger {
@@ -155,24 +185,30 @@ impl Ledger {
         self
     }
 
-    /// Starts and varying ends of one policy, both sorted, beside [`Ledger::starts`] and [`Ledger::fixed`]. `words` are the words
-    /// of the sets that hold the policy.
-    fn events(&self, class: &Class<'_>, member: u32, hop: usize, words: &[u64], starts: &mut Vec<u64>, ends: &mut Vec<u64>) {
-        let device = &class.path(member).hops[hop];
-        let mine = |partial: &&Partial| words[partial.set as usize] >> (member % 64) & 1 == 1;
-        starts.clear();
-        starts.extend(self.some_start.iter().filter(mine).map(|partial| partial.at));
-        ends.clear();
-        for (timer, refreshed) in &self.run_out {
-            let span = device.span(*timer);
-            ends.extend(refreshed.iter().map(|at| (Instant(*at) + span).0));
+    /// Looks along the starts once, so that each policy need not.
+    fn summed(mut self) -> Ledger {
+        let mut fixed = 0;
+        for (number, stretch) in self.starts.chunks(STRETCH).enumerate() {
+            let mut summed = Stretch { most: 0, fixed };
+            for (place, start) in stretch.iter().enumerate() {
+                while self.fixed.get(fixed).is_some_and(|at| at <= start) {
+                    fixed += 1;
+                }
+                summed.most = summed.most.max((number * STRETCH + place + 1 - fixed) as u64);
+            }
+            self.stretches.push(summed);
         }
-        for (timer, partials) in &self.some_end {
-            let span = timer.map_or(Duration::ZERO, |timer| device.span(timer));
-            ends.extend(partials.iter().filter(mine).map(|partial| (Instant(partial.at) + span).0));
-        }
-        // A few sorted runs one after another, which a stable sort merges.
-        ends.sort();
+        let sum = |moments: &Vec<u64>| {
+            let mut sum = 0;
+            std::iter::once(0)
+                .chain(moments.iter().map(|at| {
+                    sum += u128::from(*at);
+                    sum
+                }))
+                .collect()
+        };
+        self.sums = self.run_out.iter().map(|(timer, moments)| (*timer, sum(moments))).collect();
+        self
     }
 
     /// The words of all sets that hold a block of sixty-four policies.
@@ -180,53 +216,134 @@ impl Ledger {
         self.sets.iter().map(|set| set.word(block)).collect()
     }
 
+    /// The moments that only some policies have, for one of them. `words` are the words of the sets that hold it.
+    fn own(&self, member: u32, words: &[u64], own: &mut Own) {
+        let mine = |partial: &&Partial| words[partial.set as usize] >> (member % 64) & 1 == 1;
+        own.starts.clear();
+        own.starts.extend(self.some_start.iter().filter(mine).map(|partial| partial.at));
+        own.ends.resize_with(self.some_end.len(), Vec::new);
+        for (ends, partials) in own.ends.iter_mut().zip(self.some_end.values()) {
+            ends.clear();
+            ends.extend(partials.iter().filter(mine).map(|partial| partial.at));
+        }
+    }
+
+    /// All ends that vary, for one policy.
+    fn ends<'l>(&'l self, device: &Hop, own: &'l Own) -> Vec<Ends<'l>> {
+        let run_out = self.run_out.iter().map(|(timer, moments)| Ends { moments, later: device.span(*timer).0 });
+        let later = |timer: &Option<TimerId>| timer.map_or(0, |timer| device.span(timer).0);
+        let some = self.some_end.keys().zip(&own.ends).map(|(timer, moments)| Ends { moments, later: later(timer) });
+        run_out.chain(some).filter(|ends| !ends.moments.is_empty()).collect()
+    }
+
     /// How full the table was under each policy of a block of sixty-four, between two moments.
     fn occupancies(&self, class: &Class<'_>, block: usize, hop: usize, (begin, end): (Instant, Instant)) -> Vec<Occupancy> {
         let words = self.words(block);
         let within = |moments: &[u64]| moments.iter().map(|at| u128::from((*at).clamp(begin.0, end.0))).sum::<u128>();
         let (from, until) = (within(&self.starts), within(&self.fixed));
-        let (mut starts, mut ends) = (Vec::new(), Vec::new());
+        let mut own = Own::default();
         let members = block * 64..class.members.len().min(block * 64 + 64);
         let one = |member: usize| {
-            self.events(class, member as u32, hop, &words, &mut starts, &mut ends);
-            let made = (self.starts.len() + starts.len()) as u64;
+            self.own(member as u32, &words, &mut own);
+            let ends = self.ends(&class.path(member as u32).hops[hop], &own);
+            let made = (self.starts.len() + own.starts.len()) as u64;
             let mut occupancy = Occupancy { over: end.since(begin), made, peak_at: begin, ..Occupancy::default() };
-            let (mut fixed, mut varied) = (0, 0);
-            let mut born = 0_u64;
-            merged(&self.starts, &starts, |start| {
-                born += 1;
-                // An entry that ends in this instant is not there any more.
-                while self.fixed.get(fixed).is_some_and(|at| *at <= start) {
-                    fixed += 1;
-                }
-                while ends.get(varied).is_some_and(|at| *at <= start) {
-                    varied += 1;
-                }
-                let here = born - (fixed + varied) as u64;
-                if here > occupancy.peak {
-                    (occupancy.peak, occupancy.peak_at) = (here, Instant(start));
-                }
-            });
-            occupancy.area = (until + within(&ends)).saturating_sub(from + within(&starts));
+            self.peak(&own.starts, &ends, &mut occupancy);
+            let varied: u128 = ends.iter().map(|ends| self.sum_until(ends, end)).sum();
+            occupancy.area = (until + varied).saturating_sub(from + within(&own.starts));
             occupancy
         };
         members.map(one).collect()
     }
 
+    /// Ends added up, none later than the end of the capture; every last packet lies within it.
+    fn sum_until(&self, ends: &Ends<'_>, capture_end: Instant) -> u128 {
+        let inside = ends.until(capture_end.0);
+        let known = self.run_out.iter().find(|(_, moments)| std::ptr::eq(moments.as_slice(), ends.moments));
+        let sum = known.and_then(|(timer, _)| self.sums.get(timer)).and_then(|sums| sums.get(inside)).copied();
+        let sum = sum.unwrap_or_else(|| ends.moments[..inside].iter().map(|at| u128::from(*at)).sum());
+        let beyond = (ends.moments.len() - inside) as u128 * u128::from(capture_end.0);
+        sum + inside as u128 * u128::from(ends.later) + beyond
+    }
+
+    /// The most entries at once. Only stretches that could hold it are looked at closely.
+    fn peak(&self, own: &[u64], ends: &[Ends<'_>], occupancy: &mut Occupancy) {
+        if self.starts.is_empty() {
+            return;
+        }
+        let bound = |number: usize, stretch: &Stretch| {
+            let first = self.starts[number * STRETCH];
+            let next = self.starts.get((number + 1) * STRETCH).copied().unwrap_or(u64::MAX);
+            let ended: usize = ends.iter().map(|ends| ends.until(first)).sum();
+            (stretch.most + own.partition_point(|at| *at < next) as u64).saturating_sub(ended as u64)
+        };
+        let bounds: Vec<u64> = self.stretches.iter().enumerate().map(|(number, stretch)| bound(number, stretch)).collect();
+        let likeliest = (0..bounds.len()).max_by_key(|number| (bounds[*number], std::cmp::Reverse(*number))).unwrap_or(0);
+        let (least, _) = self.look_closely(likeliest, own, ends);
+        for (number, bound) in bounds.iter().enumerate() {
+            if *bound > occupancy.peak && *bound >= least {
+                let (here, at) = self.look_closely(number, own, ends);
+                if here > occupancy.peak {
+                    (occupancy.peak, occupancy.peak_at) = (here, Instant(at));
+                }
+            }
+        }
+    }
+
+    /// The most entries at a start of one stretch, own starts until the next stretch included, and when.
+    fn look_closely(&self, number: usize, own: &[u64], ends: &[Ends<'_>]) -> (u64, u64) {
+        let range = number * STRETCH..self.starts.len().min((number + 1) * STRETCH);
+        let first = if number == 0 { 0 } else { self.starts[range.start] };
+        let next = self.starts.get(range.end).copied().unwrap_or(u64::MAX);
+        let own_range = own.partition_point(|at| *at < first)..own.partition_point(|at| *at < next);
+        let mut born = (range.start + own_range.start) as u64;
+        let mut fixed = self.stretches[number].fixed;
+        let mut ended: Vec<usize> = ends.iter().map(|ends| ends.until(first.saturating_sub(1))).collect();
+        let mut best = (0, first);
+        merged(&self.starts[range], &own[own_range], |start| {
+            born += 1;
+            // An entry that ends in this instant is not there any more.
+            while self.fixed.get(fixed).is_some_and(|at| *at <= start) {
+                fixed += 1;
+            }
+            let mut gone = fixed;
+            for (ends, ended) in ends.iter().zip(&mut ended) {
+                while ends.moments.get(*ended).is_some_and(|at| at.saturating_add(ends.later) <= start) {
+                    *ended += 1;
+                }
+                gone += *ended;
+            }
+            let here = born.saturating_sub(gone as u64);
+            if here > best.0 {
+                best = (here, start);
+            }
+        });
+        best
+    }
+
     /// The entries of one policy at so many moments, evenly spread.
     pub fn curve(&self, class: &Class<'_>, member: u32, hop: usize, (begin, end): (Instant, Instant), points: u64) -> Vec<(Instant, u64)> {
-        let (mut starts, mut ends) = (Vec::new(), Vec::new());
-        self.events(class, member, hop, &self.words(member as usize / 64), &mut starts, &mut ends);
+        let mut own = Own::default();
+        self.own(member, &self.words(member as usize / 64), &mut own);
+        let ends = self.ends(&class.path(member).hops[hop], &own);
         let width = end.since(begin).0;
         (0..=points)
             .map(|point| {
                 let at = begin.0 + (u128::from(width) * u128::from(point) / u128::from(points.max(1))) as u64;
                 let until = |moments: &[u64]| moments.partition_point(|moment| *moment <= at);
-                let here = (until(&self.starts) + until(&starts)).saturating_sub(until(&self.fixed) + until(&ends));
+                let ended: usize = ends.iter().map(|ends| ends.until(at)).sum();
+                let here = (until(&self.starts) + until(&own.starts)).saturating_sub(until(&self.fixed) + ended);
                 (Instant(at), here as u64)
             })
             .collect()
     }
+}
+
+/// The moments that only some policies have, for one of them; by timer, in the order of [`Ledger::some_end`].
+#[derive(Default)]
+struct Own {
+    starts: Vec<u64>,
+    ends: Vec<Vec<u64>>,
 }
 
 /// Two sorted lists in one order.
@@ -267,7 +384,7 @@ impl Study<'_, '_> {
         };
         let ledgers = self.run.flows.par_chunks(CHUNK).map(chunk).reduce(empty, join);
         let settle = |(class, hops): (&Class<'_>, Vec<Ledger>)| {
-            hops.into_iter().enumerate().map(|(hop, ledger)| ledger.settled(class, hop)).collect()
+            hops.into_iter().enumerate().map(|(hop, ledger)| ledger.settled(class, hop).summed()).collect()
         };
         self.many.classes.iter().zip(ledgers).map(settle).collect()
     }
