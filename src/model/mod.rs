@@ -3,7 +3,9 @@
 //! A model must not know captures, reports, threads, a clock of its own, or real addresses: hosts are small numbers that
 //! the path gives meaning to, so that a box's state stays compact.
 
+pub mod chains;
 pub mod conntrack;
+pub mod deadlines;
 pub mod director;
 pub mod few;
 pub mod idle;
