@@ -198,6 +198,8 @@ impl Recording {
         let last = self.syns.last().map_or(1, |syn| syn.line);
         let changes = self.syns.windows(2).filter(|two| two[0].passed != two[1].passed).count();
         add(last, "how often passing and dropping alternate".to_owned(), changes as i64);
+        let not_full = self.readings.iter().filter(|reading| reading.states.values().sum::<u64>() < self.limit.max).count();
+        add(last, "how often the table was not full when it was read".to_owned(), not_full as i64);
         for reading in &self.readings {
             let after = reading.after;
             add(reading.line, format!("of {after} SYNs passed"), self.passed(0..after));
@@ -291,6 +293,8 @@ impl Recording {
         let count = |range: std::ops::Range<usize>| passed[range].iter().filter(|passed| **passed).count() as f64;
         run.extend(self.first_few().map(|first| (count(0..first), chance)));
         run.push((passed.windows(2).filter(|two| two[0] != two[1]).count() as f64, chance));
+        let not_full = by_reading.iter().filter(|(.., there)| there.iter().sum::<u64>() < self.limit.max).count();
+        run.push((not_full as f64, chance));
         for (passed, chance, early_drop, there) in &by_reading {
             run.push((*passed as f64, *chance));
             run.push((*early_drop as f64, *chance));

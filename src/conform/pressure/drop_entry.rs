@@ -18,7 +18,7 @@ use crate::time::{Duration, Instant};
 /// Connections of one kind.
 struct Class {
     name: String,
-    state: State,
+    kind: Kind,
     in_pkts: u32,
 }
 
@@ -33,7 +33,7 @@ struct Recording {
     dialect: &'static Dialect,
     settings: DefenceSettings,
     hz: Hz,
-    timeouts: [Duration; 11],
+    timeouts: Settings,
     begin: Instant,
     each: u64,
     classes: Vec<Class>,
@@ -56,12 +56,15 @@ pub(super) fn compare(name: &str, head: &Head, lines: &[Numbered]) -> std::resul
 }
 
 fn class(name: &str) -> Option<Class> {
-    let (state, in_pkts) = match name.strip_prefix("ES-") {
-        Some(packets) => (State::Established, packets.parse().ok()?),
-        // The SYN alone, or with the acknowledgement that secure_tcp waits behind.
-        None => (State::ALL.into_iter().find(|state| state.name() == name)?, 1),
+    let (kind, in_pkts) = if let Some(packets) = name.strip_prefix("ES-") {
+        (Kind::Tcp(State::Established), packets.parse().ok()?)
+    } else if let Some(packets) = name.strip_prefix("UDP-") {
+        (Kind::Udp, packets.parse().ok()?)
+    } else {
+        // How many packets a connection in another state has had does not matter.
+        (Kind::Tcp(State::ALL.into_iter().find(|state| state.name() == name)?), 1)
     };
-    Some(Class { name: name.to_owned(), state, in_pkts })
+    Some(Class { name: name.to_owned(), kind, in_pkts })
 }
 
 impl Recording {
@@ -74,7 +77,7 @@ impl Recording {
         }
         let classes = names
             .iter()
-            .map(|name| class(name).ok_or_else(|| format!("line 1: class '{name}' is neither ES-k nor a state of IPVS")))
+            .map(|name| class(name).ok_or_else(|| format!("line 1: class '{name}' is neither ES-k, nor UDP-k, nor a state of IPVS")))
             .collect::<std::result::Result<Vec<_>, String>>()?;
         let mut readings = Vec::new();
         for Numbered { number, at, line } in lines {
@@ -91,7 +94,7 @@ impl Recording {
         }
         let hz = Hz(head.hz.filter(|hz| (1..=10_000).contains(hz)).unwrap_or(250));
         let settings = DefenceSettings { drop_entry: head.mode()?, lateness: Lateness::Wheel(hz), ..DefenceSettings::defaults(dialect) };
-        let timeouts = Settings::defaults(dialect, Method::Masq).timeouts;
+        let timeouts = Settings::defaults(dialect, Method::Masq);
         Ok(Recording { dialect, settings, hz, timeouts, begin, each, classes, readings })
     }
 
@@ -126,16 +129,19 @@ impl Recording {
         let (mut from, mut until) = (Vec::new(), Vec::new());
         for (index, class) in self.classes.iter().enumerate() {
             let refreshed = Instant(rng.below(self.begin.0 + 1));
-            let timeout = self.timeouts[class.state as usize];
+            let timeout = match class.kind {
+                Kind::Tcp(state) => self.timeouts.timeouts[state as usize],
+                _ => self.timeouts.udp_timeout,
+            };
             let late = if self.dialect.wheel { Duration(rng.below(lateness_max(timeout, self.hz).0 + 1)) } else { Duration::ZERO };
             let deadline = refreshed + timeout + late;
-            from.push(match class.state {
-                State::SynRecv | State::SynAck => Instant::ZERO,
-                State::Established if (1..=8).contains(&class.in_pkts) => refreshed + Duration::from_secs(60),
+            from.push(match class.kind {
+                Kind::Tcp(State::SynRecv | State::SynAck) => Instant::ZERO,
+                Kind::Tcp(State::Established) | Kind::Udp if (1..=8).contains(&class.in_pkts) => refreshed + Duration::from_secs(60),
                 _ => Instant::MAX,
             });
             until.push(deadline);
-            let standing = IpvsStanding { kind: Kind::Tcp(class.state), in_pkts: class.in_pkts, refreshed, deadline, template: None };
+            let standing = IpvsStanding { kind: class.kind, in_pkts: class.in_pkts, refreshed, deadline, template: None };
             for one in 0..self.each {
                 let id = index as u64 * self.each + one;
                 defence.insert(id as u32, id, standing);

@@ -109,12 +109,12 @@ const fn runs(work: u64) -> u64 {
 pub(super) fn compare(name: &str, text: &str) -> std::result::Result<Result, String> {
     let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let (_, first) = lines.next().ok_or("empty")?;
-    let head: Head = serde_json::from_str(first).map_err(|error| format!("line 1: {error}"))?;
+    let head: Head = serde_json::from_str(first).map_err(|error| format!("line 1, column {}: {error}", error.column()))?;
     let mut last = instant(head.t, 1)?;
     let mut rest = Vec::new();
     for (index, line) in lines {
         let number = index + 1;
-        let line: Line = serde_json::from_str(line).map_err(|error| format!("line {number}: {error}"))?;
+        let line: Line = serde_json::from_str(line).map_err(|error| format!("line {number}, column {}: {error}", error.column()))?;
         let at = instant(line.t, number)?;
         if at < last {
             return Err(format!("line {number}: 't' goes back"));
