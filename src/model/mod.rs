@@ -162,6 +162,8 @@ pub enum DropReason {
     StrayByPolicy,
     /// The table is full.
     TableFull,
+    /// IPVS: `drop_packet` takes some of the packets that would make an entry.
+    UnderDefence,
 }
 
 impl DropReason {
@@ -177,6 +179,7 @@ impl DropReason {
             DropReason::NoDestination => "the real server is gone",
             DropReason::StrayByPolicy => "it fits no entry",
             DropReason::TableFull => "the table is full",
+            DropReason::UnderDefence => "drop_packet takes some new connections",
         }
     }
 }

@@ -161,6 +161,13 @@ impl FullTable {
         self.rows.get(id as usize).is_some_and(|row| row.flags & PRESENT != 0)
     }
 
+    /// Whether a new entry of these addresses is certain to be admitted and confirmed.
+    pub fn is_roomy(&self, tuple: u64) -> bool {
+        let least = self.dialect.chain_limit.map(|(least, _)| usize::from(least) + 1);
+        let fits = |way: u64| least.is_none_or(|least| self.chains.chain(self.bucket(self.hash(tuple, way))).nth(least).is_none());
+        self.max().is_none_or(|max| self.count < max) && fits(0) && fits(1)
+    }
+
     /// A packet wants a new entry (`__nf_conntrack_alloc`): true if it may have one. `tuple` is a number that stands for the
     /// packet's addresses: the same one hashes into the same bucket each time. Entries that had to go are appended, those that had ended
     /// anyway are not.

@@ -213,6 +213,14 @@ impl Defence {
         self.rows.get(id as usize).is_some_and(|row| row.standing.is_some())
     }
 
+    /// Whether a template is assured; nothing if it is not in the table.
+    pub fn assured(&self, id: u32) -> Option<bool> {
+        match self.rows.get(id as usize)?.standing?.kind {
+            Kind::Template { assured, .. } => Some(assured),
+            Kind::Tcp(_) | Kind::Udp => None,
+        }
+    }
+
     /// A packet of a service would make an entry (`ip_vs_todrop`): true if it is dropped instead.
     pub const fn drops_new(&mut self) -> bool {
         if self.rate == 0 {
