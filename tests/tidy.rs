@@ -13,7 +13,7 @@ const LAYERS: [(&str, &[&str]); 21] = [
     ("decode", &["time", "net", "kernel", "capture"]),
     ("flow", &["time", "net", "kernel", "capture", "decode"]),
     ("policy", &["time"]),
-    ("model", &["time", "net", "kernel"]),
+    ("model", &["time", "net", "kernel", "rng"]),
     ("model/idle", &["time", "net", "kernel", "model", "policy"]),
     ("endpoint", &["time", "net", "kernel", "model"]),
     ("simulate", &["time", "net", "kernel", "rng", "model", "endpoint", "engine"]),

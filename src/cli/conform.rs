@@ -12,7 +12,7 @@ mod live {
 }
 
 use super::{Ended, Failure, exit, print};
-use crate::conform::{self, Kind, Summary};
+use crate::conform::{self, Summary};
 use crate::model::conntrack::dialect::Dialect;
 use crate::time::Duration;
 use rayon::prelude::*;
@@ -264,7 +264,6 @@ fn compare(input: &Input, scripts: &'static Dialect) -> Result<Outcome, Failure>
     match result {
         Ok(result) => Ok(Outcome::Compared(result)),
         // A recording that is damaged is not skipped: leaving it out would look like agreement.
-        Err(error) if !input.named && kind == Some(Kind::Pressure) => skip(error.what),
         Err(_) if !input.named && kind.is_none() => skip("not a recording".to_owned()),
         Err(error) => Err(Failure(error.to_string())),
     }

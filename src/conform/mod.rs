@@ -8,6 +8,7 @@ mod dialogues;
 pub mod generate;
 mod ipvs_vectors;
 mod packetdrill;
+mod pressure;
 pub mod recording;
 pub mod scenes;
 pub mod shrink;
@@ -166,7 +167,7 @@ pub enum Kind {
     Wheel,
     /// Two sockets with a box between them (JSON lines).
     Dialogues,
-    /// Full tables (JSON lines). Not compared yet.
+    /// Tables under pressure (JSON lines).
     Pressure,
 }
 
@@ -223,7 +224,7 @@ pub fn compare_as(name: &str, text: &str, scripts: &'static Dialect) -> std::res
         Some(Kind::Packetdrill) => packetdrill::compare(name, text, scripts),
         Some(Kind::Wheel) => wheel::compare(name, text),
         Some(Kind::Dialogues) => dialogues::compare(name, text),
-        Some(Kind::Pressure) => Err("a recording of tables under pressure, which are not compared yet".to_owned()),
+        Some(Kind::Pressure) => pressure::compare(name, text),
         None => Err(RECORDINGS.to_owned()),
     }
     .map_err(|what| ReadError { name: name.to_owned(), what })

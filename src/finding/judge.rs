@@ -293,6 +293,7 @@ pub const fn fate_text(fate: Fate) -> &'static str {
             DropReason::NoDestination => "dropped: no real server",
             DropReason::StrayByPolicy => "dropped as unknown",
             DropReason::TableFull => "dropped: the table is full",
+            DropReason::UnderDefence => "dropped by drop_packet",
         },
     }
 }

@@ -3,7 +3,9 @@
 //! A model must not know captures, reports, threads, a clock of its own, or real addresses: hosts are small numbers that
 //! the path gives meaning to, so that a box's state stays compact.
 
+pub mod chains;
 pub mod conntrack;
+pub mod deadlines;
 pub mod director;
 pub mod few;
 pub mod idle;
@@ -161,6 +163,8 @@ pub enum DropReason {
     StrayByPolicy,
     /// The table is full.
     TableFull,
+    /// IPVS: `drop_packet` takes some of the packets that would make an entry.
+    UnderDefence,
 }
 
 impl DropReason {
@@ -176,6 +180,7 @@ impl DropReason {
             DropReason::NoDestination => "the real server is gone",
             DropReason::StrayByPolicy => "it fits no entry",
             DropReason::TableFull => "the table is full",
+            DropReason::UnderDefence => "drop_packet takes some new connections",
         }
     }
 }

@@ -7,9 +7,10 @@ use crate::engine::hop::{Device, Hop};
 use crate::engine::{Clock, Path};
 use crate::kernel::wheel::{Hz, Phase};
 use crate::model::director::DestState;
+use crate::model::ipvs::defence::DefenceSettings;
 use crate::policy::BoxPolicy;
 use crate::rng::Rng;
-use crate::simulate::crowd::Limit;
+use crate::simulate::crowd::{Limit, Shared};
 use crate::simulate::sync::Sync;
 use crate::simulate::{Action, AppPlan, Do, Fault, FlowPlan, Link, Network};
 use crate::time::{Duration, Instant};
@@ -104,7 +105,7 @@ impl Scenario {
             return Err("script: a population has its own; leave one of them out".to_owned());
         }
         let ready = Ready { net, hosts, scripts: self.scripts(horizon)?, crowd };
-        if !ready.limits().is_empty() && ready.flows() > TOGETHER_MAX {
+        if !ready.shared().is_empty() && ready.flows() > TOGETHER_MAX {
             return Err(format!(
                 "population.flows: {} flows would share a table and be in memory together; at most {TOGETHER_MAX}",
                 ready.flows()
@@ -277,16 +278,29 @@ fn fault(event: &EventSpec, net: &Network) -> Result<Fault, String> {
 }
 
 impl Ready {
-    /// The tables that can be full: those of conntrack boxes with a limit that the flows may reach.
-    pub fn limits(&self) -> Vec<Limit> {
-        let limit = |(index, hop): (usize, &Hop)| match &hop.policy {
-            BoxPolicy::Conntrack(policy) => {
+    /// The tables that couple flows: those of conntrack boxes with a limit that the flows may reach, and those of directors with
+    /// `drop_entry` or `drop_packet` in mode 3. Modes 1 and 2 follow the director's memory, which no scenario tells: they stay off.
+    pub fn shared(&self) -> Vec<Shared> {
+        let shared = |(hop, at): (usize, &Hop)| match (&at.policy, &at.device) {
+            (BoxPolicy::Conntrack(policy), _) => {
                 let max = policy.nf_conntrack_max.filter(|max| *max < self.flows())?;
-                Some(Limit { hop: index, max, buckets: policy.buckets.unwrap_or(max).clamp(1, u64::from(u32::MAX)) })
+                Some(Shared::Conntrack(Limit { hop, max, buckets: policy.buckets.unwrap_or(max).clamp(1, u64::from(u32::MAX)) }))
+            }
+            (BoxPolicy::Ipvs(policy), Device::Director(director)) if self.crowd.is_some() => {
+                let defaults = DefenceSettings::defaults(director.ipvs.dialect);
+                let settings = DefenceSettings {
+                    drop_entry: policy.drop_entry.unwrap_or(0),
+                    drop_packet: policy.drop_packet.unwrap_or(0),
+                    secure_tcp: policy.secure_tcp.unwrap_or(0),
+                    amemthresh: policy.amemthresh.unwrap_or(defaults.amemthresh),
+                    am_droprate: policy.am_droprate.unwrap_or(defaults.am_droprate),
+                    ..defaults
+                };
+                (settings.drop_entry > 2 || settings.drop_packet > 2).then_some(Shared::Director { hop, settings })
             }
             _ => None,
         };
-        self.net.path.hops.iter().enumerate().filter_map(limit).collect()
+        self.net.path.hops.iter().enumerate().filter_map(shared).collect()
     }
 
     /// How many flows there are.

@@ -4,7 +4,7 @@ use super::Share;
 use super::compile::Ready;
 use super::expect::{FlowsExpect, kind, word};
 use super::population::Member;
-use crate::simulate::crowd::{self, Limit, Pressure};
+use crate::simulate::crowd::{self, Pressure, Shared};
 use crate::simulate::outcome::{End, Met, Outcome, SideOutcome};
 use crate::simulate::{FlowPlan, Observer, Silent, World};
 use crate::time::Duration;
@@ -50,7 +50,7 @@ pub struct Tally {
     pub packets: [u64; 3],
     /// Timers that fired and packets that reached a box or a host.
     pub events: u64,
-    /// What became of tables that can be full.
+    /// What became of the tables that couple flows.
     pub pressure: Vec<Pressure>,
     /// The first flows that failed, in the order of their numbers.
     pub examples: Vec<(u64, Outcome)>,
@@ -178,13 +178,13 @@ impl Tally {
 }
 
 /// Runs every flow of a scenario in the order of time, because they share tables.
-fn together(ready: &Ready, limits: &[Limit]) -> Tally {
+fn together(ready: &Ready, shared: &[Shared]) -> Tally {
     let mut members = vec![Member::default(); ready.flows() as usize];
     for (number, member) in members.iter_mut().enumerate() {
         ready.draw(number as u64, member);
     }
     let plans: Vec<FlowPlan<'_>> = members.iter().enumerate().map(|(number, member)| ready.plan(number as u64, member)).collect();
-    let (outcomes, pressure) = crowd::run(&ready.net, limits, &plans);
+    let (outcomes, pressure) = crowd::run(&ready.net, shared, &plans);
     let mut tally = Tally::new(ready.hosts.len());
     for (number, (outcome, member)) in outcomes.iter().zip(&members).enumerate() {
         tally.add(number as u64, member.kind, outcome);
@@ -201,9 +201,9 @@ const CHUNK: u64 = 4096;
 pub fn population(ready: &Ready) -> Tally {
     let flows = ready.flows();
     let kinds = ready.hosts.len();
-    let limits = ready.limits();
-    if !limits.is_empty() {
-        return together(ready, &limits);
+    let shared = ready.shared();
+    if !shared.is_empty() {
+        return together(ready, &shared);
     }
     let chunks: Vec<u64> = (0..flows.div_ceil(CHUNK)).collect();
     let run = |chunk: u64| {

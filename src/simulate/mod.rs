@@ -18,6 +18,7 @@ pub mod outcome;
 pub mod programs;
 mod story;
 pub mod sync;
+mod tables;
 pub mod trace;
 pub mod world;
 

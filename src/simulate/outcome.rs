@@ -101,7 +101,7 @@ pub enum Met {
     Reset,
     /// The box answered it with an ICMP error.
     Unreachable,
-    /// No timer ended it: a full table took it to make room.
+    /// No timer ended it: a full table took it to make room, or `drop_entry` did.
     Evicted,
 }
 

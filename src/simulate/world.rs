@@ -4,10 +4,10 @@
 //! sent, timers of the client, timers of the server (or the other way round: `Network::server_first`), the applications.
 
 use super::app::{Action, AppPlan, AppState, Do, Kind, OnEof, Wish};
-use super::crowd::Tables;
 use super::network::Network;
 use super::outcome::{End, Outcome};
 use super::sync::Synced;
+use super::tables::Tables;
 use super::trace::{Observer, Told};
 use crate::endpoint::{Ctx, Errno, Event, Outbox, Profile, Socket, State, stray};
 use crate::engine::hop::HopState;

@@ -155,6 +155,8 @@ pub(super) fn ipvs(before: &vs::Dialect, now: &vs::Dialect) -> Vec<Change> {
         hooks_removed_with_last_service: "the hooks vanish with the last service",
         entry_bytes: "bytes of one entry on x86-64, rounded to its slab; 0 where nobody computed it",
         amemthresh: "default `amemthresh`, pages",
+        drop_scan: "which buckets `drop_entry` looks at in a tick",
+        drop_templates: "which persistence templates `drop_entry` takes",
     });
     changes
 }

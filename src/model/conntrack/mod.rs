@@ -7,6 +7,7 @@
 pub mod dialect;
 mod dialects;
 pub mod entry;
+pub mod full;
 pub mod nat;
 pub mod router;
 pub mod rule;

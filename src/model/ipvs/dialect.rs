@@ -29,6 +29,26 @@ pub enum Reuse {
     ConfirmedOnly,
 }
 
+/// Which buckets `drop_entry` looks at in a tick.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scan {
+    /// As many as are a thirty-second of the table, each drawn from all of it.
+    WithReplacement,
+    /// A thirty-second of the table in one piece (7.1).
+    Run,
+}
+
+/// Which persistence templates `drop_entry` takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TemplateRule {
+    /// None; one goes with its last connection.
+    Skip,
+    /// Those of one-packet services without connections, like other entries (4.7).
+    OnePacket,
+    /// Also those that never had an established connection; nothing that controls another entry (4.19).
+    Unassured,
+}
+
 /// One release's IPVS. Section numbers are those of the spec's ipvs.md.
 #[derive(Clone, Copy, Debug)]
 pub struct Dialect {
@@ -68,6 +88,10 @@ pub struct Dialect {
     pub localnode_auto: bool,
     /// The hooks vanish with the last service.
     pub hooks_removed_with_last_service: bool,
+    /// Which buckets `drop_entry` looks at (section 3.3).
+    pub drop_scan: Scan,
+    /// Which templates `drop_entry` takes (section 3.3).
+    pub drop_templates: TemplateRule,
     /// Bytes of one entry on x86-64, rounded to its slab; 0 where nobody computed it.
     pub entry_bytes: u16,
     /// Default `amemthresh`, pages.
@@ -134,6 +158,8 @@ const LINUX_2_4: Dialect = Dialect {
     notrack_spares_invalid: false,
     localnode_auto: true,
     hooks_removed_with_last_service: false,
+    drop_scan: Scan::WithReplacement,
+    drop_templates: TemplateRule::Skip,
     entry_bytes: 192,
     amemthresh: 2048,
 };
@@ -186,7 +212,8 @@ const LINUX_4_2: Dialect =
     Dialect { name: "linux-4.2", releases: "4.2.8, 4.4.0", reuse: Reuse::TimeWait, weight0: Weight0::IfExpireNodestAndReuse, ..LINUX_3_14 };
 
 /// Read in 4.7.4.
-const LINUX_4_7: Dialect = Dialect { name: "linux-4.7", releases: "4.7.4", reuse: Reuse::CloseToo, ..LINUX_4_2 };
+const LINUX_4_7: Dialect =
+    Dialect { name: "linux-4.7", releases: "4.7.4", reuse: Reuse::CloseToo, drop_templates: TemplateRule::OnePacket, ..LINUX_4_2 };
 
 /// Read in 4.8.15, 4.9.0, 4.10.17, 4.12, 4.13.4, 4.14, 4.15, 4.16.13, 4.18.
 const LINUX_4_8: Dialect = Dialect {
@@ -198,8 +225,13 @@ const LINUX_4_8: Dialect = Dialect {
 };
 
 /// Read in 4.19.40, 4.20, 5.0, 5.2.1, 5.3.1, 5.7.14, 5.8.1.
-const LINUX_4_19: Dialect =
-    Dialect { name: "linux-4.19", releases: "4.19.40, 4.20, 5.0, 5.2.1, 5.3.1, 5.7.14, 5.8.1", notrack_spares_invalid: true, ..LINUX_4_8 };
+const LINUX_4_19: Dialect = Dialect {
+    name: "linux-4.19",
+    releases: "4.19.40, 4.20, 5.0, 5.2.1, 5.3.1, 5.7.14, 5.8.1",
+    notrack_spares_invalid: true,
+    drop_templates: TemplateRule::Unassured,
+    ..LINUX_4_8
+};
 
 /// Read in 5.9.1.
 const LINUX_5_9: Dialect = Dialect {
@@ -231,7 +263,7 @@ const LINUX_6_1: Dialect = Dialect { name: "linux-6.1", releases: "6.1-rc7, 6.1.
 const LINUX_6_12: Dialect = Dialect { name: "linux-6.12", releases: "6.4.6, 6.6.17, 6.8.1, 6.12, 6.14, 6.18.13, 6.19, 7.0", ..LINUX_6_1 };
 
 /// Read in 7.1.3, 7.1.5.
-const LATEST: Dialect = Dialect { name: "latest", releases: "7.1.3, 7.1.5", ..LINUX_6_12 };
+const LATEST: Dialect = Dialect { name: "latest", releases: "7.1.3, 7.1.5", drop_scan: Scan::Run, ..LINUX_6_12 };
 
 /// Read in single files of a mid-2026 development tree, newer than 7.1.5.
 const DEV_2026: Dialect = Dialect { name: "dev-2026", releases: "single files of a mid-2026 development tree, newer than 7.1.5", ..LATEST };

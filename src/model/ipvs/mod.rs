@@ -5,6 +5,7 @@
 //! `simulate::sync`. Must not know captures, reports, real addresses, or sequence numbers.
 
 pub mod conn;
+pub mod defence;
 pub mod dialect;
 pub mod state;
 pub mod transitions;

@@ -51,8 +51,11 @@ pub fn run(story: &Story<'_>) -> Value {
                     "box": hop + 1, "state": state, "next_packet": fate, "entries": count,
                 })).collect::<Vec<_>>(),
                 "tables": tally.pressure.iter().map(|p| json!({
-                    "box": p.limit.hop + 1, "max": p.limit.max, "buckets": p.limit.buckets,
+                    "box": p.hop + 1, "max": p.limit.map(|limit| limit.max), "buckets": p.limit.map(|limit| limit.buckets),
                     "peak": p.peak, "refused": p.refused, "evicted": p.evicted,
+                    "drop_entry": p.done.map(|done| json!({
+                        "half_open": done.half_open, "established": done.established, "udp": done.udp, "templates": done.templates,
+                    })),
                 })).collect::<Vec<_>>(),
                 "detection_ns": detection(tally),
                 "packets": tally.packets[0],

@@ -225,15 +225,16 @@ fn many(out: &mut String, story: &Story<'_>, tally: &Tally, width: usize) {
         paragraph(out, &format!("  {count:>10}  "), &format!("box {} ({label}), {state}, {fate}", hop + 1), width);
     }
     for p in &tally.pressure {
-        let label = printable(&story.ready.net.path.hops[p.limit.hop].label);
-        let text = format!(
-            "box {} ({label}): at most {} of {} entries, {} new connections refused, {} entries evicted",
-            p.limit.hop + 1,
-            p.peak,
-            p.limit.max,
-            p.refused,
-            p.evicted
+        let label = printable(&story.ready.net.path.hops[p.hop].label);
+        let of = p.limit.map_or_else(String::new, |limit| format!(" of {}", limit.max));
+        let how = p.done.map_or_else(
+            || format!("{} new connections refused, {} entries evicted", p.refused, p.evicted),
+            |done| {
+                let half_open = done.half_open;
+                format!("{} new connections dropped by drop_packet, {} entries by drop_entry ({half_open} half-open)", p.refused, p.evicted)
+            },
         );
+        let text = format!("box {} ({label}): at most {}{of} entries, {how}", p.hop + 1, p.peak);
         paragraph(out, "table of ", &text, width);
     }
     if let (Some(half), Some(most), Some(all)) =
