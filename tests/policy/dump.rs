@@ -97,6 +97,7 @@ fn ipvs_is_known_by_its_sysctls_and_by_ipvsadm() {
         ("900 120 300", "ipvs:tcp=900,tcpfin=120,udp=300"),
         ("ipvsadm --set 900 120 300\nipvsadm --set 0 0 60", "ipvs:tcp=900,tcpfin=120,udp=60"),
         ("net.ipv4.vs.secure_tcp = 3\nnet.ipv4.vs.sync_threshold = 3\t50\nnet.ipv4.vs.timeout_udp = 100", "ipvs:secure_tcp=3,dos_udp=100"),
+        ("global_defs {\n  lvs_timeouts tcp 7200 udp 60\n}", "ipvs:tcp=7200,udp=60"),
         ("net.ipv4.vs.conntrack = 1\nnet.ipv4.vs.conn_max = 5", "ipvs:conntrack=1"),
         ("- --ipvs-tcp-timeout=15m0s\n- --ipvs-tcpfin-timeout=0s\n- --v=2", "ipvs:tcp=900"),
         ("kube-proxy --proxy-mode=ipvs --ipvs-udp-timeout 5m \"--ipvs-tcp-timeout=2h\",", "ipvs:tcp=7200,udp=300"),
@@ -194,6 +195,7 @@ fn mistakes_are_said_with_file_and_line() {
             "ct timeout x {\n protocol tcp\n policy = { close: 2y } }",
             "3: 'close' takes whole seconds up to 21474836, as 900 or 15m or 2h13m20s, not '2y'",
         ),
+        ("lvs_timeouts tcp", "1: lvs_timeouts takes tcp, tcpfin and udp with seconds, as in 'tcp 900 udp 300', not 'tcp'"),
         ("nfct add timeout x inet tcp close", "1: the timer 'close' of 'x' has no value"),
     ] {
         assert_eq!(refused(text), format!("old.sysctl:{message}"), "{text}");
