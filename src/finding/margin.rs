@@ -75,7 +75,7 @@ impl Budget {
         self.margin.timeout.saturating_sub(self.latest())
     }
 
-    /// The sum, for people: `288 + 16.384 (timer wheel, HZ=250) + 0.1 (round trip) + 2 × 20.512 (lost probes) = 345.508 < 350`.
+    /// The sum, for people: `289 + 16.384 (timer wheel, HZ=250) + 0.1 (round trip) + 2 × 22.048 (lost probes) = 349.58 < 350`.
     pub fn explain(&self) -> String {
         let Margin { hz, round_trip, lost, .. } = self.margin;
         let mut sum = self.idle.to_string();
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn the_explanation_is_the_sum() {
         let told = |margin: Margin| margin.largest().map(|budget| budget.explain());
-        let whole = "292 + 16.384 (timer wheel, HZ=250) + 0.1 (round trip) + 2 × 20.512 (lost probes) = 349.508 < 350";
+        let whole = "289 + 16.384 (timer wheel, HZ=250) + 0.1 (round trip) + 2 × 22.048 (lost probes) = 349.58 < 350";
         assert_eq!(told(MARGIN).as_deref(), Some(whole));
         assert_eq!(
             told(Margin { lost: 1, round_trip: Duration::ZERO, hz: None, ..MARGIN }).as_deref(),

@@ -12,7 +12,8 @@ fn blocks(spec: &str, settings: &[(&str, u64)], port: Option<u16>) -> Vec<Block>
 
 /// Titles and lines; the notes are prose.
 fn text(blocks: &[Block]) -> String {
-    blocks.iter().map(|block| format!("== {}\n{}\n", block.title, block.lines.join("\n"))).collect()
+    let lines = blocks.iter().flat_map(|block| [format!("== {}", block.title)].into_iter().chain(block.lines.iter().cloned()));
+    lines.map(|line| line + "\n").collect()
 }
 
 fn read(block: &Block) -> Dump {
