@@ -2,7 +2,8 @@
 //!
 //! Nothing here knows what is counted, and nothing of it reaches an output that is kept.
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use std::fmt::Write;
 use std::io::{self, IsTerminal};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -79,17 +80,30 @@ impl Progress {
         let bar = ProgressBar::with_draw_target(self.total, ProgressDrawTarget::stderr_with_hz(DRAWN_HZ));
         // A template that is not understood would be a mistake of this file; the bar then has its standard look.
         if let Ok(style) = ProgressStyle::with_template(template(self.unit, self.total.is_some())) {
-            bar.set_style(style.progress_chars("=> "));
+            bar.set_style(style.progress_chars("=> ").with_key("rate", rate).with_key("left", left));
         }
         bar.with_message(self.what.clone()).with_elapsed(since.elapsed())
     }
 }
 
+/// Bytes a second since the work began. The library's own rate begins with the bar, which comes later.
+fn rate(state: &ProgressState, out: &mut dyn Write) {
+    let seconds = state.elapsed().as_secs_f64().max(f64::MIN_POSITIVE);
+    let _ = write!(out, "{}/s", HumanBytes((state.pos() as f64 / seconds) as u64));
+}
+
+/// How long the rest takes at the pace since the work began.
+fn left(state: &ProgressState, out: &mut dyn Write) {
+    let (done, total) = (state.pos().max(1), state.len().unwrap_or_default());
+    let rest = state.elapsed().as_secs_f64() * total.saturating_sub(done) as f64 / done as f64;
+    let _ = write!(out, "{}", HumanDuration(Duration::try_from_secs_f64(rest).unwrap_or(Duration::MAX)));
+}
+
 const fn template(unit: Unit, known: bool) -> &'static str {
     match (unit, known) {
-        (Unit::Bytes, true) => "{msg} [{bar:30}] {percent}% of {total_bytes}, {bytes_per_sec}, {eta} left",
-        (Unit::Bytes, false) => "{msg} {bytes}, {bytes_per_sec}, {elapsed}",
-        (Unit::Steps, true) => "{msg} [{bar:30}] {pos} of {len}, {eta} left",
+        (Unit::Bytes, true) => "{msg} [{bar:30}] {percent}% of {total_bytes}, {rate}, {left} left",
+        (Unit::Bytes, false) => "{msg} {bytes}, {rate}, {elapsed}",
+        (Unit::Steps, true) => "{msg} [{bar:30}] {pos} of {len}, {left} left",
         (Unit::Steps, false) => "{msg} {pos}, {elapsed}",
     }
 }
