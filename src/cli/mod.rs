@@ -2,6 +2,7 @@
 
 pub mod conform;
 pub mod presets;
+pub mod progress;
 pub mod replay;
 pub mod run;
 pub mod sweep;

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 /// Replay captures through a path of boxes: who is cut, when, by which timer.
 ///
 /// The boxes stand between client and server in the order in which they are given. A box is conntrack, ipvs or idle with
-/// settings, a preset's name, or a JSON file.
+/// settings, a preset's name, or a file: JSON, or what sysctl -a or ipvsadm printed.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:

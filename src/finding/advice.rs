@@ -1,8 +1,9 @@
 //! What would have kept a flow: the smallest timer, the largest keepalive, as lines to paste.
 
 use super::Decisive;
+use super::margin::Margin;
 use crate::engine::Hop;
-use crate::kernel::wheel::{Hz, lateness_max};
+use crate::kernel::wheel::Hz;
 use crate::model::Clause;
 use crate::model::conntrack::entry::State as CtState;
 use crate::model::idle::Clause as IdleClause;
@@ -38,15 +39,10 @@ pub const fn keep_secs(longest: Duration) -> u64 {
 }
 
 /// The largest keepalive idle time, in whole seconds, that stays below a timer: on exact clocks, and on an end whose own
-/// keepalive timer sits in the wheel.
+/// keepalive timer sits in the wheel. A path and lost probes are [`Margin`]'s.
 pub fn keepalive_max(timeout: Duration, hz: Hz) -> (u64, Option<u64>) {
     let ideal = if timeout.0.is_multiple_of(1_000_000_000) { timeout.as_secs().saturating_sub(1) } else { timeout.as_secs() };
-    let fits = |secs: u64| {
-        let idle = Duration::from_secs(secs);
-        idle + lateness_max(idle, hz) < timeout
-    };
-    // Lateness never exceeds an eighth and a tick or so: the search is short.
-    let wheel = (ideal - ideal / 6..=ideal).rev().find(|secs| *secs > 0 && fits(*secs));
+    let wheel = Margin::bare(timeout, Some(hz)).largest().map(|budget| budget.idle);
     (ideal, wheel)
 }
 

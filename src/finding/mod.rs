@@ -5,6 +5,8 @@
 pub mod advice;
 pub mod cause;
 pub mod judge;
+pub mod margin;
+pub mod paste;
 pub mod symptom;
 
 use crate::flow::{Closing, GapEvidence, Opening, Orientation};

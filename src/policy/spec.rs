@@ -224,7 +224,7 @@ fn apply_to_all(boxes: &mut [BoxSpec], settings: &str) -> Result<(), (usize, Str
                 Ok(()) => taken = true,
                 // Another box may have it.
                 Err(error @ (SettingError::UnknownKey { .. } | SettingError::UnknownWord { .. } | SettingError::NotModelled { .. })) => {
-                    refused = refused.or(Some(error))
+                    refused = refused.or(Some(error));
                 }
                 Err(error) => return Err((at, error.to_string())),
             }

@@ -44,6 +44,17 @@ fn values_are_ranges_lists_and_words() {
 }
 
 #[test]
+fn every_example_of_an_axis_is_one() {
+    let text = include_str!("../../docs/sweeps.md");
+    let examples = text.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block of examples");
+    let boxes = path(&["conntrack", "ipvs", "aws-nlb"]);
+    assert!(examples.lines().count() >= 8);
+    for example in examples.lines() {
+        parse(example, &boxes).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+#[test]
 fn a_box_is_named_by_kind_place_preset_or_label() {
     let specs = ["openwrt", "ipvs:dr,tcp=600", "conntrack:dialect=linux-5.4"];
     for (text, index, setting) in [

@@ -11,16 +11,16 @@ fn refused(text: &str) -> String {
     dump::read(text, "old.sysctl").expect_err(text).to_string()
 }
 
-fn conntrack(short: &str) -> Option<ConntrackPolicy> {
+fn conntrack(short: &str) -> ConntrackPolicy {
     match parse_short(short).expect("a box").policy {
-        BoxPolicy::Conntrack(policy) => Some(policy),
+        BoxPolicy::Conntrack(policy) => policy,
         other => panic!("{other}"),
     }
 }
 
-fn ipvs(short: &str) -> Option<IpvsPolicy> {
+fn ipvs(short: &str) -> IpvsPolicy {
     match parse_short(short).expect("a box").policy {
-        BoxPolicy::Ipvs(policy) => Some(policy),
+        BoxPolicy::Ipvs(policy) => policy,
         other => panic!("{other}"),
     }
 }
@@ -60,12 +60,12 @@ fn the_output_of_sysctl_is_a_conntrack_box() {
     let dump = read(SYSCTL_A);
     let wanted =
         "conntrack:established=3600,close=10,unack=300,udp=30,udp_stream=120,loose=1,liberal=0,max_retrans=3,max=262144,buckets=65536";
-    assert_eq!(dump.conntrack, conntrack(wanted));
+    assert_eq!(dump.conntrack, Some(conntrack(wanted)));
     assert_eq!(dump.ipvs, None);
     assert_eq!(dump.endpoint.len(), 4);
     assert_eq!(dump.endpoint[2], ("net.ipv4.tcp_keepalive_time".to_owned(), "7200".to_owned()));
     assert_eq!(dump.ignored, 11);
-    assert_eq!(dump.notes, [String::new(); 0]);
+    assert!(dump.notes.is_empty());
 }
 
 #[test]
@@ -76,14 +76,14 @@ fn files_of_sysctl_d_are_read_in_every_spelling() {
          net.ipv4.netfilter.ip_conntrack_tcp_timeout_syn_sent2 = 100\nnet.ipv4.ip_conntrack_max = 0\n\
          sysctl -w net.netfilter.nf_conntrack_tcp_timeout_fin_wait=\"60\"\necho 45 > /proc/sys/net/netfilter/nf_conntrack_udp_timeout\n",
     );
-    assert_eq!(dump.conntrack, conntrack("conntrack:established=3600,loose=0,close=20,syn_sent2=100,fin_wait=60,udp=45"));
+    assert_eq!(dump.conntrack, Some(conntrack("conntrack:established=3600,loose=0,close=20,syn_sent2=100,fin_wait=60,udp=45")));
     assert_eq!(dump.ignored, 0);
 }
 
 #[test]
 fn a_later_line_holds_and_the_note_says_so() {
     let dump = read("nf_conntrack_tcp_loose=1\nnf_conntrack_tcp_loose=1\nnf_conntrack_tcp_loose=0");
-    assert_eq!(dump.conntrack, conntrack("conntrack:loose=0"));
+    assert_eq!(dump.conntrack, Some(conntrack("conntrack:loose=0")));
     assert_eq!(dump.notes, ["line 3 changes 'loose' of conntrack, which line 2 had set"]);
 }
 
@@ -97,13 +97,14 @@ fn ipvs_is_known_by_its_sysctls_and_by_ipvsadm() {
         ("900 120 300", "ipvs:tcp=900,tcpfin=120,udp=300"),
         ("ipvsadm --set 900 120 300\nipvsadm --set 0 0 60", "ipvs:tcp=900,tcpfin=120,udp=60"),
         ("net.ipv4.vs.secure_tcp = 3\nnet.ipv4.vs.sync_threshold = 3\t50\nnet.ipv4.vs.timeout_udp = 100", "ipvs:secure_tcp=3,dos_udp=100"),
+        ("global_defs {\n  lvs_timeouts tcp 7200 udp 60\n}", "ipvs:tcp=7200,udp=60"),
         ("net.ipv4.vs.conntrack = 1\nnet.ipv4.vs.conn_max = 5", "ipvs:conntrack=1"),
         ("- --ipvs-tcp-timeout=15m0s\n- --ipvs-tcpfin-timeout=0s\n- --v=2", "ipvs:tcp=900"),
         ("kube-proxy --proxy-mode=ipvs --ipvs-udp-timeout 5m \"--ipvs-tcp-timeout=2h\",", "ipvs:tcp=7200,udp=300"),
         ("ipvs:\n  excludeCIDRs:\n  - 10.0.0.0/8\n  tcpTimeout: 15m0s\n  udpTimeout: 0s\nmode: \"\"\nudpTimeout: 5s", "ipvs:tcp=900"),
     ] {
         let dump = read(text);
-        assert_eq!((dump.ipvs, dump.conntrack), (ipvs(short), None), "{text}");
+        assert_eq!((dump.ipvs, dump.conntrack), (Some(ipvs(short)), None), "{text}");
     }
     assert!(
         read("net.ipv4.vs.tcp_timeout_established = 900000").notes[0].starts_with("line 1: net.ipv4.vs.tcp_timeout_established is of no")
@@ -114,9 +115,9 @@ fn ipvs_is_known_by_its_sysctls_and_by_ipvsadm() {
 fn kube_proxy_sets_conntrack_too() {
     let flags = "--conntrack-tcp-timeout-established=24h0m0s --conntrack-tcp-timeout-close-wait=1h0m0s --conntrack-max-per-core=32768 \
                  --conntrack-tcp-be-liberal --conntrack-udp-timeout=0s";
-    assert_eq!(read(flags).conntrack, conntrack("conntrack:established=86400,close_wait=3600,liberal=1"));
+    assert_eq!(read(flags).conntrack, Some(conntrack("conntrack:established=86400,close_wait=3600,liberal=1")));
     let yaml = "conntrack:\n  maxPerCore: null\n  tcpBeLiberal: true\n  tcpCloseWaitTimeout: 1h\n  tcpEstablishedTimeout: null\n  udpTimeout: 10s\nipvs:\n";
-    assert_eq!(read(yaml).conntrack, conntrack("conntrack:liberal=1,close_wait=3600,udp=10"));
+    assert_eq!(read(yaml).conntrack, Some(conntrack("conntrack:liberal=1,close_wait=3600,udp=10")));
 }
 
 #[test]
@@ -127,6 +128,7 @@ table inet filter {
 	ct timeout agg {
 		protocol tcp;
 		l3proto ip
+		comment \"for the aggregators, all of them\"
 		policy = { established : 2m, close: 20, retrans : 50,
 			unack : 40 } # end
 	}
@@ -139,16 +141,16 @@ net.netfilter.nf_conntrack_tcp_timeout_fin_wait = 7
 net.netfilter.nf_conntrack_udp_timeout = 8
 ";
     let dump = read(table);
-    assert_eq!(dump.conntrack, conntrack("conntrack:established=120,close=20,retrans=50,unack=40,udp=8"));
+    assert_eq!(dump.conntrack, Some(conntrack("conntrack:established=120,close=20,retrans=50,unack=40,udp=8")));
     assert_eq!(
         dump.notes,
         ["line 3: the timeout policy 'agg' of nft is for the flows that a rule gives it; here it holds for every tcp flow"]
     );
-    let line = r#"nft add ct timeout inet filter x '{ protocol udp\; policy = { unreplied: 10, replied: 1m30s }\; }'"#;
-    assert_eq!(read(line).conntrack, conntrack("conntrack:udp=10,udp_stream=90"));
+    let line = r"nft add ct timeout inet filter x '{ protocol udp\; policy = { unreplied: 10, replied: 1m30s }\; }'";
+    assert_eq!(read(line).conntrack, Some(conntrack("conntrack:udp=10,udp_stream=90")));
     // nfct leaves what it does not name to the sysctls.
     let nfct = "nfct add timeout ssh inet tcp established 7200 close_wait 10\nnf_conntrack_tcp_timeout_close = 5";
-    assert_eq!(read(nfct).conntrack, conntrack("conntrack:established=7200,close_wait=10,close=5"));
+    assert_eq!(read(nfct).conntrack, Some(conntrack("conntrack:established=7200,close_wait=10,close=5")));
     let both = "ct timeout a { protocol tcp; policy = { close: 1 } }\nct timeout b { protocol tcp; policy = { close: 2 } }";
     assert_eq!(
         refused(both),
@@ -194,6 +196,7 @@ fn mistakes_are_said_with_file_and_line() {
             "ct timeout x {\n protocol tcp\n policy = { close: 2y } }",
             "3: 'close' takes whole seconds up to 21474836, as 900 or 15m or 2h13m20s, not '2y'",
         ),
+        ("lvs_timeouts tcp", "1: lvs_timeouts takes tcp, tcpfin and udp with seconds, as in 'tcp 900 udp 300', not 'tcp'"),
         ("nfct add timeout x inet tcp close", "1: the timer 'close' of 'x' has no value"),
     ] {
         assert_eq!(refused(text), format!("old.sysctl:{message}"), "{text}");

@@ -101,7 +101,7 @@ struct TimeoutPolicy {
 }
 
 /// The names of a timeout policy's timers, with the settings that they are: TCP's, then UDP's.
-const POLICY_TCP: [(&str, &str); 11] = [
+pub(crate) const POLICY_TCP: [(&str, &str); 11] = [
     ("syn_sent", "syn_sent"),
     ("syn_recv", "syn_recv"),
     ("established", "established"),
@@ -114,7 +114,7 @@ const POLICY_TCP: [(&str, &str); 11] = [
     ("retrans", "timeout_max_retrans"),
     ("unack", "unacknowledged"),
 ];
-const POLICY_UDP: [(&str, &str); 2] = [("unreplied", "udp"), ("replied", "udp_stream")];
+pub(crate) const POLICY_UDP: [(&str, &str); 2] = [("unreplied", "udp"), ("replied", "udp_stream")];
 
 /// The protocol's name, and what its timers are called.
 type PolicyTimers = (&'static str, &'static [(&'static str, &'static str)]);
@@ -153,7 +153,7 @@ const CONNTRACK_TREES: [&str; 6] = [
 const OTHER_PROTOCOLS: [&str; 9] = ["sctp_", "dccp_", "gre_", "icmp_", "icmpv6_", "generic_", "udplite_", "frag6_", "expect_"];
 const IPVS_TREE: &str = "net.ipv4.vs.";
 /// The sysctls of IPVS that a policy has; those of 2.4 that begin with `timeout_` come on top.
-const IPVS_SYSCTLS: [&str; 11] = [
+pub(crate) const IPVS_SYSCTLS: [&str; 11] = [
     "secure_tcp",
     "drop_entry",
     "drop_packet",

@@ -40,9 +40,11 @@ fn tokens<'a>(lines: &[&'a str], start: usize) -> Vec<Token<'a>> {
     let mut depth = 0_usize;
     for (at, line) in lines.iter().enumerate() {
         let line = line.get(if at == 0 { start } else { 0 }..).unwrap_or_default();
-        let line = line.split('#').next().unwrap_or_default();
+        let line = without_comments(line);
         // What a shell needs before a semicolon or a brace says nothing to nft.
-        for piece in line.split(|letter: char| letter.is_whitespace() || matches!(letter, '\\' | '\'' | '"')) {
+        let pieces =
+            line.into_iter().flat_map(|part| part.split(|letter: char| letter.is_whitespace() || matches!(letter, '\\' | '\'' | '"')));
+        for piece in pieces {
             let mut rest = piece;
             while let Some(letter) = rest.chars().next() {
                 let length =
@@ -66,6 +68,14 @@ fn tokens<'a>(lines: &[&'a str], start: usize) -> Vec<Token<'a>> {
     out
 }
 
+/// What a line says to nft: before and after a `comment "…"`, and without what follows a `#`.
+fn without_comments(line: &str) -> [&str; 2] {
+    let before_hash = |text: &'_ str| text.find('#').unwrap_or(text.len());
+    let (head, rest) = line.split_once("comment \"").filter(|(head, _)| !head.contains('#')).unwrap_or((line, ""));
+    let tail = rest.split_once('"').map_or("", |(_, tail)| tail);
+    [&head[..before_hash(head)], &tail[..before_hash(tail)]]
+}
+
 fn object(name: &str, tokens: &[Token<'_>], open: usize) -> Found {
     let last = tokens.last().map_or(0, |(_, at)| *at);
     let mut protocol = None;
@@ -74,12 +84,11 @@ fn object(name: &str, tokens: &[Token<'_>], open: usize) -> Found {
     loop {
         rest = match rest {
             [("}", _), ..] => break,
-            [(";", _), after @ ..] => after,
+            [(";", _), after @ ..] | [("l3proto", _), _, after @ ..] => after,
             [("protocol", _), (word, _), after @ ..] => {
                 protocol = Some(*word);
                 after
             }
-            [("l3proto" | "comment", _), _, after @ ..] => after,
             [("policy", _), ("=", _), ("{", _), after @ ..] => timers(after, &mut pairs)?,
             [] => return Err((0, format!("the timeout policy '{name}' has no end: its last '}}' is missing"))),
             [(word, at), ..] => {

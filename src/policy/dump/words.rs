@@ -39,6 +39,9 @@ pub(super) fn line(reader: &mut Reader, raw: &str, number: usize) -> Option<Resu
     if let Some(at) = words.iter().position(|word| *word == "--set") {
         return Some(three(&words[at + 1..].join(" ")).and_then(|values| reader.ipvs_set(values, number)));
     }
+    if let ["lvs_timeouts", pairs @ ..] = words.as_slice() {
+        return Some(keepalived(reader, pairs, number));
+    }
     if matches!(words.as_slice(), ["nfct", "add", "timeout", ..] | ["nfct", "timeout", "add", ..]) {
         return Some(nfct(&words[3..]).and_then(|policy| reader.add(policy, number)).map(|()| true));
     }
@@ -70,6 +73,22 @@ fn three(text: &str) -> Result<[&str; 3], String> {
             text.trim()
         )),
     }
+}
+
+/// `tcp 900 tcpfin 120 udp 300`, behind `lvs_timeouts` in keepalived's `global_defs`.
+fn keepalived(reader: &mut Reader, pairs: &[&str], number: usize) -> Result<bool, String> {
+    for pair in pairs.chunks(2) {
+        match pair {
+            [name @ ("tcp" | "tcpfin" | "udp"), value] => reader.ipvs(name, value, number)?,
+            _ => {
+                return Err(format!(
+                    "lvs_timeouts takes tcp, tcpfin and udp with seconds, as in 'tcp 900 udp 300', not '{}'",
+                    pair.join(" ")
+                ));
+            }
+        };
+    }
+    Ok(!pairs.is_empty())
 }
 
 /// `NAME inet tcp established 100 close 10`, behind `nfct add timeout`.
