@@ -8,6 +8,7 @@ use crate::engine::{Clock, Path};
 use crate::finding::Verdict;
 use crate::kernel::wheel::{Hz, Phase};
 use crate::policy::{self, BoxSpec};
+use crate::report::chart::{Chart, Format};
 use crate::report::{Report, json, plot, text};
 use crate::time::{Duration, Instant};
 use std::ffi::OsString;
@@ -117,7 +118,7 @@ pub fn run(args: &Args) -> Ended {
     let report = Report::new(&path, &run);
 
     if let Some(file) = &args.svg {
-        write_whole(file, plot::survival_svg(&report)?.as_bytes())?;
+        write_whole(file, &plot::survival(&report).draw(Format::Svg)?)?;
     }
     if args.json || args.ndjson {
         let mut out = BufWriter::new(io::stdout().lock());

@@ -1,7 +1,7 @@
 //! What all charts with axes have around them: title, grid, labels of axes. It does not know what is drawn inside.
 
 use super::scale::Scale;
-use super::sheet::{BODY, GRID, Hold, INK, SMALL, SOFT, Sheet, TITLE};
+use super::sheet::{BODY, GRID, Hold, INK, SOFT, Sheet, TITLE};
 use super::text::width;
 
 /// The space inside the axes, pixels.
@@ -53,8 +53,8 @@ impl Frame {
         sheet.text((middle, self.bottom + 38.0), Hold::Middle, (BODY, SOFT), self.right - self.left, title);
     }
 
-    /// Labels at the left with lines through the frame, and the axis' title above it.
-    pub(super) fn up(&self, sheet: &mut Sheet, scale: &Scale, ticks: &[(f64, String)], title: &str) {
+    /// Labels at the left with lines through the frame.
+    pub(super) fn up(&self, sheet: &mut Sheet, scale: &Scale, ticks: &[(f64, String)]) {
         let mut last = f64::INFINITY;
         for (value, label) in ticks {
             let y = scale.at(*value);
@@ -65,7 +65,6 @@ impl Frame {
             sheet.line(&[(self.left, y), (self.right, y)], GRID, 1.0);
             sheet.text((self.left - 7.0, y + 4.0), Hold::End, (BODY, INK), self.left - 10.0, label);
         }
-        sheet.text((MARGIN, self.top - 9.0), Hold::Start, (SMALL, SOFT), self.right - self.left, title);
     }
 
     /// What is said in an empty frame.

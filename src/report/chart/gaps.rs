@@ -3,8 +3,8 @@
 use super::Chart;
 use super::csv::Table;
 use super::frame::{Frame, MARGIN, SIZE, heading};
-use super::marks::{Flags, Mark, left_out, rows};
-use super::scale::{Kind, Scale, count_ticks, grouped, log_time, log_time_ticks};
+use super::marks::{Flags, Mark, rows};
+use super::scale::{Kind, Scale, count_ticks, log_time, log_time_ticks, short};
 use super::sheet::{BLUE, BODY, Hold, INK, SKY, Sheet, WHITE};
 use super::text::width;
 
@@ -43,10 +43,9 @@ impl Chart for Gaps {
         let times = seen().flat_map(|bin| [bin.from_secs, bin.to_secs]).chain(self.marks.iter().map(|m| m.secs));
         let across = log_time(times.filter(|s| *s > 0.0), (left, right));
         let flags = Flags::place(self.marks.iter().map(|m| (across.at(m.secs), m.label.clone(), m.strong)), (left, right));
-        let subtitle = [Some(self.subtitle.clone()).filter(|s| !s.is_empty()), left_out(flags.omitted)];
-        let head = heading(&mut sheet, &self.title, &subtitle.into_iter().flatten().collect::<Vec<_>>().join(" · "));
+        let head = heading(&mut sheet, &self.title, &self.subtitle);
         legend(&mut sheet, head + 8.0);
-        let frame = Frame { left, right, top: head + 44.0 + flags.height(), bottom: f64::from(SIZE.1) - 52.0 };
+        let frame = Frame { left, right, top: head + 50.0 + flags.height(), bottom: f64::from(SIZE.1) - 52.0 };
 
         let most = seen().map(full).max().unwrap_or(0) as f64;
         let least = seen().map(full).min().unwrap_or(0) as f64;
@@ -56,9 +55,10 @@ impl Chart for Gaps {
             _ => (Kind::Linear, ""),
         };
         let up = Scale { kind, values: (0.0, (most * 1.05).max(1.0)), pixels: (frame.bottom, frame.top) };
-        let counts: Vec<(f64, String)> = count_ticks(kind, most, 5).into_iter().map(|n| (n, grouped(n))).collect();
-        frame.up(&mut sheet, &up, &counts, "");
-        Frame { top: head + 28.0, ..frame }.up(&mut sheet, &up, &[], &format!("gaps{how}"));
+        let counts: Vec<(f64, String)> = count_ticks(kind, most, 5).into_iter().map(|n| (n, short(n))).collect();
+        frame.up(&mut sheet, &up, &counts);
+        flags.axis_title(&mut sheet, frame, &format!("gaps{how}"));
+        flags.note(&mut sheet);
         frame.across(&mut sheet, &across, &log_time_ticks(&across), "length of the gap (logarithmic)");
         for bin in seen() {
             let (from, to) = (across.at(bin.from_secs), across.at(bin.to_secs));

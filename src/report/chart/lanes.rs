@@ -9,7 +9,7 @@ use super::Chart;
 use super::csv::Table;
 use super::frame::{Frame, MARGIN, heading};
 use super::marks::Flags;
-use super::scale::human;
+use super::scale::{human, time_ticks};
 use super::sheet::{BLUE, BODY, FAINT, GRID, Hold, INK, Point, RED_TEXT, SMALL, SOFT, Sheet, VERMILLION, WHITE};
 use super::text::{fit, width};
 use axis::Axis;
@@ -179,6 +179,11 @@ impl Lanes {
         let mut long = layout.axis.stretches.clone();
         long.sort_by(|a, b| b.secs().total_cmp(&a.secs()).then(a.from.total_cmp(&b.from)));
         wanted.extend(long.iter().flat_map(|s| [s.to, s.from]));
+        if layout.axis.stretches.iter().any(|s| s.shortened) {
+            sheet.text((MARGIN, y + 18.0), Hold::Start, (SMALL, SOFT), LEFT - MARGIN - 10.0, "silence, shortened");
+        } else {
+            wanted = time_ticks((0.0, self.span.1 - self.span.0), 8).into_iter().map(|(at, _)| at + self.span.0).collect();
+        }
         let mut taken: Vec<(f64, f64)> = Vec::new();
         for at in wanted.into_iter().take(200) {
             let (x, label) = (layout.axis.at(at), human(rounded(at - self.span.0)));
@@ -191,7 +196,6 @@ impl Lanes {
             sheet.line(&[(x, y), (x, y + 5.0)], INK, 1.0);
             sheet.text((x_text, y + 33.0), Hold::Middle, (SMALL, INK), 2.0 * half, &label);
         }
-        sheet.text((MARGIN, y + 18.0), Hold::Start, (SMALL, SOFT), LEFT - MARGIN - 10.0, "silence, shortened");
         sheet.text((MARGIN, y + 33.0), Hold::Start, (SMALL, SOFT), LEFT - MARGIN - 10.0, "time from the start");
     }
 
@@ -301,16 +305,36 @@ fn wedge(sheet: &mut Sheet, tops: &[Point], bottom: f64, burnt: bool) {
 fn draw_box(sheet: &mut Sheet, layout: &Layout, lane: &LaneBox, top: f64, (begin, end): (f64, f64)) {
     let bottom = top + layout.fuse;
     sheet.text((MARGIN, f64::midpoint(top, bottom) + 4.0), Hold::Start, (BODY, INK), LEFT - MARGIN - 10.0, &lane.label);
+    // Fuses that are lit anew within a pixel are drawn as one block.
+    let mut block: Option<(f64, f64)> = None;
+    let flush = |sheet: &mut Sheet, block: Option<(f64, f64)>| {
+        if let Some((left, right)) = block {
+            wedge(sheet, &[(left, top), (right.max(left + 0.5), top)], bottom, false);
+        }
+    };
     for fuse in &lane.fuses {
         let (from, to) = (fuse.from.max(begin), fuse.to.min(end));
-        if to < from || (!fuse.burnt && layout.axis.at(to) - layout.axis.at(from) < 0.5) {
+        if to < from {
             continue;
         }
+        let (left, right) = (layout.axis.at(from), layout.axis.at(to));
+        if !fuse.burnt && right - left < 1.0 {
+            block = match block {
+                Some((first, last)) if left <= last + 1.0 => Some((first, right)),
+                other => {
+                    flush(sheet, other);
+                    Some((left, right))
+                }
+            };
+            continue;
+        }
+        flush(sheet, block.take());
         let left = |at: f64| if fuse.length > 0.0 { (1.0 - (at - fuse.from) / fuse.length).clamp(0.0, 1.0) } else { 0.0 };
         let times = std::iter::once(from).chain(layout.axis.between(from, to)).chain([to]);
         let tops: Vec<Point> = times.map(|at| (layout.axis.at(at), bottom - layout.fuse * left(at))).collect();
         wedge(sheet, &tops, bottom, fuse.burnt);
     }
+    flush(sheet, block);
     sheet.line(&[(LEFT, bottom), (layout.right, bottom)], FAINT, 1.0);
 }
 
@@ -357,6 +381,12 @@ fn words(sheet: &mut Sheet, layout: &Layout, lane: &LaneBox, top: f64, (begin, e
 
 /// Seconds without digits that nobody reads on an axis.
 fn rounded(secs: f64) -> f64 {
-    let unit = if secs >= 100.0 { 1.0 } else if secs >= 1.0 { 0.1 } else { 0.001 };
+    let unit = if secs >= 100.0 {
+        1.0
+    } else if secs >= 1.0 {
+        0.1
+    } else {
+        0.001
+    };
     (secs / unit).round() * unit
 }

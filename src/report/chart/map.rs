@@ -5,7 +5,7 @@
 use super::Chart;
 use super::csv::Table;
 use super::frame::{MARGIN, heading};
-use super::sheet::{BLACK, BLUE, BODY, GREEN, Hold, INK, ORANGE, PURPLE, SKY, SMALL, SOFT, Sheet, VERMILLION, WHITE, YELLOW};
+use super::sheet::{BLACK, BLUE, BODY, GREEN, Hold, INK, ORANGE, PURPLE, SKY, SMALL, SOFT, Sheet, TITLE, VERMILLION, WHITE, YELLOW};
 use super::text::{fit, width};
 use plotters::style::RGBColor;
 use std::fmt::Write;
@@ -56,7 +56,7 @@ pub struct Map {
 }
 
 /// The harmless first; the first five differ in lightness too.
-const COLOURS: [RGBColor; 8] = [GREEN, VERMILLION, SKY, YELLOW, BLUE, PURPLE, ORANGE, RGBColor(120, 120, 120)];
+const COLOURS: [RGBColor; 8] = [SKY, VERMILLION, YELLOW, BLUE, PURPLE, GREEN, ORANGE, RGBColor(120, 120, 120)];
 /// Signs for the same in text.
 const SIGNS: [char; 8] = ['.', '#', 'o', '+', 'x', '*', '%', '?'];
 /// Shares from none to all; lightness falls evenly.
@@ -66,6 +66,7 @@ const LEFT: f64 = 84.0;
 /// The height of the cells and of a line of the legend, pixels.
 const CELLS: f64 = 460.0;
 const LEGEND_LINE: f64 = 22.0;
+const SEAM: f64 = 0.5;
 /// The width of the colour bar with its labels, pixels.
 const BAR: f64 = 84.0;
 
@@ -166,8 +167,13 @@ impl Map {
             sheet.line(&[(grid.left - 4.0, y), (grid.left, y)], INK, 1.0);
             sheet.text((grid.left - 8.0, y + 4.0), Hold::End, (BODY, INK), grid.left - 12.0, &number(*value));
         }
+        if grid.columns * grid.rows == 0 {
+            let middle = (grid.left + grid.width / 2.0, grid.top + CELLS / 2.0);
+            sheet.text(middle, Hold::Middle, (TITLE, SOFT), grid.width, "no cells");
+            return;
+        }
         let title = |axis: &Axis| if axis.unit.is_empty() { axis.name.clone() } else { format!("{} ({})", axis.name, axis.unit) };
-        sheet.text((MARGIN, grid.top - 9.0), Hold::Start, (BODY, SOFT), grid.width, &format!("↑ {}", title(&self.up)));
+        sheet.text((MARGIN, grid.top - 9.0), Hold::Start, (BODY, SOFT), 420.0, &format!("↑ {}", title(&self.up)));
         let end = (grid.left + grid.width, bottom + 38.0);
         sheet.text(end, Hold::End, (BODY, SOFT), grid.width, &format!("{} →", title(&self.across)));
     }
@@ -211,7 +217,9 @@ impl Chart for Map {
             while from < grid.columns {
                 let colour = self.colour(row * grid.columns + from);
                 let same = (from..grid.columns).take_while(|column| self.colour(row * grid.columns + column) == colour).count();
-                sheet.rect((grid.x(from), grid.y(row + 1)), (grid.x(from + same), grid.y(row)), colour);
+                // A little over the next ones, which are drawn later, so that no seam is seen between them.
+                let (right, top) = ((grid.x(from + same) + SEAM).min(grid.x(grid.columns)), (grid.y(row + 1) - SEAM).max(grid.top));
+                sheet.rect((grid.x(from), top), (right, grid.y(row)), colour);
                 from += same;
             }
         }
@@ -264,7 +272,7 @@ fn letter(kind: usize) -> String {
 
 /// What can be read on the colour of a kind.
 fn on(kind: usize) -> RGBColor {
-    if matches!(kind % COLOURS.len(), 4 | 7) { WHITE } else { BLACK }
+    if matches!(kind % COLOURS.len(), 3 | 7) { WHITE } else { BLACK }
 }
 
 /// The colour of a share, per cent.
@@ -285,7 +293,9 @@ fn numbers(sheet: &mut Sheet, grid: &Grid, cells: &[f64]) {
         }
         let x = f64::midpoint(grid.x(column), grid.x(column + 1));
         let y = f64::midpoint(grid.y(row), grid.y(row + 1));
-        let colour = if *share > 45.0 { WHITE } else { BLACK };
+        let RGBColor(red, green, blue) = ramp(*share);
+        let light = 0.299 * f64::from(red) + 0.587 * f64::from(green) + 0.114 * f64::from(blue);
+        let colour = if light < 125.0 { WHITE } else { BLACK };
         sheet.text((x, y + 4.0), Hold::Middle, (SMALL, colour), grid.cell().max(26.0), &format!("{share:.0}"));
     }
 }
@@ -296,7 +306,7 @@ fn bar(sheet: &mut Sheet, grid: &Grid, label: &str) {
     let y = |share: f64| grid.top + CELLS * (1.0 - share / 100.0);
     for step in 0..50 {
         let share = f64::from(step) * 2.0;
-        sheet.rect((left, y(share + 2.0)), (right, y(share)), ramp(share + 1.0));
+        sheet.rect((left, (y(share + 2.0) - SEAM).max(grid.top)), (right, y(share)), ramp(share + 1.0));
     }
     sheet.outline((left, grid.top), (right, grid.top + CELLS), INK, 1.0);
     for share in [0.0, 25.0, 50.0, 75.0, 100.0] {
@@ -326,8 +336,11 @@ fn patches(cells: &[usize], columns: usize, rows: usize) -> Vec<Patch> {
         for column in 0..columns {
             let kind = at(row, column);
             let before = |r: usize, c: usize| if at(r, c) == kind { sides[r * columns + c] } else { 0 };
-            let near =
-                if row == 0 || column == 0 { 0 } else { before(row - 1, column).min(before(row, column - 1)).min(before(row - 1, column - 1)) };
+            let near = if row == 0 || column == 0 {
+                0
+            } else {
+                before(row - 1, column).min(before(row, column - 1)).min(before(row - 1, column - 1))
+            };
             sides[row * columns + column] = if kind.is_some() { near + 1 } else { 0 };
         }
     }

@@ -3,7 +3,7 @@
 //! It does not know what a mark means.
 
 use super::csv::Table;
-use super::frame::Frame;
+use super::frame::{Frame, MARGIN};
 use super::sheet::{FAINT, Hold, RED_TEXT, SMALL, SOFT, Sheet, VERMILLION};
 use super::text::{fit, width};
 
@@ -21,6 +21,10 @@ pub struct Mark {
 /// Height of a row of labels, pixels.
 const ROW: f64 = 16.0;
 const ROWS_MAX: usize = 7;
+/// From the frame to the lowest row, pixels.
+const LIFT: f64 = 6.0;
+/// With more flags than this, a label that has given way does not come back.
+const BACK_MAX: usize = 300;
 /// From the line to its label, pixels.
 const GAP: f64 = 4.0;
 /// The widest label, pixels.
@@ -49,47 +53,86 @@ pub(super) struct Flags {
     flags: Vec<Flag>,
     rows: usize,
     /// How many labels found no room.
-    pub(super) omitted: usize,
+    omitted: usize,
 }
 
 impl Flags {
     /// Places the labels of marks (pixel, label, strong) between two edges; where there is no room for all, the strong stay.
     pub(super) fn place(marks: impl Iterator<Item = (f64, String, bool)>, edges: (f64, f64)) -> Flags {
         let widest = WIDEST.min((edges.1 - edges.0) / 2.0);
-        let mut flags: Vec<Flag> = marks
-            .map(|(x, label, strong)| Flag { x, label: fit(&label, SMALL, widest), strong, left: false, row: Some(0) })
-            .collect();
+        let mut flags: Vec<Flag> =
+            marks.map(|(x, label, strong)| Flag { x, label: fit(&label, SMALL, widest), strong, left: false, row: Some(0) }).collect();
         flags.sort_by(|a, b| a.x.total_cmp(&b.x).then_with(|| b.strong.cmp(&a.strong)));
-        loop {
-            let rows = arrange(&mut flags, edges);
-            if rows <= ROWS_MAX {
-                let omitted = flags.iter().filter(|f| f.row.is_none()).count();
-                return Flags { flags, rows, omitted };
-            }
-            // The most crowded of the weak give way first, of many several at once.
-            let mut shown: Vec<usize> = (0..flags.len()).filter(|i| flags[*i].row.is_some()).collect();
-            shown.sort_by_key(|i| (flags[*i].strong, std::cmp::Reverse((flags[*i].row, *i))));
-            for index in shown.iter().take(1 + shown.len() / 64) {
-                flags[*index].row = None;
-            }
+        let mut rows = arrange(&mut flags, edges);
+        while rows > ROWS_MAX {
+            thin(&mut flags);
+            rows = arrange(&mut flags, edges);
         }
+        if flags.len() <= BACK_MAX {
+            bring_back(&mut flags, edges);
+            rows = arrange(&mut flags, edges);
+        }
+        let omitted = flags.iter().filter(|f| f.row.is_none()).count();
+        Flags { flags, rows, omitted }
     }
 
-    /// The height of all rows, pixels.
+    /// The height of all rows above the frame, pixels.
     pub(super) fn height(&self) -> f64 {
-        self.rows as f64 * ROW
+        if self.rows == 0 { 0.0 } else { self.rows as f64 * ROW + LIFT }
+    }
+
+    /// Writes the title of the vertical axis: on the frame, or above all flags where one stands in its way.
+    pub(super) fn axis_title(&self, sheet: &mut Sheet, frame: Frame, title: &str) {
+        let end = MARGIN + width(title, SMALL) + 12.0;
+        let in_way = self.flags.iter().any(|f| f.row.is_some() && f.span().0.min(f.x) < end);
+        let y = frame.top - 10.0 - if in_way { self.height() + 2.0 } else { 0.0 };
+        sheet.text((MARGIN, y), Hold::Start, (SMALL, SOFT), frame.right - frame.left, title);
+    }
+
+    /// Says at the lower right how many labels found no room.
+    pub(super) fn note(&self, sheet: &mut Sheet) {
+        let note = match self.omitted {
+            0 => return,
+            1 => "1 mark without its label".to_owned(),
+            n => format!("{n} marks without their labels"),
+        };
+        let at = (f64::from(sheet.width) - MARGIN, f64::from(sheet.height) - 12.0);
+        sheet.text(at, Hold::End, (SMALL, SOFT), 260.0, &note);
     }
 
     /// Draws lines and labels; the rows stand on the frame.
     pub(super) fn draw(&self, sheet: &mut Sheet, frame: Frame) {
         for flag in self.flags.iter().filter(|f| !f.strong).chain(self.flags.iter().filter(|f| f.strong)) {
             let (colour, ink, thick) = if flag.strong { (VERMILLION, RED_TEXT, 2.5) } else { (FAINT, SOFT, 1.0) };
-            let top = flag.row.map_or(frame.top, |row| frame.top - (row as f64 + 0.75) * ROW);
+            let top = flag.row.map_or(frame.top, |row| frame.top - LIFT - (row as f64 + 0.75) * ROW);
             sheet.line(&[(flag.x, frame.bottom), (flag.x, top)], colour, thick);
             if let Some(row) = flag.row {
                 let (x, hold) = if flag.left { (flag.x - GAP, Hold::End) } else { (flag.x + GAP, Hold::Start) };
-                sheet.text((x, frame.top - row as f64 * ROW - 4.0), hold, (SMALL, ink), WIDEST, &flag.label);
+                sheet.text((x, frame.top - LIFT - row as f64 * ROW - 4.0), hold, (SMALL, ink), WIDEST, &flag.label);
             }
+        }
+    }
+}
+
+/// Takes the label from every second flag, of the weak as long as there are any.
+fn thin(flags: &mut [Flag]) {
+    let strong = !flags.iter().any(|f| !f.strong && f.row.is_some());
+    let shown: Vec<usize> = (0..flags.len()).filter(|i| flags[*i].row.is_some() && flags[*i].strong == strong).collect();
+    for index in shown.into_iter().step_by(2) {
+        flags[index].row = None;
+    }
+}
+
+/// Gives labels back to flags that lost them, the strong first, where there is room after all.
+fn bring_back(flags: &mut Vec<Flag>, edges: (f64, f64)) {
+    let shown = |flags: &[Flag]| flags.iter().filter(|f| f.row.is_some()).count();
+    let mut lost: Vec<usize> = (0..flags.len()).filter(|i| flags[*i].row.is_none()).collect();
+    lost.sort_by_key(|i| !flags[*i].strong);
+    for index in lost {
+        let mut tried = flags.clone();
+        tried[index].row = Some(0);
+        if arrange(&mut tried, edges) <= ROWS_MAX && shown(&tried) > shown(flags) {
+            *flags = tried;
         }
     }
 }
@@ -131,15 +174,6 @@ fn arrange(flags: &mut [Flag], (left, right): (f64, f64)) -> usize {
         placed.push(index);
     }
     flags.iter().filter_map(|f| f.row).max().map_or(0, |row| row + 1)
-}
-
-/// A line of the subtitle about labels that found no room.
-pub(super) fn left_out(omitted: usize) -> Option<String> {
-    match omitted {
-        0 => None,
-        1 => Some("1 mark without its label".to_owned()),
-        n => Some(format!("{n} marks without their labels")),
-    }
 }
 
 /// Rows of CSV: kind, seconds, then empty fields up to the label.

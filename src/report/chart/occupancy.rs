@@ -3,8 +3,8 @@
 use super::Chart;
 use super::csv::Table;
 use super::frame::{Frame, MARGIN, SIZE, heading};
-use super::marks::{Flags, left_out};
-use super::scale::{Kind, Scale, count_ticks, grouped, time_ticks};
+use super::marks::Flags;
+use super::scale::{Kind, Scale, count_ticks, grouped, short, time_ticks};
 use super::sheet::{
     BLACK, BLUE, BODY, FAINT, GREEN, Hold, INK, ORANGE, PURPLE, Point, RED_TEXT, SKY, SMALL, SOFT, Sheet, VERMILLION, WHITE, YELLOW,
 };
@@ -87,14 +87,15 @@ impl Chart for Occupancy {
         let near = self.limit.filter(|limit| *limit as f64 <= most.max(1.0) * 4.0);
         let far = self.limit.filter(|_| near.is_none());
         let far = far.map(|limit| format!("{}: {}, above the chart", self.limit_label, grouped(limit as f64)));
-        let parts = [Some(self.subtitle.clone()).filter(|s| !s.is_empty()), far, left_out(flags.omitted)];
+        let parts = [Some(self.subtitle.clone()).filter(|s| !s.is_empty()), far];
         let head = heading(&mut sheet, &self.title, &parts.into_iter().flatten().collect::<Vec<_>>().join(" · "));
         let frame = Frame { left, right, top: head + 26.0 + flags.height(), bottom: f64::from(SIZE.1) - 52.0 };
         let ceiling = most.max(near.unwrap_or(0) as f64) * 1.06;
         let up = Scale { kind: Kind::Linear, values: (0.0, ceiling.max(1.0)), pixels: (frame.bottom, frame.top) };
-        let counts: Vec<(f64, String)> = count_ticks(Kind::Linear, ceiling, 5).into_iter().map(|n| (n, grouped(n))).collect();
-        frame.up(&mut sheet, &up, &counts, "");
-        Frame { top: head + 18.0, ..frame }.up(&mut sheet, &up, &[], "entries");
+        let counts: Vec<(f64, String)> = count_ticks(Kind::Linear, ceiling, 7).into_iter().map(|n| (n, short(n))).collect();
+        frame.up(&mut sheet, &up, &counts);
+        flags.axis_title(&mut sheet, frame, "entries");
+        flags.note(&mut sheet);
         frame.across(&mut sheet, &across, &time_ticks(span, 8), "time from the start");
 
         let shown = self.shown(&across);
@@ -112,8 +113,10 @@ impl Chart for Occupancy {
             labels.push(Label { y, colour: None, ink: RED_TEXT, label });
         }
         if let Some(total) = &self.total_scaled {
-            let points: Vec<Point> =
-                shown.iter().filter_map(|t| total.values.get(*t).map(|v| (across.at(self.times[*t]), up.at(*v)))).collect();
+            let points: Vec<Point> = shown
+                .iter()
+                .filter_map(|t| total.values.get(*t).filter(|v| v.is_finite()).map(|v| (across.at(self.times[*t]), up.at(*v))))
+                .collect();
             sheet.line(&points, BLACK, 2.0);
             if let Some(end) = points.last() {
                 labels.push(Label { y: end.1, colour: None, ink: INK, label: total.label.clone() });

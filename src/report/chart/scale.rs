@@ -126,6 +126,15 @@ pub(super) fn grouped(count: f64) -> String {
     out
 }
 
+/// A count in few characters: from a million on in millions and more.
+pub(super) fn short(count: f64) -> String {
+    let units = [(1e12, "T"), (1e9, "G"), (1e6, "M")];
+    match units.into_iter().find(|(unit, _)| count >= *unit) {
+        Some((unit, letter)) => format!("{}\u{a0}{letter}", (count / unit * 10.0).round() / 10.0),
+        None => grouped(count),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,6 +149,7 @@ mod tests {
         assert_eq!(count_ticks(Kind::Linear, 0.0, 5), [0.0]);
         assert_eq!(grouped(262_144.0), "262\u{a0}144");
         assert_eq!(grouped(1000.0), "1000");
+        assert_eq!([short(2.5e9), short(4e6), short(20_000.0)], ["2.5\u{a0}G", "4\u{a0}M", "20\u{a0}000"]);
     }
 
     #[test]

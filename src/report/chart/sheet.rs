@@ -40,15 +40,51 @@ pub(super) enum Hold {
     End,
 }
 
+impl Hold {
+    /// How much of the text is left of its point.
+    fn share(self) -> f64 {
+        match self {
+            Hold::Start => 0.0,
+            Hold::Middle => 0.5,
+            Hold::End => 1.0,
+        }
+    }
+}
+
 #[derive(Clone, PartialEq, Debug)]
 pub(super) enum Shape {
-    Box { from: Point, to: Point, fill: RGBColor },
-    Line { points: Vec<Point>, colour: RGBColor, width: f64 },
-    Dashes { points: [Point; 2], colour: RGBColor, width: f64 },
-    Area { points: Vec<Point>, fill: RGBColor },
-    Dot { at: Point, radius: f64, fill: RGBColor },
+    Box {
+        from: Point,
+        to: Point,
+        fill: RGBColor,
+    },
+    Line {
+        points: Vec<Point>,
+        colour: RGBColor,
+        width: f64,
+    },
+    Dashes {
+        points: [Point; 2],
+        colour: RGBColor,
+        width: f64,
+    },
+    Area {
+        points: Vec<Point>,
+        fill: RGBColor,
+    },
+    Dot {
+        at: Point,
+        radius: f64,
+        fill: RGBColor,
+    },
     /// The point is on the base line.
-    Text { at: Point, hold: Hold, size: f64, colour: RGBColor, text: String },
+    Text {
+        at: Point,
+        hold: Hold,
+        size: f64,
+        colour: RGBColor,
+        text: String,
+    },
 }
 
 /// A picture as shapes in pixels, in the order in which they are drawn; its ground is white.
@@ -68,6 +104,17 @@ impl Sheet {
     /// Width and height, pixels.
     pub fn size(&self) -> (u32, u32) {
         (self.width, self.height)
+    }
+
+    /// Where each text stands, as left, top, right and bottom in pixels, in the font that is embedded.
+    pub fn texts(&self) -> impl Iterator<Item = (&str, [f64; 4])> {
+        self.shapes.iter().filter_map(|shape| match shape {
+            Shape::Text { at: (x, y), hold, size, text, .. } => {
+                let left = x - hold.share() * width(text, *size);
+                Some((text.as_str(), [left, y - 0.76 * size, left + width(text, *size), y + 0.24 * size]))
+            }
+            _ => None,
+        })
     }
 
     pub(super) fn rect(&mut self, from: Point, to: Point, fill: RGBColor) {
@@ -103,11 +150,7 @@ impl Sheet {
             return;
         }
         let wide = width(&text, size);
-        let before = match hold {
-            Hold::Start => 0.0,
-            Hold::Middle => wide / 2.0,
-            Hold::End => wide,
-        };
+        let before = hold.share() * wide;
         let left = (at.0 - before).min(f64::from(self.width) - MARGIN - wide).max(MARGIN);
         self.shapes.push(Shape::Text { at: (left + before, at.1), hold, size, colour, text });
     }

@@ -1,11 +1,11 @@
 //! How many flows each value of an idle timer would keep. It does not know where the shares come from.
 
+use super::Chart;
 use super::csv::Table;
 use super::frame::{Frame, MARGIN, SIZE, heading};
-use super::marks::{Flags, Mark, left_out, rows};
+use super::marks::{Flags, Mark, rows};
 use super::scale::{Kind, Scale, log_time, log_time_ticks};
 use super::sheet::{BLUE, Sheet, VERMILLION, WHITE};
-use super::Chart;
 
 /// One step of the curve: with a timer of `secs` seconds or more, this share of the flows is kept.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -48,19 +48,15 @@ impl Chart for Survival {
             _ => mark.label.clone(),
         };
         let flags = Flags::place(self.marks.iter().map(|m| (across.at(m.secs), label(m), m.strong)), (left, right));
-        let subtitle = [Some(self.subtitle.clone()).filter(|s| !s.is_empty()), left_out(flags.omitted)];
-        let head = heading(&mut sheet, &self.title, &subtitle.into_iter().flatten().collect::<Vec<_>>().join(" · "));
+        let head = heading(&mut sheet, &self.title, &self.subtitle);
         let frame = Frame { left, right, top: head + 26.0 + flags.height(), bottom: f64::from(SIZE.1) - 52.0 };
-        let up = Scale { kind: Kind::Linear, values: (0.0, 100.0), pixels: (frame.bottom, frame.top) };
+        let up = Scale { kind: Kind::Linear, values: (0.0, 103.0), pixels: (frame.bottom, frame.top) };
         let shares: Vec<(f64, String)> = [0.0, 25.0, 50.0, 75.0, 100.0].iter().map(|share| (*share, format!("{share}%"))).collect();
-        let title = if flags.height() > 0.0 { "" } else { "flows kept, %" };
-        frame.up(&mut sheet, &up, &shares, title);
+        frame.up(&mut sheet, &up, &shares);
+        flags.axis_title(&mut sheet, frame, "flows kept, %");
+        flags.note(&mut sheet);
         frame.across(&mut sheet, &across, &log_time_ticks(&across), "idle timer of open connections (logarithmic)");
         flags.draw(&mut sheet, frame);
-        if flags.height() > 0.0 {
-            let above = Frame { top: head + 18.0, ..frame };
-            above.up(&mut sheet, &up, &[], "flows kept, %");
-        }
         frame.base_line(&mut sheet);
         if self.steps.is_empty() {
             frame.nothing(&mut sheet, "no flow with a silence to measure");
