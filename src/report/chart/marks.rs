@@ -50,7 +50,7 @@ impl Flag {
 
 /// The flags above a frame.
 pub(super) struct Flags {
-    flags: Vec<Flag>,
+    all: Vec<Flag>,
     rows: usize,
     /// How many labels found no room.
     omitted: usize,
@@ -73,7 +73,7 @@ impl Flags {
             rows = arrange(&mut flags, edges);
         }
         let omitted = flags.iter().filter(|f| f.row.is_none()).count();
-        Flags { flags, rows, omitted }
+        Flags { all: flags, rows, omitted }
     }
 
     /// The height of all rows above the frame, pixels.
@@ -84,7 +84,7 @@ impl Flags {
     /// Writes the title of the vertical axis: on the frame, or above all flags where one stands in its way.
     pub(super) fn axis_title(&self, sheet: &mut Sheet, frame: Frame, title: &str) {
         let end = MARGIN + width(title, SMALL) + 12.0;
-        let in_way = self.flags.iter().any(|f| f.row.is_some() && f.span().0.min(f.x) < end);
+        let in_way = self.all.iter().any(|f| f.row.is_some() && f.span().0.min(f.x) < end);
         let y = frame.top - 10.0 - if in_way { self.height() + 2.0 } else { 0.0 };
         sheet.text((MARGIN, y), Hold::Start, (SMALL, SOFT), frame.right - frame.left, title);
     }
@@ -102,7 +102,7 @@ impl Flags {
 
     /// Draws lines and labels; the rows stand on the frame.
     pub(super) fn draw(&self, sheet: &mut Sheet, frame: Frame) {
-        for flag in self.flags.iter().filter(|f| !f.strong).chain(self.flags.iter().filter(|f| f.strong)) {
+        for flag in self.all.iter().filter(|f| !f.strong).chain(self.all.iter().filter(|f| f.strong)) {
             let (colour, ink, thick) = if flag.strong { (VERMILLION, RED_TEXT, 2.5) } else { (FAINT, SOFT, 1.0) };
             let top = flag.row.map_or(frame.top, |row| frame.top - LIFT - (row as f64 + 0.75) * ROW);
             sheet.line(&[(flag.x, frame.bottom), (flag.x, top)], colour, thick);

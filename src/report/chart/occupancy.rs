@@ -110,7 +110,7 @@ impl Chart for Occupancy {
             let y = up.at(limit as f64);
             sheet.dashes((left, y), (right, y), VERMILLION, 2.0);
             let label = format!("{} {}", self.limit_label, grouped(limit as f64));
-            labels.push(Label { y, colour: None, ink: RED_TEXT, label });
+            labels.push(Label { y, colour: None, ink: RED_TEXT, words: label });
         }
         if let Some(total) = &self.total_scaled {
             let points: Vec<Point> = shown
@@ -119,7 +119,7 @@ impl Chart for Occupancy {
                 .collect();
             sheet.line(&points, BLACK, 2.0);
             if let Some(end) = points.last() {
-                labels.push(Label { y: end.1, colour: None, ink: INK, label: total.label.clone() });
+                labels.push(Label { y: end.1, colour: None, ink: INK, words: total.label.clone() });
             }
         }
         frame.base_line(&mut sheet);
@@ -154,7 +154,7 @@ struct Label {
     y: f64,
     colour: Option<RGBColor>,
     ink: RGBColor,
-    label: String,
+    words: String,
 }
 
 impl Occupancy {
@@ -169,17 +169,16 @@ impl Occupancy {
             let place = |heights: &[f64]| -> Vec<Point> {
                 shown.iter().zip(heights).map(|(time, height)| (across.at(self.times[*time]), up.at(*height))).collect()
             };
-            let (low, mut high) = (place(&below), place(&above));
+            let (low, high) = (place(&below), place(&above));
             if let ([from], [to]) = (low.as_slice(), high.as_slice()) {
                 // One time alone is a bar.
                 sheet.rect((from.0, to.1), (from.0 + 24.0, from.1), colour);
             } else {
                 strips(sheet, &low, &high, colour);
-                edges.push(high.clone());
+                edges.push(high);
             }
             let end = |heights: &[f64]| heights.last().map_or(0.0, |height| up.at(*height));
-            labels.push(Label { y: f64::midpoint(end(&below), end(&above)), colour: Some(colour), ink: INK, label: name.clone() });
-            high.clear();
+            labels.push(Label { y: f64::midpoint(end(&below), end(&above)), colour: Some(colour), ink: INK, words: name.clone() });
             below = above;
         }
         for edge in edges {
@@ -234,7 +233,7 @@ fn column(sheet: &mut Sheet, frame: Frame, mut labels: Vec<Label>) {
             sheet.rect((x + 0.5, y - 5.5), (x + 11.5, y + 5.5), colour);
             text = x + 18.0;
         }
-        let size = if width(&label.label, BODY) > LABELS - 24.0 { SMALL } else { BODY };
-        sheet.text((text, y + 4.0), Hold::Start, (size, label.ink), f64::from(sheet.width) - text - 6.0, &label.label);
+        let size = if width(&label.words, BODY) > LABELS - 24.0 { SMALL } else { BODY };
+        sheet.text((text, y + 4.0), Hold::Start, (size, label.ink), f64::from(sheet.width) - text - 6.0, &label.words);
     }
 }

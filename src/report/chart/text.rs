@@ -46,7 +46,6 @@ fn advance(c: char) -> u16 {
         '\u{2206}' => 1370,
         '\u{2215}' => 690,
         '\u{221e}' => 1706,
-        '\u{fffd}' => 2100,
         // Not in the font: as wide as the widest letters of other scripts.
         _ => 2100,
     }
