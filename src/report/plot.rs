@@ -26,7 +26,7 @@ const USUAL: [(&str, &str); 7] = [
 pub fn survival(report: &Report<'_>) -> Survival {
     let (flows, cut) = (report.glances.len(), report.count(Verdict::Cut));
     Survival {
-        title: format!("{flows} flows, {cut} cut: how many an idle timer of this length would keep"),
+        title: format!("{flows} flow{}, {cut} cut: how many an idle timer of this length would keep", if flows == 1 { "" } else { "s" }),
         subtitle: "thick: timers in force on the path; thin: usual ones, for comparison".to_owned(),
         steps: steps(report),
         marks: in_force(report).chain(usual()).collect(),

@@ -146,24 +146,16 @@ impl Map {
     fn axes(&self, sheet: &mut Sheet, grid: &Grid) {
         let bottom = grid.top + CELLS;
         sheet.outline((grid.left, grid.top), (grid.left + grid.width, bottom), INK, 1.0);
-        let mut free = f64::NEG_INFINITY;
-        for (column, value) in self.across.values.iter().enumerate() {
+        let widest = self.across.values.iter().map(|value| width(&number(*value), BODY)).fold(0.0, f64::max);
+        let step = ((widest + 10.0) / (grid.width / grid.columns as f64)).ceil() as usize;
+        for (column, value) in self.across.values.iter().enumerate().step_by(step.max(1)) {
             let (x, label) = (f64::midpoint(grid.x(column), grid.x(column + 1)), number(*value));
-            let half = width(&label, BODY) / 2.0;
-            if x - half < free {
-                continue;
-            }
-            free = x + half + 14.0;
             sheet.line(&[(x, bottom), (x, bottom + 4.0)], INK, 1.0);
             sheet.text((x, bottom + 18.0), Hold::Middle, (BODY, INK), 120.0, &label);
         }
-        let mut free = f64::INFINITY;
-        for (row, value) in self.up.values.iter().enumerate() {
+        let step = (22.0 / (CELLS / grid.rows as f64)).ceil() as usize;
+        for (row, value) in self.up.values.iter().enumerate().step_by(step.max(1)) {
             let y = f64::midpoint(grid.y(row), grid.y(row + 1));
-            if y + 8.0 > free {
-                continue;
-            }
-            free = y - 16.0;
             sheet.line(&[(grid.left - 4.0, y), (grid.left, y)], INK, 1.0);
             sheet.text((grid.left - 8.0, y + 4.0), Hold::End, (BODY, INK), grid.left - 12.0, &number(*value));
         }
