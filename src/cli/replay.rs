@@ -3,6 +3,7 @@
 use super::{Ended, Failure, exit, print, traffic, write_whole, written};
 use crate::engine::pipeline;
 use crate::finding::Verdict;
+use crate::report::chart::{Chart, Format};
 use crate::report::{Report, json, plot, text};
 use std::ffi::OsString;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -74,7 +75,7 @@ pub fn run(args: &Args) -> Ended {
     let report = Report::new(&path, &run);
 
     if let Some(file) = &args.svg {
-        write_whole(file, plot::survival_svg(&report)?.as_bytes())?;
+        write_whole(file, &plot::survival(&report).draw(Format::Svg)?)?;
     }
     if args.json || args.ndjson {
         let mut out = BufWriter::new(io::stdout().lock());

@@ -2,7 +2,7 @@
 
 mod mapping;
 
-use super::{Ended, Failure, exit, print, write_whole};
+use super::{Ended, Failure, exit, print};
 use crate::report::story::pcap::{Point, Watch};
 use crate::report::story::{Came, Story, json, text, timeline};
 use crate::scenario::load::vary;
@@ -212,9 +212,4 @@ fn capture_name(prefix: &std::path::Path, origin: Option<&str>, variant: Option<
     }
     name.push(format!("{}.pcapng", parts.join("-")));
     prefix.with_file_name(name)
-}
-
-/// Writes a picture.
-fn write_svg(file: &std::path::Path, svg: &str) -> Result<(), Failure> {
-    write_whole(file, svg.as_bytes())
 }

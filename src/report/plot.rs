@@ -1,34 +1,40 @@
-//! Pictures as SVG, drawn by plotters without any font of the system: how many flows each value of an idle timer would keep.
-//!
-//! Colours are chosen to be told apart in print and by the colour-blind, on a white ground in light and dark surroundings alike.
+//! What a replay's charts show: how many of its flows each idle timer would keep. It draws nothing itself.
 
 use super::Report;
+use super::chart::{Mark, Step, Survival};
 use crate::engine::Device;
 use crate::finding::Verdict;
 use crate::model::Clause;
 use crate::model::conntrack::entry::State as CtState;
 use crate::model::idle::Clause as IdleClause;
 use crate::model::ipvs::state::State as VsState;
+use crate::policy::presets;
 use crate::time::Duration;
-use plotters::prelude::*;
 
-/// The size of the picture, pixels.
-const SIZE: (u32, u32) = (960, 540);
-const CURVE: RGBColor = RGBColor(0, 90, 181);
-const TIMER: RGBColor = RGBColor(220, 50, 32);
-const GRID: RGBColor = RGBColor(225, 225, 225);
+/// The presets whose timers are marked for comparison, and how they are called in few words.
+const USUAL: [(&str, &str); 7] = [
+    ("azure-lb-default", "Azure LB"),
+    ("aws-nlb", "AWS NLB"),
+    ("gcp-vpc-firewall", "GCP firewall"),
+    ("linux-ipvs-default", "IPVS"),
+    ("cisco-asa", "Cisco ASA"),
+    ("kube-proxy-iptables", "kube-proxy"),
+    ("linux-conntrack-default", "conntrack"),
+];
 
-/// One step of the survival curve: with a timer of `secs` seconds, this share of the flows (per cent) is kept.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Step {
-    /// The timer, seconds.
-    pub secs: f64,
-    /// The share of flows kept, per cent.
-    pub kept: f64,
+/// How many flows an idle timer for open connections would keep, with the timers in force and the usual ones.
+pub fn survival(report: &Report<'_>) -> Survival {
+    let (flows, cut) = (report.glances.len(), report.count(Verdict::Cut));
+    Survival {
+        title: format!("{flows} flow{}, {cut} cut: how many an idle timer of this length would keep", if flows == 1 { "" } else { "s" }),
+        subtitle: "thick: timers in force on the path; thin: usual ones, for comparison".to_owned(),
+        steps: steps(report),
+        marks: in_force(report).chain(usual()).collect(),
+    }
 }
 
-/// The survival curve of one idle timer for open connections: each flow's longest proven silence, sorted.
-pub fn survival(report: &Report<'_>) -> Vec<Step> {
+/// The share of flows whose longest proven silence is no longer than each timer, rising.
+fn steps(report: &Report<'_>) -> Vec<Step> {
     let mut longest: Vec<Duration> = report
         .run
         .flows
@@ -56,65 +62,26 @@ fn is_open(clause: Clause) -> bool {
 }
 
 /// The timers for open connections that are in force, with the boxes that have them.
-fn timers(report: &Report<'_>) -> Vec<(f64, String)> {
+fn in_force(report: &Report<'_>) -> impl Iterator<Item = Mark> {
     let timer = |device: &Device| match device {
         Device::Router(r) => r.conntrack.settings.tcp_timeouts[CtState::Established as usize],
         Device::Director(d) => d.ipvs.timeouts[VsState::Established as usize],
         Device::Idle(i) => i.timer(IdleClause::Established).timeout,
     };
-    let hops = report.path.hops.iter().map(|hop| (timer(&hop.device), super::printable(&hop.label)));
-    hops.filter(|(t, _)| *t != Duration::MAX).map(|(t, label)| (t.as_secs_f64(), format!("{label}: {}", t.human()))).collect()
+    let hops = report.path.hops.iter().map(move |hop| (timer(&hop.device), &hop.label));
+    hops.filter(|(timeout, _)| *timeout != Duration::MAX).map(|(timeout, label)| Mark {
+        secs: timeout.as_secs_f64(),
+        label: format!("{label}: {}", timeout.human()),
+        strong: true,
+    })
 }
 
-/// Draws the survival curve with the timers in force.
-///
-/// # Errors
-/// What plotters says.
-pub fn survival_svg(report: &Report<'_>) -> Result<String, String> {
-    let mut svg = String::new();
-    draw(report, &mut svg).map_err(|e| format!("the picture cannot be drawn: {e}"))?;
-    Ok(svg)
-}
-
-fn draw(report: &Report<'_>, svg: &mut String) -> Result<(), Box<dyn std::error::Error>> {
-    let (steps, marks) = (survival(report), timers(report));
-    let highest = steps.iter().map(|s| s.secs).chain(marks.iter().map(|m| m.0)).fold(10.0_f64, f64::max);
-    let root = SVGBackend::with_string(svg, SIZE).into_drawing_area();
-    root.fill(&WHITE)?;
-    let cut = report.count(Verdict::Cut);
-    let title = format!("{} flows, {cut} cut: how many an idle timer of this length would keep", report.glances.len());
-    let mut chart = ChartBuilder::on(&root)
-        .caption(title, ("sans-serif", 20))
-        .margin(16)
-        .x_label_area_size(44)
-        .y_label_area_size(52)
-        .build_cartesian_2d((0.1_f64..highest * 1.6).log_scale(), 0.0_f64..104.0)?;
-    chart
-        .configure_mesh()
-        .x_desc("idle timer of open connections (logarithmic)")
-        .y_desc("flows kept, %")
-        .x_label_formatter(&|secs| Duration::from_secs_f64(*secs).human())
-        .light_line_style(WHITE)
-        .bold_line_style(GRID)
-        .label_style(("sans-serif", 14))
-        .draw()?;
-    let mut points = Vec::with_capacity(steps.len() * 2 + 2);
-    let mut level = 0.0;
-    for step in &steps {
-        points.push((step.secs.max(0.1), level));
-        level = step.kept;
-        points.push((step.secs.max(0.1), level));
-    }
-    points.push((highest * 1.6, level));
-    chart.draw_series(LineSeries::new(points, CURVE.stroke_width(3)))?;
-    for (index, (secs, label)) in marks.iter().enumerate() {
-        let secs = secs.max(0.1);
-        chart.draw_series(LineSeries::new([(secs, 0.0), (secs, 100.0)], TIMER.stroke_width(2)))?;
-        // Labels stand left of their line and below one another, so that close timers stay readable.
-        let at = (secs, 96.0 - 6.0 * (index % 14) as f64);
-        let width = (label.chars().count() as i32) * 7 + 8;
-        chart.draw_series([EmptyElement::at(at) + Text::new(label.clone(), (-width, 0), ("sans-serif", 14).into_font().color(&TIMER))])?;
-    }
-    root.present()?;
-    Ok(())
+/// The timers for open connections that one meets elsewhere.
+fn usual() -> impl Iterator<Item = Mark> {
+    USUAL.into_iter().filter_map(|(id, name)| {
+        let established = presets::find(id)?.timers().into_iter().find(|timer| timer.name == "established")?;
+        let timeout = established.timeout;
+        let span = if timeout < Duration::from_secs(3600) { timeout.to_string() } else { timeout.human() };
+        (timeout != Duration::MAX).then(|| Mark { secs: timeout.as_secs_f64(), label: format!("{name} {span}"), strong: false })
+    })
 }

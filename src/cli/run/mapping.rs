@@ -1,9 +1,10 @@
 //! `flowlapse run --map`: a scenario for each pair of two settings.
 
-use super::{Args, print, write_svg};
-use crate::cli::{Ended, Failure, exit};
+use super::{Args, print};
+use crate::cli::{Ended, Failure, exit, write_whole};
+use crate::report::chart::{Axis, Cells, Chart, Format, Map};
 use crate::report::story::Came;
-use crate::report::story::map::{Axis, ENTRY_LIVES, Map, words};
+use crate::report::story::map::{ENTRY_LIVES, words};
 use crate::scenario::{Scenario, load, run as runner};
 use crate::simulate::Silent;
 use crate::simulate::trace::Recorder;
@@ -49,9 +50,10 @@ pub(super) fn run(args: &Args, axes: &[String], loaded: &[(String, String, Scena
     // Where nothing is lost the colour is always the same, the quiet one.
     legend.sort_by_key(|words| !words.starts_with(ENTRY_LIVES));
     let indices = cells.iter().map(|cell| legend.iter().position(|known| known == cell).unwrap_or(0)).collect();
-    let map = Map { title: base.title.clone(), across, up, cells: indices, legend };
+    let cells = Cells::Words { cells: indices, legend };
+    let map = Map { title: base.title.clone(), subtitle: String::new(), across, up, cells };
     match &args.svg {
-        Some(file) => write_svg(file, &map.svg()?)?,
+        Some(file) => write_whole(file, &map.draw(Format::Svg)?)?,
         None => print(map.text().as_bytes())?,
     }
     Ok(exit::RAN)
@@ -74,5 +76,5 @@ fn axis(text: &str) -> Result<Axis, Failure> {
     let factor = (to / from).powf(1.0 / (count - 1) as f64);
     let mut values: Vec<f64> = (0..count).map(|n| (from * factor.powi(n as i32)).round()).collect();
     values.dedup_by(|a, b| a.to_bits() == b.to_bits());
-    Ok(Axis { name: name.to_owned(), values })
+    Ok(Axis { name: name.to_owned(), unit: "s".to_owned(), values })
 }

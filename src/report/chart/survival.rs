@@ -1,0 +1,107 @@
+//! How many flows each value of an idle timer would keep. It does not know where the shares come from.
+
+use super::Chart;
+use super::csv::Table;
+use super::frame::{Frame, MARGIN, SIZE, heading};
+use super::marks::{Flags, Mark, rows};
+use super::scale::{Kind, Scale, log_time, log_time_ticks};
+use super::sheet::{BLUE, Sheet, VERMILLION, WHITE};
+
+/// One step of the curve: with a timer of `secs` seconds or more, this share of the flows is kept.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Step {
+    /// The timer, seconds.
+    pub secs: f64,
+    /// The share of flows kept, per cent.
+    pub kept: f64,
+}
+
+/// The share of flows that an idle timer keeps, against the timer.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Survival {
+    /// What it shows.
+    pub title: String,
+    /// More about it; may be empty.
+    pub subtitle: String,
+    /// The curve, rising.
+    pub steps: Vec<Step>,
+    /// Timers in force, and others for comparison.
+    pub marks: Vec<Mark>,
+}
+
+impl Survival {
+    /// The share that a timer of `secs` seconds keeps, per cent; nothing where there are no flows.
+    fn kept(&self, secs: f64) -> Option<f64> {
+        let before = self.steps.iter().filter(|step| step.secs <= secs).map(|step| step.kept);
+        (!self.steps.is_empty()).then(|| before.fold(0.0, f64::max))
+    }
+}
+
+impl Chart for Survival {
+    fn sheet(&self) -> Sheet {
+        let mut sheet = Sheet::new(SIZE.0, SIZE.1, &self.title);
+        let (left, right) = (64.0, f64::from(SIZE.0) - MARGIN);
+        let times = self.steps.iter().map(|s| s.secs).chain(self.marks.iter().map(|m| m.secs));
+        let across = log_time(times, (left, right));
+        let label = |mark: &Mark| match self.kept(mark.secs) {
+            Some(kept) if mark.strong => format!("{} → keeps {}", mark.label, percent(kept)),
+            _ => mark.label.clone(),
+        };
+        let flags = Flags::place(self.marks.iter().map(|m| (across.at(m.secs), label(m), m.strong)), (left, right));
+        let head = heading(&mut sheet, &self.title, &self.subtitle);
+        let frame = Frame { left, right, top: head + 26.0 + flags.height(), bottom: f64::from(SIZE.1) - 52.0 };
+        let up = Scale { kind: Kind::Linear, values: (0.0, 103.0), pixels: (frame.bottom, frame.top) };
+        let shares: Vec<(f64, String)> = [0.0, 25.0, 50.0, 75.0, 100.0].iter().map(|share| (*share, format!("{share}%"))).collect();
+        frame.up(&mut sheet, &up, &shares);
+        flags.axis_title(&mut sheet, frame, "flows kept, %");
+        flags.note(&mut sheet);
+        frame.across(&mut sheet, &across, &log_time_ticks(&across), "idle timer of open connections (logarithmic)");
+        flags.draw(&mut sheet, frame);
+        frame.base_line(&mut sheet);
+        if self.steps.is_empty() {
+            frame.nothing(&mut sheet, "no flow with a silence to measure");
+            return sheet;
+        }
+        let mut points = vec![(left, up.at(0.0))];
+        let mut level = up.at(0.0);
+        for step in &self.steps {
+            let x = across.at(step.secs);
+            points.push((x, level));
+            level = up.at(step.kept);
+            points.push((x, level));
+        }
+        points.push((right, level));
+        sheet.line(&points, BLUE, 2.5);
+        for mark in self.marks.iter().filter(|mark| mark.strong) {
+            let at = (across.at(mark.secs), up.at(self.kept(mark.secs).unwrap_or(0.0)));
+            sheet.dot(at, 6.0, WHITE);
+            sheet.dot(at, 4.5, VERMILLION);
+        }
+        sheet
+    }
+
+    fn csv(&self) -> String {
+        let mut table = Table::new(&["kind", "seconds", "kept_percent", "label"]);
+        for step in &self.steps {
+            table.row(&["step", &step.secs.to_string(), &step.kept.to_string(), ""]);
+        }
+        rows(&mut table, &self.marks, 1);
+        table.finish()
+    }
+}
+
+/// A share as people read it; what is not nothing and not all is never written as if it were.
+pub(super) fn percent(share: f64) -> String {
+    let rounded = share.round();
+    if (rounded <= 0.0 && share > 0.0) || (rounded >= 100.0 && share < 100.0) || (share < 10.0 && share > 0.0) {
+        let fine = (share * 10.0).round() / 10.0;
+        return if fine <= 0.0 {
+            "less than 0.1%".to_owned()
+        } else if fine >= 100.0 {
+            "over 99.9%".to_owned()
+        } else {
+            format!("{fine}%")
+        };
+    }
+    format!("{rounded}%")
+}
