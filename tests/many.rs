@@ -179,12 +179,12 @@ fn compare(packets: &[Packet], policies: &[String], clock: Clock) -> Result<(), 
 /// The class of a policy, its parts, and in which of them it is at which place.
 fn part_of<'m, 'p>(
     many: &'m Many<'p>,
-    run: &'m [Vec<flowlapse::engine::many::Part>],
+    run: &'m [flowlapse::engine::many::ClassRun],
     member: usize,
 ) -> (&'m flowlapse::engine::many::Class<'p>, &'m [flowlapse::engine::many::Part], (usize, u32)) {
     let (at, class) = many.classes.iter().enumerate().find(|(_, c)| c.members.contains(&member)).expect("every policy has a class");
     let place = class.members.iter().position(|m| *m == member).expect("it is a member") as u32;
-    let parts = &run[at];
+    let parts = &run[at].parts;
     let holding: Vec<usize> = (0..parts.len()).filter(|i| parts[*i].members.contains(place)).collect();
     assert_eq!(holding.len(), 1, "a policy is in one part");
     (class, parts, (holding[0], place))

@@ -116,6 +116,10 @@ impl File {
         self.times
     }
 
+    pub(super) fn consumed(&self) -> u64 {
+        self.source.consumed()
+    }
+
     pub(super) fn next_batch(&mut self, batch: &mut Batch) -> bool {
         batch.heads.clear();
         let mut size = self.block.max(self.rest.len());

@@ -121,6 +121,11 @@ impl Capture {
         })
     }
 
+    /// How many bytes of the inputs, as they are stored, were read so far.
+    pub fn consumed(&self) -> u64 {
+        self.files().map(File::consumed).sum()
+    }
+
     /// The names of the inputs, indexed by [`Record::file`].
     pub fn names(&self) -> &[String] {
         &self.names

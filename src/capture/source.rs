@@ -130,12 +130,20 @@ impl Source {
         }
     }
 
-    fn check_expansion(&mut self) {
-        let consumed = match &self.stream {
-            Stream::Plain(_) => return,
+    /// How many bytes of the input, as it is stored, were read.
+    pub(super) fn consumed(&self) -> u64 {
+        match &self.stream {
+            Stream::Plain(plain) => plain.count,
             Stream::Gzip(gzip) => gzip.get_ref().count,
             Stream::Zstd(zstd) => zstd.get_ref().get_ref().count,
-        };
+        }
+    }
+
+    fn check_expansion(&mut self) {
+        if matches!(self.stream, Stream::Plain(_)) {
+            return;
+        }
+        let consumed = self.consumed();
         let Options { expansion_bytes, expansion_ratio, .. } = self.options;
         if self.produced > expansion_bytes && self.produced > consumed.saturating_mul(expansion_ratio) {
             self.failure = Some(format!(

@@ -9,7 +9,7 @@ pub mod sweep;
 pub mod traffic;
 
 use clap::{Parser, Subcommand};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -91,6 +91,12 @@ pub fn main() -> ExitCode {
 pub fn print(text: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     written(out.write_all(text).and_then(|()| out.flush()))
+}
+
+/// How many columns a report has: those of the terminal, within reason, and a hundred where there is none.
+pub fn width() -> usize {
+    let terminal = io::stdout().is_terminal();
+    terminal_size::terminal_size().filter(|_| terminal).map_or(100, |(width, _)| usize::from(width.0).clamp(40, 200))
 }
 
 /// What a finished write to standard output means; see [`print`].

@@ -1,6 +1,6 @@
 //! `flowlapse replay`: a capture through a path of boxes.
 
-use super::{Ended, Failure, exit, print, traffic, write_whole, written};
+use super::{Ended, Failure, exit, print, traffic, width, write_whole, written};
 use crate::engine::pipeline;
 use crate::finding::Verdict;
 use crate::report::chart::{Chart, Format};
@@ -69,7 +69,7 @@ enum ColourArg {
 pub fn run(args: &Args) -> Ended {
     let fail_on = verdicts(&args.fail_on)?;
     let path = traffic::path(&traffic::boxes(&args.boxes)?, args.options.clock()?)?;
-    let job = args.options.job()?;
+    let job = args.options.job(&args.captures)?;
     let mut capture = traffic::open(&args.captures)?;
     let run = pipeline::run(&mut capture, &path, &job, &traffic::stop_on_interrupt());
     let report = Report::new(&path, &run);
@@ -101,13 +101,12 @@ fn exit_code(args: &Args, report: &Report<'_>, fail_on: &[Verdict]) -> u8 {
 
 fn layout(args: &Args) -> text::Layout {
     let terminal = io::stdout().is_terminal();
-    let width = terminal_size::terminal_size().filter(|_| terminal).map_or(100, |(width, _)| usize::from(width.0).clamp(40, 200));
     let colour = match args.color {
         ColourArg::Always => true,
         ColourArg::Never => false,
         ColourArg::Auto => terminal && anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never,
     };
-    text::Layout { width, colour, flows: args.limit, stories: args.stories }
+    text::Layout { width: width(), colour, flows: args.limit, stories: args.stories }
 }
 
 fn verdicts(names: &[String]) -> Result<Vec<Verdict>, Failure> {

@@ -2,7 +2,7 @@
 
 mod mapping;
 
-use super::{Ended, Failure, exit, print};
+use super::{Ended, Failure, exit, print, width};
 use crate::report::story::pcap::{Point, Watch};
 use crate::report::story::{Came, Story, json, text, timeline};
 use crate::scenario::load::vary;
@@ -10,7 +10,7 @@ use crate::scenario::locate::locate;
 use crate::scenario::{Scenario, compile::Ready, load, run as runner, schema};
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal, Read};
+use std::io::{self, BufWriter, Read};
 use std::path::PathBuf;
 
 /// Run scenarios: real conversations through real boxes, and what each end feels.
@@ -128,11 +128,6 @@ fn all(args: &Args) -> Ended {
         print(format!("\n{runs} runs, {wrong} not as expected\n").as_bytes())?;
     }
     Ok(if wrong > 0 { exit::FOUND } else { exit::RAN })
-}
-
-fn width() -> usize {
-    let terminal = io::stdout().is_terminal();
-    terminal_size::terminal_size().filter(|_| terminal).map_or(100, |(width, _)| usize::from(width.0).clamp(40, 200))
 }
 
 /// What is well written and makes no sense, with the place of the key that its complaint begins with.

@@ -1,29 +1,57 @@
-//! `flowlapse sweep`: one setting or several over their values, from one replay.
+//! `flowlapse sweep`: settings over ranges of values, answered from one replay.
 
-use super::{Ended, Failure, exit, print, traffic};
+use super::{Ended, Failure, exit, print, traffic, width, write_whole};
 use crate::engine::many::Many;
 use crate::engine::pipeline;
-use crate::finding::Verdict;
 use crate::policy::axis;
+use crate::report::chart::{Chart, Format};
+use crate::report::study::sweep::Report;
 use crate::study::Study;
+use crate::study::sweep::Sweep;
 use std::ffi::OsString;
-use std::fmt::Write;
+use std::path::PathBuf;
 
-/// Vary timers over ranges: who is cut at each value, what each end feels, and what the tables hold.
+/// Vary settings over ranges: at each value who is cut, what the ends feel, and what the tables hold.
+///
+/// Policies that differ in nothing but the lengths of timers are all answered from one replay, exactly as separate replays
+/// would answer; every other difference takes a replay of its own.
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  flowlapse sweep prod.pcapng.zst --box conntrack --vary conntrack.established=300..7200:log50
+  flowlapse sweep x.pcap --box ipvs:nat --vary ipvs.tcp=60..3600:log20 --vary keepalive=30..7200:log20 --map map.svg
+  flowlapse sweep x.pcap --box conntrack:strict --vary conntrack.established=300,3600,432000 --vary conntrack.loose=0,1 --beyond
+  flowlapse sweep x.pcap --box aws-nlb --vary aws-nlb.established=60..6000:step60 --csv > nlb.csv
+
+Values: FROM..TO with :logN, :linN or :stepS (default :log20), or a list; spans as 900, 15m, 2h. A box is named by its
+kind, its place on the path, its preset or its label. 'keepalive' is the idle time after which the client sends probes.
+
+Exit codes: 0 ran; 2 usage, or nothing could be analysed; 130 interrupted.")]
 pub struct Args {
-    /// Captures, or one scenario (.json)
-    #[arg(required = true, value_name = "INPUT")]
-    inputs: Vec<OsString>,
+    /// Captures: pcap or pcapng, plain, gzip or zstd; several are merged by time; `-` is standard input
+    #[arg(required = true, value_name = "CAPTURE")]
+    captures: Vec<OsString>,
     /// A box on the path, from the client on; repeat for several
     #[arg(long = "box", value_name = "SPEC", required = true)]
     boxes: Vec<String>,
-    /// What to vary
+    /// What to vary, and over which values; repeat for every combination
     #[arg(long = "vary", value_name = "KEY=VALUES", required = true)]
     vary: Vec<String>,
-    /// Follow flows beyond the first entry that ended and was made anew
+    /// Follow flows beyond the first entry that ended and was made anew: costs replays of the flows concerned
     #[arg(long)]
     beyond: bool,
+    /// One JSON document (schema flowlapse-sweep/1)
+    #[arg(long, conflicts_with = "csv")]
+    json: bool,
+    /// One row for each combination, as CSV
+    #[arg(long)]
+    csv: bool,
+    /// Draw how many flows each value of one axis keeps; .svg, .png or .csv
+    #[arg(long, value_name = "FILE")]
+    survival: Option<PathBuf>,
+    /// Draw the share of flows cut for each pair of values of two axes; .svg, .png or .csv
+    #[arg(long, value_name = "FILE")]
+    map: Option<PathBuf>,
     #[command(flatten)]
     options: traffic::Options,
 }
@@ -32,38 +60,46 @@ pub struct Args {
 pub fn run(args: &Args) -> Ended {
     let specs = traffic::boxes(&args.boxes)?;
     let clock = args.options.clock()?;
-    let axes = args.vary.iter().map(|text| axis::parse(text, &specs)).collect::<Result<Vec<_>, _>>().map_err(|e| Failure(e.to_string()))?;
-    let grid = axis::grid(&axes).map_err(|e| Failure(e.to_string()))?;
+    let told = |error: axis::AxisError| Failure(format!("--vary: {error}"));
+    let axes = args.vary.iter().map(|text| axis::parse(text, &specs)).collect::<Result<Vec<_>, _>>().map_err(told)?;
+    let grid = axis::grid(&axes).map_err(told)?;
     let mut paths = Vec::with_capacity(grid.len());
+    let mut keepalives = Vec::with_capacity(grid.len());
     for combination in &grid {
-        let specs = axis::apply(&specs, &axes, combination).map_err(|e| Failure(e.to_string()))?;
-        paths.push(traffic::path(&specs, clock)?);
+        paths.push(traffic::path(&axis::apply(&specs, &axes, combination).map_err(told)?, clock)?);
+        keepalives.push(axis::keepalive(&axes, combination));
     }
-    let mut capture = traffic::open(&args.inputs)?;
-    let t0 = std::time::Instant::now();
-    let many = Many::new(&paths, args.beyond);
-    eprintln!("many {:?}", t0.elapsed());
-    let run = pipeline::follow(&mut capture, &many, &args.options.job()?, &traffic::stop_on_interrupt());
-    eprintln!("run {:?}", t0.elapsed());
-    let study = Study { many: &many, run: &run };
-    let tallies = study.tallies();
-    eprintln!("tallies {:?}", t0.elapsed());
-    let ledgers = study.ledgers();
-    eprintln!("ledgers {:?}", t0.elapsed());
-    let occupancies = study.occupancies(&ledgers);
-    eprintln!("occ {:?}", t0.elapsed());
-    let mut out = String::new();
-    for ((combination, tally), occ) in grid.iter().zip(&tallies).zip(&occupancies) {
-        let _ = writeln!(
-            out,
-            "{combination:?} cut {} repaired {} dormant {} {:?} {}",
-            tally.count(Verdict::Cut),
-            tally.count(Verdict::Repaired),
-            tally.count(Verdict::Dormant),
-            occ[0].peak,
-            occ[0].mean()
-        );
+    let base = traffic::path(&specs, clock)?;
+    let job = args.options.job(&args.captures)?;
+    let mut capture = traffic::open(&args.captures)?;
+    let many = Many::with_keepalive(&paths, &keepalives, args.beyond);
+    let run = pipeline::follow(&mut capture, &many, &job, &traffic::stop_on_interrupt());
+    drop(job);
+    let sweep = args.options.on_threads(|| Sweep::new(&Study { many: &many, run: &run }, axes, grid))?;
+    let report = Report { sweep: &sweep, path: &base, run: &run };
+    if let Some(file) = &args.survival {
+        draw(&report.survival()?, file)?;
     }
-    print(out.as_bytes())?;
-    Ok(exit::RAN)
+    if let Some(file) = &args.map {
+        draw(&report.map()?, file)?;
+    }
+    if args.json {
+        let mut text = serde_json::to_string_pretty(&report.json()).map_err(|e| Failure(e.to_string()))?;
+        text.push('\n');
+        print(text.as_bytes())?;
+    } else if args.csv {
+        print(report.csv().as_bytes())?;
+    } else {
+        print(report.text(width()).as_bytes())?;
+    }
+    Ok(if run.interrupted { exit::INTERRUPTED } else { exit::RAN })
+}
+
+/// Writes a chart as its file's name asks.
+fn draw(chart: &dyn Chart, file: &std::path::Path) -> Result<(), Failure> {
+    let name = file.to_string_lossy();
+    if name.to_ascii_lowercase().ends_with(".csv") {
+        return write_whole(file, chart.csv().as_bytes());
+    }
+    write_whole(file, &chart.draw(Format::of(&name)?)?)
 }

@@ -1,9 +1,10 @@
 //! What several commands take alike: the traffic, the boxes, the clock; and how they are made from the words of a command line.
 
 use super::Failure;
+use super::progress::Progress;
 use crate::capture::{self, Capture, Input};
 use crate::decode::Filter;
-use crate::engine::pipeline::Job;
+use crate::engine::pipeline::{Job, Watch};
 use crate::engine::{Clock, Path};
 use crate::kernel::wheel::{Hz, Phase};
 use crate::policy::{self, BoxSpec};
@@ -62,9 +63,23 @@ impl Options {
     ///
     /// # Errors
     /// What is wrong with the filter.
-    pub fn job(&self) -> Result<Job, Failure> {
+    pub fn job(&self, inputs: &[OsString]) -> Result<Job, Failure> {
         let filter = self.filter.as_deref().map(Filter::parse).transpose().map_err(|e| Failure(e.to_string()))?;
-        Ok(Job { threads: self.threads, filter, records_max: self.count })
+        let sizes: Option<u64> = inputs.iter().map(|name| std::fs::metadata(name).ok().map(|m| m.len())).sum();
+        let progress = Progress::bytes(sizes, "reading");
+        let watch = Watch(Arc::new(move |bytes| progress.tick(bytes)));
+        Ok(Job { threads: self.threads, filter, records_max: self.count, watch: Some(watch) })
+    }
+}
+
+impl Options {
+    /// Does something on the threads that were asked for.
+    ///
+    /// # Errors
+    /// That threads cannot be started.
+    pub fn on_threads<R: Send>(&self, work: impl FnOnce() -> R + Send) -> Result<R, Failure> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads).build().map_err(|e| Failure(format!("threads: {e}")))?;
+        Ok(pool.install(work))
     }
 }
 

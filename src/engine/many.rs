@@ -9,10 +9,11 @@ use super::hop::{Device, Hop};
 use super::members::Members;
 use super::path::Path;
 use super::pipeline::Follow;
+use super::probes::Ends;
 use super::ranks::Ranks;
 use super::replay::{Compared, FlowRun, Replay};
 use super::timers::TimerId;
-use crate::flow::{Flow, Observation};
+use crate::flow::{Flow, GapEvidence, Observation};
 use crate::model::conntrack;
 use crate::model::lateness::Lateness;
 use crate::net::{Segment, TcpFlags};
@@ -35,6 +36,8 @@ enum Compares {
 pub struct Class<'p> {
     /// Which of all policies they are.
     pub members: Vec<usize>,
+    /// The idle time after which the client is taken to send keepalive probes that the capture does not hold.
+    pub keepalive: Option<Duration>,
     replays: Vec<Replay<'p>>,
     /// For each box the shortest length of each timer, by number.
     floors: Vec<Vec<Duration>>,
@@ -54,6 +57,14 @@ pub struct Part {
     done: bool,
 }
 
+/// What one class of policies makes of a flow.
+#[derive(Clone, Debug)]
+pub struct ClassRun {
+    /// The parts that its policies have come to.
+    pub parts: Vec<Part>,
+    ends: Option<Box<Ends>>,
+}
+
 /// All policies.
 #[derive(Debug)]
 pub struct Many<'p> {
@@ -67,21 +78,27 @@ impl<'p> Many<'p> {
     /// Sorts policies into classes. `beyond` asks for what happens after an entry has ended and was made anew; without it a flow
     /// is followed to the first entry that ends before its time.
     pub fn new(paths: &'p [Path], beyond: bool) -> Many<'p> {
-        let mut forms: Vec<(Vec<BoxPolicy>, Vec<usize>)> = Vec::new();
+        Many::with_keepalive(paths, &[], beyond)
+    }
+
+    /// The same, where the client sends keepalive probes after so long in the policy of the same place.
+    pub fn with_keepalive(paths: &'p [Path], keepalives: &[Option<Duration>], beyond: bool) -> Many<'p> {
+        let mut forms: Vec<((Option<Duration>, Vec<BoxPolicy>), Vec<usize>)> = Vec::new();
         for (index, path) in paths.iter().enumerate() {
-            let form: Vec<BoxPolicy> = path.hops.iter().map(|hop| without_timers(&hop.policy)).collect();
+            let boxes: Vec<BoxPolicy> = path.hops.iter().map(|hop| without_timers(&hop.policy)).collect();
+            let form = (keepalives.get(index).copied().flatten(), boxes);
             match forms.iter_mut().find(|(known, _)| *known == form) {
                 Some((_, members)) => members.push(index),
                 None => forms.push((form, vec![index])),
             }
         }
-        let classes = forms.into_iter().map(|(_, members)| Class::new(paths, members)).collect();
+        let classes = forms.into_iter().map(|((keepalive, _), members)| Class::new(paths, members, keepalive)).collect();
         Many { classes, beyond }
     }
 }
 
 impl<'p> Class<'p> {
-    fn new(paths: &'p [Path], members: Vec<usize>) -> Class<'p> {
+    fn new(paths: &'p [Path], members: Vec<usize>, keepalive: Option<Duration>) -> Class<'p> {
         let of_class = || members.iter().map(|index| &paths[*index]);
         let hops = of_class().next().map_or(0, |path| path.hops.len());
         let mut floors = vec![vec![Duration::MAX; TimerId::NUMBERS]; hops];
@@ -95,7 +112,7 @@ impl<'p> Class<'p> {
         let compares = of_class().next().map_or_else(Vec::new, |path| path.hops.iter().map(compares).collect());
         let replays = of_class().map(|path| Replay::new(path).counting_lives()).collect();
         let ranks = (0..hops).map(|_| (0..TimerId::NUMBERS).map(|_| OnceLock::new()).collect()).collect();
-        Class { members, replays, floors, ranks, compares }
+        Class { members, keepalive, replays, floors, ranks, compares }
     }
 
     /// The path of a member.
@@ -107,9 +124,22 @@ impl<'p> Class<'p> {
         &self.replays[member as usize]
     }
 
-    fn begin(&self, flow: &Flow, seg: &Segment) -> Vec<Part> {
+    fn begin(&self, flow: &Flow, seg: &Segment) -> ClassRun {
         let members = Members::All(self.members.len() as u32);
-        vec![Part { members, run: self.replays[0].begin(flow, seg), done: false }]
+        let parts = vec![Part { members, run: self.replays[0].begin(flow, seg), done: false }];
+        ClassRun { parts, ends: self.keepalive.map(|_| Box::new(Ends::NEW)) }
+    }
+
+    /// The probes that the client would have sent before a moment.
+    fn probes(&self, run: &mut ClassRun, flow: &Flow, until: Instant, beyond: bool) {
+        if let (Some(every), Some(ends)) = (self.keepalive, &mut run.ends)
+            && run.parts.iter().any(|part| !part.done)
+        {
+            ends.probe(flow, every, until, |seg, observation| {
+                let step = Step { flow, seg, observation, previous_frame: flow.last_frame };
+                self.segment(&mut run.parts, &step, beyond);
+            });
+        }
     }
 
     /// Whether some policy may find an entry of this run ended, or decide otherwise.
@@ -297,7 +327,7 @@ impl Step<'_> {
 
 impl Follow for Many<'_> {
     /// For each class its parts.
-    type Run = Box<[Vec<Part>]>;
+    type Run = Box<[ClassRun]>;
 
     fn begin(&self, flow: &Flow, seg: &Segment) -> Self::Run {
         self.classes.iter().map(|class| class.begin(flow, seg)).collect()
@@ -305,8 +335,21 @@ impl Follow for Many<'_> {
 
     fn segment(&self, run: &mut Self::Run, flow: &Flow, seg: &Segment, observation: &Observation, previous_frame: u32) {
         let step = Step { flow, seg, observation, previous_frame };
-        for (class, parts) in self.classes.iter().zip(run.iter_mut()) {
-            class.segment(parts, &step, self.beyond);
+        for (class, run) in self.classes.iter().zip(run.iter_mut()) {
+            // What the capture lost may be what a probe would have been.
+            if observation.evidence != GapEvidence::Hole {
+                class.probes(run, flow, seg.at, self.beyond);
+            }
+            class.segment(&mut run.parts, &step, self.beyond);
+            if let Some(ends) = &mut run.ends {
+                ends.take(seg);
+            }
+        }
+    }
+
+    fn finish(&self, run: &mut Self::Run, flow: &Flow, end: Instant) {
+        for (class, run) in self.classes.iter().zip(run.iter_mut()) {
+            class.probes(run, flow, end, self.beyond);
         }
     }
 }

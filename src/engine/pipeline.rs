@@ -12,6 +12,7 @@ use crate::flow::{Flow, FlowTable, Observation, StreamRule, number_streams, shar
 use crate::net::{Proto, Segment, Sock};
 use crate::time::Instant;
 use rayon::prelude::*;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Into how many shards flows are distributed: a constant, so that nothing depends on the number of threads.
@@ -28,6 +29,18 @@ pub struct Job {
     pub filter: Option<Filter>,
     /// Stop after this many records.
     pub records_max: Option<u64>,
+    /// Who is told now and then how many bytes of the input were read.
+    pub watch: Option<Watch>,
+}
+
+/// Somebody who is told how far a run is.
+#[derive(Clone)]
+pub struct Watch(pub Arc<dyn Fn(u64) + Send + Sync>);
+
+impl std::fmt::Debug for Watch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Watch")
+    }
 }
 
 /// Who follows each flow: its state begins with the first segment and takes every further one.
@@ -40,6 +53,9 @@ pub trait Follow: Sync {
 
     /// Takes a segment, the first one too. `observation` is what the flow said of it.
     fn segment(&self, run: &mut Self::Run, flow: &Flow, seg: &Segment, observation: &Observation, previous_frame: u32);
+
+    /// Ends a flow; `end` is the time of the last packet of the whole capture.
+    fn finish(&self, _run: &mut Self::Run, _flow: &Flow, _end: Instant) {}
 }
 
 impl Follow for Replay<'_> {
@@ -84,6 +100,18 @@ pub struct Run<R = FlowRun> {
     pub end: Instant,
     /// Whether the run was stopped before the end of its input.
     pub interrupted: bool,
+}
+
+impl<R> Run<R> {
+    /// Records that may have held segments but could not be read.
+    pub fn left_out(&self) -> u64 {
+        self.counters.seen().filter(|(kind, _)| kind.is_left_out()).map(|(_, count)| count).sum()
+    }
+
+    /// Whether anything was left out.
+    pub fn is_incomplete(&self) -> bool {
+        self.left_out() > 0 || !self.damages.is_empty() || self.interrupted
+    }
 }
 
 /// One packet for a shard.
@@ -206,6 +234,9 @@ pub fn follow<F: Follow>(capture: &mut Capture, follow: &F, job: &Job, stop: &At
     };
     let mut more = intake.window(&mut filling);
     while more {
+        if let Some(Watch(tell)) = &job.watch {
+            tell(intake.capture.consumed());
+        }
         std::mem::swap(&mut filling, &mut working);
         let (again, ()) = pool.install(|| {
             rayon::join(
@@ -221,6 +252,7 @@ pub fn follow<F: Follow>(capture: &mut Capture, follow: &F, job: &Job, stop: &At
     let mut flows: Vec<Judged<F::Run>> =
         shards.into_iter().flat_map(|s| s.table.into_flows().into_iter().zip(s.runs).map(|(flow, run)| Judged { flow, run })).collect();
     flows.sort_unstable_by_key(|j| j.flow.first_order);
+    pool.install(|| flows.par_iter_mut().for_each(|judged| follow.finish(&mut judged.run, &judged.flow, end)));
     Run {
         flows,
         counters,

@@ -2,7 +2,8 @@
 //! nanoseconds since 1970.
 
 use super::{Report, tuple};
-use crate::engine::{Clock, Device};
+use crate::engine::pipeline::Run;
+use crate::engine::{Clock, Device, Path};
 use crate::finding::advice::{Where, keep_secs, saving_keepalive};
 use crate::finding::{BreakPoint, Finding, Verdict, evidence_name};
 use crate::flow::{Closing, Opening, Orientation};
@@ -66,17 +67,15 @@ fn each(report: &Report<'_>, mut sink: impl FnMut(&Finding) -> io::Result<()>) -
 }
 
 fn header(report: &Report<'_>) -> Map<String, Value> {
-    let run = report.run;
-    let clock = match report.path.clock {
-        Clock::Ideal => json!({"model": "ideal", "hz": report.path.clock.hz().0}),
+    heading(SCHEMA, report.run, report.path)
+}
+
+/// What every document begins with: the schema, what was read and what of it could not be, and the path.
+pub(super) fn heading<R>(schema: &str, run: &Run<R>, path: &Path) -> Map<String, Value> {
+    let clock = match path.clock {
+        Clock::Ideal => json!({"model": "ideal", "hz": path.clock.hz().0}),
         Clock::Wheel { hz, phase } => json!({"model": "wheel", "hz": hz.0, "phase_known": phase.is_some()}),
     };
-    let hops: Vec<Value> = report
-        .path
-        .hops
-        .iter()
-        .map(|h| json!({"label": h.label, "settings": h.policy.describe(), "dialect": dialect(&h.device), "timers_ns": timers(&h.device), "not_simulated": h.not_simulated()}))
-        .collect();
     let kinds: Map<String, Value> = run.counters.seen().map(|(kind, count)| (kind.name().to_owned(), json!(count))).collect();
     let damage: Vec<Value> = run
         .damages
@@ -87,9 +86,9 @@ fn header(report: &Report<'_>) -> Map<String, Value> {
         })
         .collect();
     let mut map = Map::new();
-    map.insert("schema".to_owned(), json!(SCHEMA));
+    map.insert("schema".to_owned(), json!(schema));
     map.insert("inputs".to_owned(), json!(run.names));
-    map.insert("path".to_owned(), json!(hops));
+    map.insert("path".to_owned(), json!(hops(path)));
     map.insert("clock".to_owned(), clock);
     map.insert(
         "packets".to_owned(),
@@ -103,11 +102,19 @@ fn header(report: &Report<'_>) -> Map<String, Value> {
         }),
     );
     map.insert("damage".to_owned(), json!(damage));
-    map.insert("complete".to_owned(), json!(!report.is_incomplete()));
+    map.insert("complete".to_owned(), json!(!run.is_incomplete()));
     map.insert("interrupted".to_owned(), json!(run.interrupted));
     map.insert("begin_ns".to_owned(), json!(run.begin.0));
     map.insert("end_ns".to_owned(), json!(run.end.0));
     map
+}
+
+/// The boxes of a path.
+pub(super) fn hops(path: &Path) -> Vec<Value> {
+    path.hops
+        .iter()
+        .map(|h| json!({"label": h.label, "settings": h.policy.describe(), "dialect": dialect(&h.device), "timers_ns": timers(&h.device), "not_simulated": h.not_simulated()}))
+        .collect()
 }
 
 fn dialect(device: &Device) -> Option<&'static str> {

@@ -4,6 +4,7 @@ pub mod chart;
 pub mod json;
 pub mod plot;
 pub mod story;
+pub mod study;
 pub mod text;
 pub mod tuple;
 
@@ -54,14 +55,9 @@ impl<'r> Report<'r> {
         self.glances.iter().filter(|g| g.verdict == verdict).count()
     }
 
-    /// Records that may have held segments but could not be read.
-    pub fn left_out(&self) -> u64 {
-        self.run.counters.seen().filter(|(kind, _)| kind.is_left_out()).map(|(_, count)| count).sum()
-    }
-
     /// Whether anything was left out of the analysis.
     pub fn is_incomplete(&self) -> bool {
-        self.left_out() > 0 || !self.run.damages.is_empty() || self.run.interrupted
+        self.run.is_incomplete()
     }
 
     /// The time from the first to the last packet.

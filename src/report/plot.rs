@@ -2,7 +2,7 @@
 
 use super::Report;
 use super::chart::{Mark, Step, Survival};
-use crate::engine::Device;
+use crate::engine::{Device, Path};
 use crate::finding::Verdict;
 use crate::model::Clause;
 use crate::model::conntrack::entry::State as CtState;
@@ -29,7 +29,7 @@ pub fn survival(report: &Report<'_>) -> Survival {
         title: format!("{flows} flow{}, {cut} cut: how many an idle timer of this length would keep", if flows == 1 { "" } else { "s" }),
         subtitle: "thick: timers in force on the path; thin: usual ones, for comparison".to_owned(),
         steps: steps(report),
-        marks: in_force(report).chain(usual()).collect(),
+        marks: in_force(report.path).chain(usual()).collect(),
     }
 }
 
@@ -62,13 +62,13 @@ fn is_open(clause: Clause) -> bool {
 }
 
 /// The timers for open connections that are in force, with the boxes that have them.
-fn in_force(report: &Report<'_>) -> impl Iterator<Item = Mark> {
+pub(super) fn in_force(path: &Path) -> impl Iterator<Item = Mark> {
     let timer = |device: &Device| match device {
         Device::Router(r) => r.conntrack.settings.tcp_timeouts[CtState::Established as usize],
         Device::Director(d) => d.ipvs.timeouts[VsState::Established as usize],
         Device::Idle(i) => i.timer(IdleClause::Established).timeout,
     };
-    let hops = report.path.hops.iter().map(move |hop| (timer(&hop.device), &hop.label));
+    let hops = path.hops.iter().map(move |hop| (timer(&hop.device), &hop.label));
     hops.filter(|(timeout, _)| *timeout != Duration::MAX).map(|(timeout, label)| Mark {
         secs: timeout.as_secs_f64(),
         label: format!("{label}: {}", timeout.human()),
@@ -77,7 +77,7 @@ fn in_force(report: &Report<'_>) -> impl Iterator<Item = Mark> {
 }
 
 /// The timers for open connections that one meets elsewhere.
-fn usual() -> impl Iterator<Item = Mark> {
+pub(super) fn usual() -> impl Iterator<Item = Mark> {
     USUAL.into_iter().filter_map(|(id, name)| {
         let established = presets::find(id)?.timers().into_iter().find(|timer| timer.name == "established")?;
         let timeout = established.timeout;

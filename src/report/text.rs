@@ -1,7 +1,8 @@
 //! The report for people: summary first, then the flows worth reading, worst first.
 
 use super::{Report, printable, tuple};
-use crate::engine::{Clock, Device, Hop};
+use crate::engine::pipeline::Run;
+use crate::engine::{Clock, Device, Hop, Path};
 use crate::finding::advice::Where;
 use crate::finding::{Decisive, Finding, Verdict, evidence_name};
 use crate::model::conntrack::entry::State as CtState;
@@ -35,8 +36,8 @@ impl Default for Layout {
 /// Writes the report.
 pub fn write(report: &Report<'_>, layout: Layout) -> String {
     let mut out = String::new();
-    input(&mut out, report, layout);
-    path(&mut out, report, layout);
+    input(&mut out, report.run, layout.width);
+    path(&mut out, report.path, layout.width);
     summary(&mut out, report, layout);
     let worst = report.worst();
     flows(&mut out, report, &worst, layout);
@@ -47,54 +48,53 @@ pub fn write(report: &Report<'_>, layout: Layout) -> String {
 }
 
 /// What was read, and what of it could not be.
-fn input(out: &mut String, report: &Report<'_>, layout: Layout) {
-    let run = report.run;
+pub(super) fn input<R>(out: &mut String, run: &Run<R>, width: usize) {
     let names = match &run.names[..] {
         [one] => printable(one),
         many => format!("{} files ({} … {})", many.len(), printable(&many[0]), printable(&many[many.len() - 1])),
     };
     let records = run.counters.records;
-    let _ = writeln!(out, "{names}: {records} packets in {}, from {}", span(report.span()), date(run.begin));
+    let _ = writeln!(out, "{names}: {records} packets in {}, from {}", span(run.end.since(run.begin)), date(run.begin));
     if run.interrupted {
-        paragraph(out, "", "interrupted: only what was read so far is judged", layout.width);
+        paragraph(out, "", "interrupted: only what was read so far is judged", width);
     }
     for damage in &run.damages {
         let name = run.names.get(usize::from(damage.file)).map_or(String::new(), |n| printable(n));
-        paragraph(out, "damage: ", &format!("{name}: {damage}"), layout.width);
+        paragraph(out, "damage: ", &format!("{name}: {damage}"), width);
     }
     let others: Vec<String> = run.counters.seen().map(|(kind, count)| format!("{count} {}", kind.name())).collect();
     if !others.is_empty() {
-        paragraph(out, "not followed: ", &others.join(", "), layout.width);
+        paragraph(out, "not followed: ", &others.join(", "), width);
     }
     for (link, count) in run.counters.unsupported_links() {
-        paragraph(out, "not followed: ", &format!("{count} packets of link type {link}"), layout.width);
+        paragraph(out, "not followed: ", &format!("{count} packets of link type {link}"), width);
     }
     if run.filtered > 0 {
-        paragraph(out, "", &format!("{} packets left out by the filter", run.filtered), layout.width);
+        paragraph(out, "", &format!("{} packets left out by the filter", run.filtered), width);
     }
     let (saturated, absent) = (run.times.saturated, run.times.absent);
     if saturated + absent > 0 {
-        paragraph(out, "times: ", &format!("{saturated} out of range, {absent} missing"), layout.width);
+        paragraph(out, "times: ", &format!("{saturated} out of range, {absent} missing"), width);
     }
 }
 
 /// The boxes, with the timers in force.
-fn path(out: &mut String, report: &Report<'_>, layout: Layout) {
-    let names: Vec<String> = report.path.hops.iter().map(|h| printable(&h.label)).collect();
-    paragraph(out, "path: ", &format!("client → {} → server", names.join(" → ")), layout.width);
-    for (index, hop) in report.path.hops.iter().enumerate() {
-        paragraph(out, &format!("  {}. ", index + 1), &describe(hop), layout.width);
+pub(super) fn path(out: &mut String, path: &Path, width: usize) {
+    let names: Vec<String> = path.hops.iter().map(|h| printable(&h.label)).collect();
+    paragraph(out, "path: ", &format!("client → {} → server", names.join(" → ")), width);
+    for (index, hop) in path.hops.iter().enumerate() {
+        paragraph(out, &format!("  {}. ", index + 1), &describe(hop), width);
         let idle = hop.not_simulated();
         if !idle.is_empty() {
-            paragraph(out, "     ", &format!("given, but not simulated by replay: {}", idle.join(", ")), layout.width);
+            paragraph(out, "     ", &format!("given, but not simulated by replay: {}", idle.join(", ")), width);
         }
     }
-    let clock = match report.path.clock {
-        Clock::Ideal => format!("ideal; the band of a real kernel is that of HZ={}", report.path.clock.hz().0),
+    let clock = match path.clock {
+        Clock::Ideal => format!("ideal; the band of a real kernel is that of HZ={}", path.clock.hz().0),
         Clock::Wheel { hz, phase: None } => format!("timer wheel at HZ={}, phase unknown", hz.0),
         Clock::Wheel { hz, phase: Some(_) } => format!("timer wheel at HZ={}, phase known", hz.0),
     };
-    paragraph(out, "clock: ", &clock, layout.width);
+    paragraph(out, "clock: ", &clock, width);
 }
 
 pub(super) fn describe(hop: &Hop) -> String {
@@ -309,16 +309,16 @@ fn file_suffix(report: &Report<'_>, file: u16) -> String {
 }
 
 /// A span for a table: seconds with at most three decimals.
-fn decimals(span: Duration) -> String {
+pub(super) fn decimals(span: Duration) -> String {
     span.to_string().trim_end_matches(" s").to_owned()
 }
 
 /// A span in both notations: `7200 s (2h)`.
-fn span(d: Duration) -> String {
+pub(super) fn span(d: Duration) -> String {
     if d < Duration::from_secs(60) { d.to_string() } else { format!("{d} ({})", d.human()) }
 }
 
-fn date(at: Instant) -> String {
+pub(super) fn date(at: Instant) -> String {
     i64::try_from(at.0 / 1_000_000_000)
         .ok()
         .and_then(|secs| jiff::Timestamp::from_second(secs).ok())

@@ -390,7 +390,7 @@ impl Study<'_, '_> {
     }
 
     fn note(&self, judged: &Judged<Parts>, ledgers: &mut [Vec<Ledger>]) {
-        for ((class, parts), ledgers) in self.many.classes.iter().zip(&judged.run).zip(ledgers) {
+        for ((class, run), ledgers) in self.many.classes.iter().zip(&judged.run).zip(ledgers) {
             for (index, ledger) in ledgers.iter_mut().enumerate() {
                 let hop = &class.path(0).hops[index];
                 let lives = |part: &Part| {
@@ -402,7 +402,7 @@ impl Study<'_, '_> {
                     }
                     lives
                 };
-                let parts: Vec<(&Members, Vec<Life>)> = parts.iter().map(|part| (&part.members, lives(part))).collect();
+                let parts: Vec<(&Members, Vec<Life>)> = run.parts.iter().map(|part| (&part.members, lives(part))).collect();
                 ledger.add(&parts);
             }
         }

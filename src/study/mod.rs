@@ -3,10 +3,12 @@
 //! A study is asked of flows that were followed once for all its policies ([`crate::engine::many`]). Nothing here reads packets,
 //! files or the clock, and nothing here prints.
 
+pub mod diff;
 pub mod ledger;
+pub mod sweep;
 pub mod tally;
 
-use crate::engine::many::{Class, Many, Part};
+use crate::engine::many::{Class, ClassRun, Many, Part};
 use crate::engine::members::Members;
 use crate::engine::pipeline::{Judged, Run};
 use crate::finding::Finding;
@@ -15,7 +17,7 @@ use crate::flow::Flow;
 use crate::time::Instant;
 
 /// What is kept of a flow for all policies.
-pub type Parts = Box<[Vec<Part>]>;
+pub type Parts = Box<[ClassRun]>;
 
 /// Flows followed for many policies.
 #[derive(Debug)]
@@ -55,8 +57,8 @@ impl Group<'_, '_> {
 
 /// Judges a flow for all policies: once for each group of them that agrees.
 pub fn for_each_verdict<'p>(many: &Many<'p>, judged: &Judged<Parts>, capture_end: Instant, mut tell: impl FnMut(Group<'_, 'p>)) {
-    for (class_index, (class, parts)) in many.classes.iter().zip(&judged.run).enumerate() {
-        for part in parts {
+    for (class_index, (class, run)) in many.classes.iter().zip(&judged.run).enumerate() {
+        for part in &run.parts {
             for members in class.verdict_groups(part, capture_end) {
                 let Some(first) = members.first() else { continue };
                 let brief = if part.members.first() == Some(first) {

@@ -256,7 +256,7 @@ impl Setup {
             .collect();
         let mut capture = capture::open(&inputs).expect("the test's file is a capture");
         let filter = self.filter.map(|text| Filter::parse(text).expect("a filter"));
-        let job = Job { threads: self.threads, filter, records_max: None };
+        let job = Job { threads: self.threads, filter, ..Job::default() };
         let run = pipeline::run(&mut capture, path, &job, &AtomicBool::new(false));
         let findings = run.flows.iter().map(|judged| judge(path, &judged.flow, &judged.run, run.end)).collect();
         (run, findings)
