@@ -1,12 +1,14 @@
 //! The command line: one file a command; this one parses, dispatches, and turns failures into a line and an exit code.
 
 pub mod conform;
+pub mod diff;
 pub mod presets;
 pub mod progress;
 pub mod replay;
 pub mod run;
 pub mod sweep;
 pub mod traffic;
+pub mod tune;
 
 use clap::{Parser, Subcommand};
 use std::io::{self, IsTerminal, Write};
@@ -53,6 +55,8 @@ enum Command {
     Replay(replay::Args),
     Run(run::Args),
     Sweep(sweep::Args),
+    Tune(tune::Args),
+    Diff(diff::Args),
     Presets(presets::Args),
     Conform(conform::Args),
 }
@@ -72,6 +76,8 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Sweep(args) => sweep::run(&args),
+        Command::Tune(args) => tune::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Presets(args) => presets::run(&args),
         Command::Conform(args) => conform::run(&args),
     };

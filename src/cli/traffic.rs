@@ -10,6 +10,7 @@ use crate::kernel::wheel::{Hz, Phase};
 use crate::policy::{self, BoxSpec};
 use crate::time::{Duration, Instant};
 use std::ffi::OsString;
+use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -99,9 +100,50 @@ pub fn boxes<S: AsRef<str>>(specs: &[S]) -> Result<Vec<BoxSpec>, Failure> {
     let read = |name: &str| std::fs::read_to_string(name).map_err(|e| e.to_string());
     let mut all = Vec::new();
     for spec in specs {
-        all.extend(policy::parse(spec.as_ref(), &read).map_err(|e| Failure(e.to_string()))?);
+        let spec = spec.as_ref();
+        all.extend(
+            match policy::parse(spec, &read) {
+                // What is no box and the name of a file means the file.
+                Err(_) if is_file(spec) => policy::parse(&format!("@{spec}"), &read),
+                read => read,
+            }
+            .map_err(|e| Failure(e.to_string()))?,
+        );
     }
     Ok(all)
+}
+
+fn is_file(spec: &str) -> bool {
+    std::path::Path::new(spec.rsplit_once(':').map_or(spec, |(name, _)| name)).is_file() || std::path::Path::new(spec).is_file()
+}
+
+/// Reads the boxes of a policy: one specification, or several with blanks between them.
+///
+/// # Errors
+/// What is wrong with one.
+pub fn policy(text: &str) -> Result<Vec<BoxSpec>, Failure> {
+    if is_file(text) || is_file(text.trim_start_matches('@')) {
+        return boxes(&[text]);
+    }
+    boxes(&text.split_whitespace().collect::<Vec<_>>())
+}
+
+/// Inputs that can be read more than once: standard input is kept in memory.
+///
+/// # Errors
+/// That standard input cannot be read.
+pub fn kept(names: &[OsString]) -> Result<Vec<Input>, Failure> {
+    names
+        .iter()
+        .map(|name| match Input::from_arg(name) {
+            Input::Stdin => {
+                let mut bytes = Vec::new();
+                std::io::stdin().lock().read_to_end(&mut bytes).map_err(|e| Failure(format!("standard input: cannot be read: {e}")))?;
+                Ok(Input::Bytes { name: "standard input".to_owned(), bytes: bytes.into() })
+            }
+            other => Ok(other),
+        })
+        .collect()
 }
 
 /// Builds a path.

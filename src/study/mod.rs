@@ -5,8 +5,10 @@
 
 pub mod diff;
 pub mod ledger;
+pub mod needs;
 pub mod sweep;
 pub mod tally;
+pub mod tune;
 
 use crate::engine::many::{Class, ClassRun, Many, Part};
 use crate::engine::members::Members;

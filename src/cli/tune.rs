@@ -1,0 +1,111 @@
+//! `flowlapse tune`: the smallest timers that cut nothing, and the keepalive that saves the rest.
+
+use super::{Ended, Failure, exit, print, traffic, width};
+use crate::capture;
+use crate::engine::many::Many;
+use crate::engine::pipeline;
+use crate::engine::replay::Replay;
+use crate::report::study::tune::Report;
+use crate::study::tune::{Asked, Plan, Trial, Trials, Tried, Tuned, round_trip_max};
+use crate::study::{Study, needs::of_run};
+use std::ffi::OsString;
+
+/// Recommend timers: the smallest that cut nothing, the keepalive that saves the rest, and lines to paste.
+///
+/// One replay says what each timer had to bear. What is recommended is then replayed, each timer a second shorter too, and
+/// so are cheaper timers that give flows up: cuts against memory.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  flowlapse tune prod.pcap --box ipvs:nat,tcp=900 --box aws-nlb
+  flowlapse tune prod.pcap --box conntrack:strict --allow-cut 0.5%
+  flowlapse tune prod.pcap --box @prod.sysctl --lost 2 --interval 15 --json
+
+Timers that wait for people (ESTABLISHED, UDP) are made as small as the capture allows; timers that wait for TCP itself are
+raised where they are too short and else kept (--lower-all lowers them too).
+
+Exit codes: 0 ran; 2 usage, or nothing could be analysed; 130 interrupted.")]
+pub struct Args {
+    /// Captures: pcap or pcapng, plain, gzip or zstd; several are merged by time; `-` is standard input, kept in memory
+    #[arg(required = true, value_name = "CAPTURE")]
+    captures: Vec<OsString>,
+    /// A box on the path, from the client on; repeat for several
+    #[arg(long = "box", value_name = "SPEC", required = true)]
+    boxes: Vec<String>,
+    /// The share of flows that may be cut, as 0.5% or 0.005
+    #[arg(long, value_name = "SHARE", default_value = "0", value_parser = share)]
+    allow_cut: f64,
+    /// Lower timers that wait for TCP itself too
+    #[arg(long)]
+    lower_all: bool,
+    /// Keepalive probes that may be lost in a row
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=100))]
+    lost: u32,
+    /// Seconds between keepalive probes
+    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=32_767))]
+    interval: u64,
+    /// One JSON document (schema flowlapse-tune/1)
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    options: traffic::Options,
+}
+
+/// A share: per cent, or a number from 0 to 1.
+fn share(text: &str) -> Result<f64, String> {
+    let wrong = || format!("'{text}' is no share; write 0.5% or 0.005");
+    let value = match text.strip_suffix('%') {
+        Some(percent) => percent.trim().parse::<f64>().map_err(|_| wrong())? / 100.0,
+        None => text.parse::<f64>().map_err(|_| wrong())?,
+    };
+    if (0.0..=1.0).contains(&value) { Ok(value) } else { Err(wrong()) }
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Ended {
+    let specs = traffic::boxes(&args.boxes)?;
+    let clock = args.options.clock()?;
+    let path = traffic::path(&specs, clock)?;
+    let asked = Asked { share: args.allow_cut, lower_all: args.lower_all, hz: clock.hz(), lost: args.lost, interval: args.interval };
+    let inputs = traffic::kept(&args.captures)?;
+    let open = || capture::open(&inputs).map_err(|e| Failure(e.to_string()));
+    let stop = traffic::stop_on_interrupt();
+
+    let job = args.options.job(&args.captures)?;
+    let bearing = Replay::new(&path).immortal();
+    let run = pipeline::follow(&mut open()?, &bearing, &job, &stop);
+    drop(job);
+    let (plan, trials) = args.options.on_threads(|| {
+        let needs = of_run(&path, &run);
+        let plan = Plan::new(&path, &run, &needs, &asked);
+        let trials = Trials::new(&specs, &path, &plan, &asked, round_trip_max(&run));
+        trials.map(|trials| (plan, trials))
+    })??;
+
+    let paths = trials.policies.iter().map(|policy| traffic::path(&policy.boxes, clock)).collect::<Result<Vec<_>, _>>()?;
+    let keepalives: Vec<_> = trials.policies.iter().map(|policy| policy.keepalive).collect();
+    let many = Many::with_keepalive(&paths, &keepalives, true);
+    let job = args.options.job(&args.captures)?;
+    let tried_run = pipeline::follow(&mut open()?, &many, &job, &stop);
+    drop(job);
+    let study = Study { many: &many, run: &tried_run };
+    let (tallies, tables) = args.options.on_threads(|| (study.tallies(), study.occupancies(&study.ledgers())))?;
+    let tried = trials.policies.iter().zip(tallies).zip(tables);
+    let tuned = Tuned {
+        plan,
+        asked,
+        round_trip: round_trip_max(&run),
+        keepalives: trials.keepalives,
+        tried: tried.map(|((policy, tally), tables)| Tried { trial: policy.trial, tally, tables }).collect(),
+    };
+    let recommended = trials.policies.iter().position(|policy| policy.trial == Trial::Recommended).unwrap_or(0);
+    let report = Report { tuned: &tuned, paths: [&path, &paths[recommended]], run: &run };
+    if args.json {
+        let mut text = serde_json::to_string_pretty(&report.json()).map_err(|e| Failure(e.to_string()))?;
+        text.push('\n');
+        print(text.as_bytes())?;
+    } else {
+        print(report.text(width()).as_bytes())?;
+    }
+    Ok(if run.interrupted || tried_run.interrupted { exit::INTERRUPTED } else { exit::RAN })
+}
