@@ -74,7 +74,7 @@ pub struct Ledger {
 }
 
 /// So many starts make a stretch.
-const STRETCH: usize = 256;
+const STRETCH: usize = 48;
 
 /// A few starts on end.
 #[derive(Clone, Copy)]
@@ -94,7 +94,18 @@ struct Ends<'l> {
 
 impl Ends<'_> {
     fn until(&self, at: u64) -> usize {
-        at.checked_sub(self.later).map_or(0, |at| self.moments.partition_point(|moment| *moment <= at))
+        self.until_from(0, at)
+    }
+
+    /// The same, where so many are known to have ended; quick if not many more have.
+    fn until_from(&self, known: usize, at: u64) -> usize {
+        let Some(at) = at.checked_sub(self.later) else { return known };
+        let rest = &self.moments[known..];
+        let mut reach = 1;
+        while rest.get(reach).is_some_and(|moment| *moment <= at) {
+            reach *= 2;
+        }
+        known + rest[..rest.len().min(reach)].partition_point(|moment| *moment <= at)
     }
 }
 
@@ -271,10 +282,14 @@ impl Ledger {
         if self.starts.is_empty() {
             return;
         }
-        let bound = |number: usize, stretch: &Stretch| {
+        let mut ended = vec![0; ends.len()];
+        let mut bound = |number: usize, stretch: &Stretch| {
             let first = self.starts[number * STRETCH];
             let next = self.starts.get((number + 1) * STRETCH).copied().unwrap_or(u64::MAX);
-            let ended: usize = ends.iter().map(|ends| ends.until(first)).sum();
+            for (ends, ended) in ends.iter().zip(&mut ended) {
+                *ended = ends.until_from(*ended, first);
+            }
+            let ended: usize = ended.iter().sum();
             (stretch.most + own.partition_point(|at| *at < next) as u64).saturating_sub(ended as u64)
         };
         let bounds: Vec<u64> = self.stretches.iter().enumerate().map(|(number, stretch)| bound(number, stretch)).collect();

@@ -74,7 +74,7 @@ impl Report<'_, '_, '_> {
     /// Old and new in numbers.
     fn sums(&self, out: &mut String) {
         out.push('\n');
-        let mut rows = Rows::new(&["".to_owned(), "OLD".to_owned(), "NEW".to_owned()], 1);
+        let mut rows = Rows::new(&["".to_owned(), "OLD".to_owned(), "NEW".to_owned()], &[0]);
         let [old, new] = [0, 1].map(|side| &self.tallies[side]);
         let mut line = |name: String, values: [String; 2], always: bool| {
             if always || values.iter().any(|value| value != "0") {
@@ -113,7 +113,7 @@ impl Report<'_, '_, '_> {
         }
         out.push('\n');
         let head = ["CHANGE", "STREAM", "OLD", "NEW", "CLIENT → SERVER"].map(str::to_owned);
-        let mut rows = Rows::new(&head, head.len());
+        let mut rows = Rows::new(&head, &[0, 1, 2, 3, 4]);
         for difference in differences.iter().take(limit) {
             let Some([old, new]) = self.findings(difference.flow) else { continue };
             let stream = format!("{} {}", old.proto.name(), old.stream);

@@ -4,8 +4,9 @@ pub mod diff;
 pub mod sweep;
 pub mod tune;
 
-use crate::engine::Hop;
+use crate::engine::{Hop, Path};
 use crate::finding::symptom::Feeling;
+use crate::report::printable;
 use crate::study::tally::Tally;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets::NOTHING};
 use std::fmt::Write;
@@ -52,18 +53,20 @@ fn mean(value: f64) -> String {
     if value < 100.0 { format!("{value:.1}") } else { format!("{value:.0}") }
 }
 
-/// A plain table; the first `left` columns are aligned to the left, the others to the right.
+/// A plain table whose columns are aligned to the right, but for some.
 struct Rows {
     table: Table,
-    left: usize,
+    columns: usize,
+    left: Vec<usize>,
 }
 
 impl Rows {
-    fn new(head: &[String], left: usize) -> Rows {
+    /// A table with these heads; the columns in `left` hold words.
+    fn new(head: &[String], left: &[usize]) -> Rows {
         let mut table = Table::new();
         table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(head);
-        Rows { table, left }
+        Rows { table, columns: head.len(), left: left.to_vec() }
     }
 
     fn add(&mut self, row: Vec<String>) {
@@ -71,11 +74,10 @@ impl Rows {
     }
 
     fn write(mut self, out: &mut String) {
-        for index in self.left.. {
-            match self.table.column_mut(index) {
-                Some(column) => column.set_cell_alignment(CellAlignment::Right),
-                None => break,
-            };
+        for index in (0..self.columns).filter(|index| !self.left.contains(index)) {
+            if let Some(column) = self.table.column_mut(index) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
         }
         for line in self.table.lines() {
             // The padding of the first column is no indent.
@@ -83,4 +85,11 @@ impl Rows {
             let _ = writeln!(out, "{}", line.trim_end());
         }
     }
+}
+
+/// A box in a word or two: its place, where there are several, and its kind or preset.
+fn short_name(path: &Path, hop: usize) -> String {
+    let label = path.hops.get(hop).map_or("", |hop| hop.label.as_str());
+    let kind = printable(label.split(':').next().unwrap_or(label));
+    if path.hops.len() > 1 { format!("{}.{kind}", hop + 1) } else { kind }
 }

@@ -168,7 +168,7 @@ impl<R> Report<'_, R> {
             self.sweep.cases.iter().map(|case| columns.iter().map(|column| (column.cell)(case)).collect()).collect();
         let shown: Vec<usize> = (0..columns.len()).filter(|at| !columns[*at].optional || cells.iter().any(|row| !row[*at].empty)).collect();
         let head: Vec<String> = shown.iter().map(|at| columns[*at].head.clone()).collect();
-        let mut rows = Rows::new(&head, 0);
+        let mut rows = Rows::new(&head, &[]);
         for row in &cells {
             rows.add(shown.iter().map(|at| row[*at].people.clone()).collect());
         }

@@ -1,6 +1,6 @@
 //! Recommended timers as text and JSON (`flowlapse-tune/1`): what each must bear, what was tried, and lines to paste.
 
-use super::{Rows, bytes, mean, memory};
+use super::{Rows, bytes, mean, memory, short_name};
 use crate::engine::Path;
 use crate::engine::pipeline::Run;
 use crate::finding::paste::{self, Block, Setting};
@@ -112,7 +112,7 @@ impl Report<'_> {
             let prefix = if several { format!("{}.", index + 1) } else { String::new() };
             head.extend([format!("{prefix}MEAN"), format!("{prefix}PEAK"), format!("{prefix}MEMORY")]);
         }
-        let mut rows = Rows::new(&head, 1);
+        let mut rows = Rows::new(&head, &[0]);
         for (trial, name) in names {
             let side = match trial {
                 Trial::CurrentKeepalive => tuned.keepalives[0].map(|k| k.budget.idle),
@@ -149,7 +149,7 @@ impl Report<'_> {
     fn timers(&self, out: &mut String) {
         out.push('\n');
         let head = ["BOX", "TIMER", "NOW", "SET", "BEARS", "EVIDENCE", "STREAM", "FRAME", "REMARK"].map(str::to_owned);
-        let mut rows = Rows::new(&head, 2);
+        let mut rows = Rows::new(&head, &[0, 1, 5, 6, 8]);
         for timer in self.tuned.plan.timers.iter().filter(|timer| timer.reason != Reason::Unused) {
             let dash = || "-".to_owned();
             let (bears, evidence, stream, frame) = match timer.need {
@@ -160,7 +160,7 @@ impl Report<'_> {
             };
             let set = if timer.value == timer.current { "-".to_owned() } else { text::decimals(timer.value) };
             rows.add(vec![
-                self.hop_name(timer.knob.hop),
+                short_name(self.paths[0], timer.knob.hop),
                 timer.knob.setting.to_owned(),
                 text::decimals(timer.current),
                 set,
@@ -182,7 +182,9 @@ impl Report<'_> {
             if side == 1 && tuned.keepalives[0] == tuned.keepalives[1] {
                 continue;
             }
-            let head = if side == 0 { "\nkeepalive, " } else { "keepalive, " };
+            if side == 0 {
+                out.push('\n');
+            }
             let day = 86_400 / (budget.idle.max(1)) * 2;
             let words = format!(
                 "{what}: TCP_KEEPIDLE {} s or less, against {} of {}: {}; {day} packets a day for each idle connection",
@@ -191,7 +193,7 @@ impl Report<'_> {
                 self.hop_name(hop),
                 budget.explain()
             );
-            text::paragraph(out, head, &words, width);
+            text::paragraph(out, "keepalive, ", &words, width);
         }
         let (Some(before), Some(after)) = (tuned.of(Trial::Current), tuned.of(Trial::CurrentKeepalive)) else { return };
         if let (Some(_), cut @ 1..) = (tuned.keepalives[0], before.tally.count(Verdict::Cut)) {
@@ -229,7 +231,7 @@ impl Report<'_> {
         head.extend(
             knobs.iter().map(|knob| if first.len() > 1 { format!("{}.{}", knob.hop + 1, knob.setting) } else { knob.setting.to_owned() }),
         );
-        let mut rows = Rows::new(&head, 0);
+        let mut rows = Rows::new(&head, &[]);
         for tried in points {
             let mut row = vec![tried.tally.count(Verdict::Cut).to_string()];
             row.extend(tables(&tried.tables, self.paths[0]));
