@@ -227,7 +227,7 @@ impl Recording {
 
     /// One run of the model.
     fn run(&self, seed: u64) -> Run {
-        let mut rng = Rng::keyed(seed, 0x7072_6573_73);
+        let mut rng = Rng::keyed(seed, 0x6675_6c6c);
         let mut table = FullTable::new(self.limit, self.dialect, rng.number());
         let mut there = self.filled.clone();
         let mut kind_of = Vec::new();

@@ -96,7 +96,7 @@ impl FullTable {
     /// An empty table. The seed stands for the key of the hash; it also draws when the first collection is due, for the box
     /// was started long ago.
     pub fn new(limit: Limit, dialect: &'static Dialect, seed: u64) -> FullTable {
-        let mut rng = Rng::keyed(seed, 0x7461_626c_65);
+        let mut rng = Rng::keyed(seed, 0x7461_626c);
         let interval = match dialect.gc {
             Gc::None => Duration::MAX,
             Gc::V4_9 => Duration::from_secs(2),
@@ -313,8 +313,8 @@ impl FullTable {
             EarlyDrop::V3_15 => self.search(own, false),
             EarlyDrop::V4_7 => {
                 // The hash is incremented, not the bucket: nearly always the same one, eight times.
-                let buckets = (0..EVICTION_RANGE).map(|step| self.bucket(hash.wrapping_add(step)));
-                buckets.filter_map(|bucket| self.chains.chain(bucket).find(|node| self.is_candidate(*node))).next()
+                let mut buckets = (0..EVICTION_RANGE).map(|step| self.bucket(hash.wrapping_add(step)));
+                buckets.find_map(|bucket| self.chains.chain(bucket).find(|node| self.is_candidate(*node)))
             }
             EarlyDrop::V4_8 => {
                 return (0..EVICTION_RANGE).any(|step| self.drop_chain(self.bucket(hash.wrapping_add(step)), now, Some(evicted)));
