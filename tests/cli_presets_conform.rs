@@ -199,7 +199,7 @@ fn conform_refuses_what_is_named_and_no_recording() {
     let pressure = file("pressure.jsonl", "{\"t\": 0.1, \"kind\": \"pressure-conntrack\"}\n");
     for (path, what) in [
         (notes.clone(), "not a recording: expected"),
-        (pressure.clone(), "pressure.jsonl: line 1, column 42: missing field `kernel`"),
+        (pressure.clone(), "pressure.jsonl: line 1, column 40: missing field `kernel`"),
         (directory.join("none").display().to_string(), "cannot be read"),
     ] {
         let ran = flowlapse(&["conform", &path]);

@@ -129,18 +129,15 @@ mod tests {
         let mut stands = [None; 300];
         for _ in 0..20_000 {
             let node = rng.below(300) as usize;
-            match stands[node].take() {
-                Some(bucket) => {
-                    chains.unlink(node as u32);
-                    let list: &mut Vec<u32> = &mut plain[bucket as usize];
-                    list.retain(|other| *other != node as u32);
-                }
-                None => {
-                    let bucket = rng.below(5) * 257;
-                    chains.link(node as u32, bucket as u32);
-                    plain[bucket as usize].insert(0, node as u32);
-                    stands[node] = Some(bucket);
-                }
+            if let Some(bucket) = stands[node].take() {
+                chains.unlink(node as u32);
+                let list: &mut Vec<u32> = &mut plain[bucket as usize];
+                list.retain(|other| *other != node as u32);
+            } else {
+                let bucket = rng.below(5) * 257;
+                chains.link(node as u32, bucket as u32);
+                plain[bucket as usize].insert(0, node as u32);
+                stands[node] = Some(bucket);
             }
             let looked = rng.below(5) as usize * 257;
             assert_eq!(chains.chain(looked as u32).collect::<Vec<_>>(), plain[looked]);

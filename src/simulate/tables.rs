@@ -70,7 +70,7 @@ enum Table {
 
 /// The tables that flows share.
 pub(super) struct Tables {
-    tables: Vec<Table>,
+    all: Vec<Table>,
     /// Entries that went, to be taken from their flows.
     gone: Vec<(u32, usize)>,
     scratch: Vec<u32>,
@@ -137,12 +137,12 @@ impl Shared {
 
 impl Tables {
     pub(super) fn new(shared: &[Shared], path: &Path, seed: u64) -> Tables {
-        let tables = shared.iter().filter_map(|one| Table::new(*one, path, seed)).collect();
-        Tables { tables, gone: Vec::new(), scratch: Vec::new() }
+        let all = shared.iter().filter_map(|one| Table::new(*one, path, seed)).collect();
+        Tables { all, gone: Vec::new(), scratch: Vec::new() }
     }
 
     pub(super) fn pressures(&self) -> Vec<Pressure> {
-        self.tables.iter().map(Table::pressure).collect()
+        self.all.iter().map(Table::pressure).collect()
     }
 
     /// One packet at a box: as ever, unless a shared table has no room for the entry that it made.
@@ -156,7 +156,7 @@ impl Tables {
         moment: &mut Moment,
     ) -> BoxOutcome {
         let flow = number as u32;
-        match (self.tables.iter_mut().find(|table| table.hop() == index), &hop.device) {
+        match (self.all.iter_mut().find(|table| table.hop() == index), &hop.device) {
             (Some(Table::Conntrack(_, table)), Device::Router(router)) => {
                 let out = at_router(table, router, flow, hop, state, packet, moment, &mut self.scratch);
                 self.gone.extend(self.scratch.drain(..).map(|id| (id, index)));
@@ -173,7 +173,7 @@ impl Tables {
 
     /// Runs what is due first, if it is due at `until` or before: a collection, or the tick of a director. When it was.
     pub(super) fn work(&mut self, until: Instant) -> Option<Instant> {
-        let table = self.tables.iter_mut().min_by_key(|table| table.due())?;
+        let table = self.all.iter_mut().min_by_key(|table| table.due())?;
         let at = table.due();
         if at > until {
             return None;

@@ -149,9 +149,14 @@ impl Recording {
     fn find_collections(&mut self) {
         let missing: Vec<i64> = self.readings.iter().map(|reading| self.unaccounted(reading)).collect();
         let mut before = 0;
+        let mut there: Vec<u64> = self.filled.clone();
         for (reading, missing) in self.readings.iter_mut().zip(missing) {
-            reading.collection = missing > before;
+            // What may have ended by itself needs no collection.
+            let at = self.syns[reading.after - 1].at;
+            let ended = self.kinds.iter().zip(&there).filter(|((.., timeout), _)| self.begin + *timeout <= at).map(|(_, count)| count);
+            reading.collection = missing > before + ended.sum::<u64>() as i64;
             before = missing;
+            there = self.kinds.iter().map(|(name, ..)| seen(&reading.states, name)).collect();
         }
     }
 
@@ -227,7 +232,7 @@ impl Recording {
 
     /// One run of the model.
     fn run(&self, seed: u64) -> Run {
-        let mut rng = Rng::keyed(seed, 0x7072_6573_73);
+        let mut rng = Rng::keyed(seed, 0x6675_6c6c);
         let mut table = FullTable::new(self.limit, self.dialect, rng.number());
         let mut there = self.filled.clone();
         let mut kind_of = Vec::new();
@@ -237,6 +242,7 @@ impl Recording {
         for index in (1..order.len()).rev() {
             order.swap(index, rng.below(index as u64 + 1) as usize);
         }
+        let mut deadlines = Vec::new();
         let enter = |table: &mut FullTable, id: usize, kind: usize, at: Instant| {
             let (_, assured, closing, timeout) = self.kinds[kind];
             table.insert(id as u32, id as u64, Standing { assured, closing, deadline: at + timeout })
@@ -247,6 +253,7 @@ impl Recording {
             // What is in the recorded table found room in its chains.
             while !enter(&mut table, id, *kind, at) {}
             kind_of.push(*kind);
+            deadlines.push(at + self.kinds[*kind].3);
             unassured += u64::from(!self.kinds[*kind].1);
         }
         let mut passed = Vec::with_capacity(self.syns.len());
@@ -273,18 +280,30 @@ impl Recording {
             chance |= table.count() >= self.limit.max && unassured > 0 || self.mean_chain() > 1.0 && self.dialect.chain_limit.is_some();
             let id = kind_of.len();
             kind_of.push(self.newcomer);
+            deadlines.push(Instant::MAX);
             let passes = table.admit(syn.at, id as u64, &mut evicted) && enter(&mut table, id, self.newcomer, syn.at);
             if passes {
                 there[self.newcomer] += 1;
+                deadlines[id] = syn.at + self.kinds[self.newcomer].3;
                 unassured += 1;
             }
             for id in evicted.drain(..) {
                 let kind = kind_of[id as usize];
                 there[kind] -= 1;
+                deadlines[id as usize] = Instant::MAX;
                 unassured -= u64::from(!self.kinds[kind].1);
             }
             passed.push(passes);
             if readings.next_if(|reading| reading.after == index + 1).is_some() {
+                // Listing the table takes out what has ended.
+                for (id, deadline) in deadlines.iter_mut().enumerate().filter(|(_, deadline)| **deadline <= syn.at) {
+                    let kind = kind_of[id];
+                    there[kind] -= 1;
+                    *deadline = Instant::MAX;
+                    unassured -= u64::from(!self.kinds[kind].1);
+                    table.remove(id as u32);
+                    chance = true;
+                }
                 let count = passed.iter().filter(|passed| **passed).count() as u64;
                 by_reading.push((count, chance, table.evicted(), there.clone()));
             }

@@ -1,7 +1,8 @@
 //! `drop_entry` at work: how many connections of each class are still there, again and again.
 //!
-//! The recording says when the last packet was sent, not when each class fell silent: that is drawn anew for each run, from the time
-//! before. So is the phase of the tick, and of the wheel that ends half-open connections.
+//! The recording says when the last packet was sent, not when each class fell silent: that is drawn anew for each run, from the half
+//! minute before. So are the phase of the tick and of the wheel that ends half-open connections, and the ticks a second
+//! where they were not noted.
 
 use super::{Group, Head, Number, Numbered, Run, SIZE_MAX, judge, runs};
 use crate::conform::Result;
@@ -14,6 +15,11 @@ use crate::model::ipvs::state::State;
 use crate::model::lateness::Lateness;
 use crate::rng::Rng;
 use crate::time::{Duration, Instant};
+
+/// Nobody takes longer to set the connections up.
+const SETUP_MAX: Duration = Duration::from_secs(30);
+/// Ticks a second that kernels are built with.
+const RATES: [u32; 4] = [100, 250, 300, 1000];
 
 /// Connections of one kind.
 struct Class {
@@ -32,7 +38,7 @@ struct Reading {
 struct Recording {
     dialect: &'static Dialect,
     settings: DefenceSettings,
-    hz: Hz,
+    hz: Option<Hz>,
     timeouts: Settings,
     begin: Instant,
     each: u64,
@@ -92,8 +98,8 @@ impl Recording {
         if readings.last().is_none_or(|last| last.at.since(begin) > Duration::from_secs(1_000_000)) {
             return Err("expected readings of 'alive' within a million seconds".to_owned());
         }
-        let hz = Hz(head.hz.filter(|hz| (1..=10_000).contains(hz)).unwrap_or(250));
-        let settings = DefenceSettings { drop_entry: head.mode()?, lateness: Lateness::Wheel(hz), ..DefenceSettings::defaults(dialect) };
+        let hz = head.hz.filter(|hz| (1..=10_000).contains(hz)).map(Hz);
+        let settings = DefenceSettings { drop_entry: head.mode()?, ..DefenceSettings::defaults(dialect) };
         let timeouts = Settings::defaults(dialect, Method::Masq);
         Ok(Recording { dialect, settings, hz, timeouts, begin, each, classes, readings })
     }
@@ -123,17 +129,20 @@ impl Recording {
     /// One run of the model.
     fn run(&self, seed: u64) -> Run {
         let mut rng = Rng::keyed(seed, 0x6472_6f70);
-        let mut defence = Defence::new(self.settings, self.dialect, rng.number());
+        let drawn = Hz(*rng.pick(&RATES));
+        let hz = self.hz.unwrap_or(drawn);
+        let settings = DefenceSettings { lateness: Lateness::Wheel(hz), ..self.settings };
+        let mut defence = Defence::new(settings, self.dialect, rng.number());
         let mut alive = vec![self.each; self.classes.len()];
         // From when on an entry of the class can be dropped, and when the last of them ends.
         let (mut from, mut until) = (Vec::new(), Vec::new());
         for (index, class) in self.classes.iter().enumerate() {
-            let refreshed = Instant(rng.below(self.begin.0 + 1));
+            let refreshed = self.begin - Duration(rng.below(self.begin.0.min(SETUP_MAX.0) + 1));
             let timeout = match class.kind {
                 Kind::Tcp(state) => self.timeouts.timeouts[state as usize],
                 _ => self.timeouts.udp_timeout,
             };
-            let late = if self.dialect.wheel { Duration(rng.below(lateness_max(timeout, self.hz).0 + 1)) } else { Duration::ZERO };
+            let late = if self.dialect.wheel { Duration(rng.below(lateness_max(timeout, hz).0 + 1)) } else { Duration::ZERO };
             let deadline = refreshed + timeout + late;
             from.push(match class.kind {
                 Kind::Tcp(State::SynRecv | State::SynAck) => Instant::ZERO,

@@ -6,6 +6,9 @@
 //! other namespaces, which a collection also counts, and the lateness of the timers of 4.8.
 //! Must not know packets, states, or what a caller keeps beside an entry.
 
+mod collect;
+
+use self::collect::Collector;
 use super::dialect::{Dialect, EarlyDrop, Expires, Gc, Model};
 use crate::model::chains::Chains;
 use crate::model::deadlines::Deadlines;
@@ -49,27 +52,6 @@ const HZ: u64 = 250;
 const TICK: Duration = Duration::from_millis(1000 / HZ);
 /// `NF_CT_EVICTION_RANGE`: how many buckets, or entries, are looked at for a victim.
 const EVICTION_RANGE: u32 = 8;
-/// `GC_SCAN_EXPIRED_MAX`: so many ended entries in one go, then a pause (5.18 and later).
-const EXPIRED_MAX: u32 = (64_000 / HZ) as u32;
-/// Bounds of an entry's remaining time where it counts for the next collection, and of the time to it (5.18 and later).
-const SCAN_MIN: Duration = Duration::from_secs(1);
-const SCAN_CLAMP: Duration = Duration::from_secs(300);
-const SCAN_MAX: Duration = Duration::from_secs(60);
-/// `GC_MAX_EVICTS` of 4.9.
-const EVICTS_4_9: u32 = 256;
-
-/// Where the collector stands.
-struct Collector {
-    next: Instant,
-    bucket: u32,
-    /// The pause between two runs (4.9 to 5.14); the mean of what the entries have left, while a pass lasts (5.18 and later).
-    interval: Duration,
-    /// How many entries that mean is of.
-    count: u64,
-    pass_began: Instant,
-    /// Whether a newcomer was refused since the last pass: this one takes more than what has ended.
-    presses: bool,
-}
 
 /// The table of one box.
 pub struct FullTable {
@@ -96,24 +78,16 @@ impl FullTable {
     /// An empty table. The seed stands for the key of the hash; it also draws when the first collection is due, for the box
     /// was started long ago.
     pub fn new(limit: Limit, dialect: &'static Dialect, seed: u64) -> FullTable {
-        let mut rng = Rng::keyed(seed, 0x7461_626c_65);
-        let interval = match dialect.gc {
-            Gc::None => Duration::MAX,
-            Gc::V4_9 => Duration::from_secs(2),
-            Gc::V4_10 => TICK.saturating_mul(HZ * 16 / 128),
-            Gc::V5_15 => Duration::from_secs(120),
-            Gc::V5_18 | Gc::V6_1 => SCAN_MAX,
-        };
-        let next = Instant::ZERO + Duration(1 + rng.below(interval.0));
+        let mut rng = Rng::keyed(seed, 0x7461_626c);
         FullTable {
             limit,
             dialect,
             key: rng.number(),
-            rng,
             chains: Chains::new(limit.buckets),
             rows: Vec::new(),
             timers: Deadlines::default(),
-            collector: Collector { next, bucket: 0, interval, count: 0, pass_began: next, presses: false },
+            collector: Collector::new(dialect.gc, &mut rng),
+            rng,
             rotating: 0,
             count: 0,
             peak: 0,
@@ -251,14 +225,10 @@ impl FullTable {
     /// A run of the collector (`gc_worker`). Entries that had not ended and went nevertheless are appended.
     pub fn collect(&mut self, now: Instant, evicted: &mut Vec<u32>) {
         let before = evicted.len();
-        match self.dialect.gc {
-            Gc::None => self.fire_timers(now),
-            Gc::V4_9 | Gc::V4_10 => self.part_pass(now, evicted),
-            Gc::V5_15 => {
-                self.whole_pass(now, evicted);
-                self.collector.next = now + Duration::from_secs(120);
-            }
-            Gc::V5_18 | Gc::V6_1 => self.averaging_pass(now, evicted),
+        if self.dialect.gc == Gc::None {
+            self.fire_timers(now);
+        } else {
+            self.run_collector(now, evicted);
         }
         self.collected += (evicted.len() - before) as u64;
     }
@@ -313,8 +283,8 @@ impl FullTable {
             EarlyDrop::V3_15 => self.search(own, false),
             EarlyDrop::V4_7 => {
                 // The hash is incremented, not the bucket: nearly always the same one, eight times.
-                let buckets = (0..EVICTION_RANGE).map(|step| self.bucket(hash.wrapping_add(step)));
-                buckets.filter_map(|bucket| self.chains.chain(bucket).find(|node| self.is_candidate(*node))).next()
+                let mut buckets = (0..EVICTION_RANGE).map(|step| self.bucket(hash.wrapping_add(step)));
+                buckets.find_map(|bucket| self.chains.chain(bucket).find(|node| self.is_candidate(*node)))
             }
             EarlyDrop::V4_8 => {
                 return (0..EVICTION_RANGE).any(|step| self.drop_chain(self.bucket(hash.wrapping_add(step)), now, Some(evicted)));
@@ -382,143 +352,6 @@ impl FullTable {
         }
         self.scratch = chain;
         dropped
-    }
-
-    /// The threshold of a collection under pressure: 95 % in whole hundreds; none if that is nothing.
-    fn pressed_above(&self) -> Option<u64> {
-        let threshold = self.limit.max / 100 * 95;
-        (self.dialect.gc_early_drop && self.collector.presses && threshold > 0).then_some(threshold)
-    }
-
-    /// One node that a collection comes upon: how long its entry has left, or nothing if it had ended.
-    fn visit(&mut self, node: u32, now: Instant, threshold: Option<u64>, evicted: &mut Vec<u32>) -> Option<Duration> {
-        let Row { deadline, flags } = self.rows[(node / 2) as usize];
-        if deadline <= now {
-            self.remove(node / 2);
-            return None;
-        }
-        if threshold.is_some_and(|threshold| self.count >= threshold) && (flags & ASSURED == 0 || flags & CLOSING != 0) {
-            self.remove(node / 2);
-            evicted.push(node / 2);
-        }
-        Some(deadline.since(now))
-    }
-
-    /// The nodes of a bucket as they stand now, in a vector that the caller gives back to `scratch`.
-    fn nodes_of(&mut self, bucket: u32) -> Vec<u32> {
-        let mut chain = std::mem::take(&mut self.scratch);
-        chain.clear();
-        chain.extend(self.chains.chain(bucket));
-        chain
-    }
-
-    /// 4.9 to 5.14: a part of the table, then a pause that depends on how much had ended.
-    fn part_pass(&mut self, now: Instant, evicted: &mut Vec<u32>) {
-        let first = self.dialect.gc == Gc::V4_9;
-        let threshold = self.pressed_above();
-        let goal = self.chains.buckets() / if first { 64 } else { 128 };
-        let (mut scanned, mut ended) = (0_u32, 0_u32);
-        // The loop tests its end after each bucket: one at least.
-        for _ in 0..if first { goal.min(8192) } else { goal }.max(1) {
-            self.collector.bucket = self.after(self.collector.bucket, 1);
-            let chain = self.nodes_of(self.collector.bucket);
-            for node in &chain {
-                if self.holds(node / 2) {
-                    scanned += 1;
-                    ended += u32::from(self.visit(*node, now, threshold, evicted).is_none());
-                }
-            }
-            self.scratch = chain;
-            if first && ended >= EVICTS_4_9 {
-                break;
-            }
-        }
-        let share = (ended * 100).checked_div(scanned).unwrap_or(0);
-        let interval = &mut self.collector.interval;
-        let pause = if first {
-            if share >= 90 || ended >= EVICTS_4_9 {
-                Duration::ZERO
-            } else if ended > 0 {
-                *interval = Duration(interval.0 / 2);
-                TICK
-            } else {
-                *interval = Duration(interval.0 + TICK.0).min(Duration::from_secs(2));
-                *interval
-            }
-        } else {
-            *interval = if share > 50 { TICK } else { Duration(interval.0 + TICK.0).min(TICK.saturating_mul(HZ * 16 / 128)) };
-            *interval
-        };
-        self.collector.presses = false;
-        self.collector.next = now + pause;
-    }
-
-    /// 5.15 to 5.17: all of it.
-    fn whole_pass(&mut self, now: Instant, evicted: &mut Vec<u32>) {
-        let threshold = self.pressed_above();
-        let mut from = 0;
-        while let Some((bucket, steps)) = self.chains.next_used(from)
-            && u64::from(from) + u64::from(steps) < u64::from(self.chains.buckets())
-        {
-            let chain = self.nodes_of(bucket);
-            for node in &chain {
-                if self.holds(node / 2) {
-                    self.visit(*node, now, threshold, evicted);
-                }
-            }
-            self.scratch = chain;
-            from = bucket + 1;
-        }
-        self.collector.presses = false;
-    }
-
-    /// 5.18 and later: all of it, with a pause after many ended entries; the next one when the entries' mean has passed.
-    fn averaging_pass(&mut self, now: Instant, evicted: &mut Vec<u32>) {
-        let exact = self.dialect.gc == Gc::V6_1;
-        let threshold = self.pressed_above();
-        if self.collector.bucket == 0 {
-            // 5.18 begins with INT_MAX ticks.
-            self.collector.interval = if exact { SCAN_MAX } else { TICK.saturating_mul(i32::MAX as u64) };
-            self.collector.count = if exact { 100 } else { 1 };
-            self.collector.pass_began = now;
-        }
-        // Whatever ends this run but the kernel's need to yield clears the flag.
-        self.collector.presses = false;
-        let mut ended = 0;
-        while let Some((bucket, steps)) = self.chains.next_used(self.collector.bucket)
-            && u64::from(self.collector.bucket) + u64::from(steps) < u64::from(self.chains.buckets())
-        {
-            self.collector.bucket = bucket;
-            let chain = self.nodes_of(bucket);
-            for node in &chain {
-                if !self.holds(node / 2) {
-                    continue;
-                }
-                if ended > EXPIRED_MAX {
-                    self.scratch = chain;
-                    self.collector.next = now + TICK;
-                    return;
-                }
-                let Some(left) = self.visit(*node, now, threshold, evicted) else {
-                    ended += 1;
-                    continue;
-                };
-                let left = left.clamp(SCAN_MIN, SCAN_CLAMP).0 as i64;
-                let mean = self.collector.interval.0 as i64;
-                self.collector.count += 1;
-                let divisor = if exact { self.collector.count as i64 } else { 2 };
-                self.collector.interval = Duration((mean + (left - mean) / divisor) as u64);
-            }
-            self.scratch = chain;
-            self.collector.bucket = bucket + 1;
-            if self.collector.bucket >= self.chains.buckets() {
-                break;
-            }
-        }
-        self.collector.bucket = 0;
-        let pause = self.collector.interval.clamp(SCAN_MIN, SCAN_MAX);
-        let spent = now.since(self.collector.pass_began).max(TICK);
-        self.collector.next = now + if pause > spent { pause.saturating_sub(spent) } else { TICK };
     }
 }
 

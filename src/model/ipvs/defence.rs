@@ -148,7 +148,7 @@ pub struct Defence {
 impl Defence {
     /// An empty table. The modes act at once, as after a change of the sysctl; with them memory is taken to be plenty.
     pub fn new(settings: DefenceSettings, dialect: &'static Dialect, seed: u64) -> Defence {
-        let mut rng = Rng::keyed(seed, 0x6465_6665_6e63_65);
+        let mut rng = Rng::keyed(seed, 0x6465_6665);
         let period = period(if dialect.wheel { settings.lateness } else { Lateness::Exact });
         let mut defence = Defence {
             settings,
