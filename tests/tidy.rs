@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// For each top-level module the ones that it may use. `model` is above `policy`, but only its idle boxes may know.
-const LAYERS: [(&str, &[&str]); 21] = [
+const LAYERS: [(&str, &[&str]); 22] = [
     ("time", &[]),
     ("rng", &[]),
     ("net", &["time"]),
@@ -22,6 +22,13 @@ const LAYERS: [(&str, &[&str]); 21] = [
     ("live", &["time", "net", "rng", "capture", "model", "conform"]),
     ("engine", &["time", "net", "kernel", "capture", "decode", "flow", "policy", "model"]),
     ("finding", &["time", "net", "kernel", "capture", "decode", "flow", "policy", "model", "engine"]),
+    (
+        "study",
+        &[
+            "time", "net", "kernel", "rng", "capture", "decode", "flow", "policy", "model", "endpoint", "engine", "simulate", "scenario",
+            "finding",
+        ],
+    ),
     (
         "report",
         &["time", "net", "kernel", "capture", "decode", "flow", "policy", "model", "endpoint", "engine", "simulate", "scenario", "finding"],

@@ -9,6 +9,7 @@ pub mod hop;
 pub mod lives;
 pub mod many;
 pub mod members;
+pub mod offered;
 pub mod path;
 pub mod pipeline;
 pub mod profile;
