@@ -15,6 +15,7 @@ pub mod pipeline;
 pub mod profile;
 mod ranks;
 pub mod replay;
+pub mod shared;
 pub mod timers;
 
 pub use hop::{Device, Hop, HopState};
