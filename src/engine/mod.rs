@@ -10,12 +10,14 @@ pub mod lives;
 pub mod many;
 pub mod members;
 mod memory;
+pub mod offered;
 pub mod path;
 pub mod pipeline;
 mod probes;
 pub mod profile;
 mod ranks;
 pub mod replay;
+pub mod shared;
 pub mod timers;
 
 pub use hop::{Device, Hop, HopState};

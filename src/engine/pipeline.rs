@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Into how many shards flows are distributed: a constant, so that nothing depends on the number of threads.
-const SHARDS: usize = 64;
+pub(super) const SHARDS: usize = 64;
 /// How many segments make a window.
 const WINDOW: usize = 1 << 17;
 
@@ -115,21 +115,22 @@ impl<R> Run<R> {
 }
 
 /// One packet for a shard.
-struct Item {
-    src: Sock,
-    dst: Sock,
-    proto: Proto,
-    seg: Segment,
-    order: u64,
+pub(super) struct Item {
+    pub(super) src: Sock,
+    pub(super) dst: Sock,
+    pub(super) proto: Proto,
+    pub(super) seg: Segment,
+    pub(super) order: u64,
 }
 
-struct Shard<R> {
+/// The flows that belong together to be looked after by one thread at a time.
+pub(super) struct Shard<R> {
     table: FlowTable,
     runs: Vec<R>,
 }
 
 impl<R> Shard<R> {
-    fn work(&mut self, follow: &impl Follow<Run = R>, items: &mut Vec<Item>) {
+    pub(super) fn work(&mut self, follow: &impl Follow<Run = R>, items: &mut Vec<Item>) {
         for item in items.iter_mut() {
             let placed = self.table.lookup_or_create(item.src, item.dst, item.proto, &mut item.seg, item.order);
             let flow = &mut self.table.flows_mut()[placed.flow.get()];
@@ -142,6 +143,25 @@ impl<R> Shard<R> {
         }
         items.clear();
     }
+}
+
+pub(super) fn new_shards<R>() -> Vec<Shard<R>> {
+    (0..SHARDS).map(|_| Shard { table: FlowTable::new(StreamRule::default()), runs: Vec::new() }).collect()
+}
+
+/// One bin of packets for each shard.
+pub(super) fn new_bins() -> Vec<Vec<Item>> {
+    (0..SHARDS).map(|_| Vec::new()).collect()
+}
+
+/// All flows with their numbers, in the order of their first packets.
+pub(super) fn settle<F: Follow>(mut shards: Vec<Shard<F::Run>>, follow: &F, end: Instant) -> Vec<Judged<F::Run>> {
+    number_streams(shards.iter_mut().map(|s| &mut s.table));
+    let mut flows: Vec<Judged<F::Run>> =
+        shards.into_iter().flat_map(|s| s.table.into_flows().into_iter().zip(s.runs).map(|(flow, run)| Judged { flow, run })).collect();
+    flows.sort_unstable_by_key(|j| j.flow.first_order);
+    flows.par_iter_mut().for_each(|judged| follow.finish(&mut judged.run, &judged.flow, end));
+    flows
 }
 
 /// Reading and decoding, a window at a time.
@@ -213,9 +233,7 @@ pub fn run(capture: &mut Capture, path: &Path, job: &Job, stop: &AtomicBool) -> 
 /// Where the operating system cannot start a thread.
 pub fn follow<F: Follow>(capture: &mut Capture, follow: &F, job: &Job, stop: &AtomicBool) -> Run<F::Run> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(job.threads).build().expect("threads can be started");
-    let mut shards: Vec<Shard<F::Run>> =
-        (0..SHARDS).map(|_| Shard { table: FlowTable::new(StreamRule::default()), runs: Vec::new() }).collect();
-    let new_bins = || (0..SHARDS).map(|_| Vec::new()).collect::<Vec<Vec<Item>>>();
+    let mut shards: Vec<Shard<F::Run>> = new_shards();
     let (mut filling, mut working) = (new_bins(), new_bins());
     let mut intake = Intake {
         capture,
@@ -248,13 +266,8 @@ pub fn follow<F: Follow>(capture: &mut Capture, follow: &F, job: &Job, stop: &At
     }
     let (counters, filtered, interrupted, begin, end) =
         (intake.decoder.counters(), intake.filtered, intake.interrupted, intake.begin.min(intake.end), intake.end);
-    number_streams(shards.iter_mut().map(|s| &mut s.table));
-    let mut flows: Vec<Judged<F::Run>> =
-        shards.into_iter().flat_map(|s| s.table.into_flows().into_iter().zip(s.runs).map(|(flow, run)| Judged { flow, run })).collect();
-    flows.sort_unstable_by_key(|j| j.flow.first_order);
-    pool.install(|| flows.par_iter_mut().for_each(|judged| follow.finish(&mut judged.run, &judged.flow, end)));
     Run {
-        flows,
+        flows: pool.install(|| settle(shards, follow, end)),
         counters,
         filtered,
         damages: capture.damages(),

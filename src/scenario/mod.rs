@@ -9,6 +9,7 @@ pub mod expect;
 pub mod host;
 pub mod load;
 pub mod locate;
+pub mod offered;
 pub mod population;
 pub mod run;
 pub mod schema;

@@ -1,24 +1,18 @@
 //! The tables that flows share: conntrack's, which can be full, and a director's, which `drop_entry` thins out.
 //!
-//! The models of a flow know nothing of other flows: a packet goes through the flow's own box as ever, and what the shared table says to
-//! a new entry is laid over it. An entry has a number: twice its flow's, and one more if the server's side made it; at a director the
-//! connection's is even, the persistence template's odd. Leaves out: rate limits, and modes 1 and 2 of a director's defences, for
-//! no scenario says how much memory it has.
+//! What a shared table does to a packet is in [`crate::engine::shared`]; a flow's entries are numbered by twice its own number. Leaves
+//! out: rate limits, and modes 1 and 2 of a director's defences, for no scenario says how much memory it has.
 
 use super::outcome::{Forgotten, Met};
 use super::world::Flow;
 use crate::engine::Path;
 use crate::engine::hop::{Device, Hop, HopState};
-use crate::model::conntrack::entry::{Entry, State, status};
-use crate::model::conntrack::full::{self, FullTable, Standing};
-use crate::model::conntrack::router::Router;
-use crate::model::director::{Director, DirectorState};
-use crate::model::ipvs::conn::Conn;
-use crate::model::ipvs::defence::{Defence, DefenceSettings, Done, IpvsStanding, Kind};
-use crate::model::ipvs::state::State as IpvsState;
-use crate::model::{DropReason, Moment, Outcome as BoxOutcome, Packet, Side};
+use crate::engine::shared::{self, Key};
+use crate::model::conntrack::full::{self, FullTable};
+use crate::model::ipvs::defence::{Defence, DefenceSettings, Done};
+use crate::model::{Lapse, Moment, Outcome as BoxOutcome, Packet};
 use crate::rng::Rng;
-use crate::time::{Duration, Instant};
+use crate::time::Instant;
 
 /// How large one box's conntrack table is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -158,12 +152,14 @@ impl Tables {
         let flow = number as u32;
         match (self.all.iter_mut().find(|table| table.hop() == index), &hop.device) {
             (Some(Table::Conntrack(_, table)), Device::Router(router)) => {
-                let out = at_router(table, router, flow, hop, state, packet, moment, &mut self.scratch);
+                let key = Key { pair: flow, tuple: u64::from(flow) };
+                let out = shared::at_router(table, router, key, hop, state, packet, moment, &mut self.scratch);
                 self.gone.extend(self.scratch.drain(..).map(|id| (id, index)));
                 out
             }
             (Some(Table::Director { defence, peak, .. }), Device::Director(director)) => {
-                let out = at_director(defence, director, flow, hop, state, packet, moment);
+                let key = Key { pair: flow, tuple: u64::from(flow) };
+                let out = shared::at_director(defence, director, key, hop, state, packet, moment);
                 *peak = (*peak).max(defence.count());
                 out
             }
@@ -191,25 +187,9 @@ impl Tables {
     pub(super) fn evict(&mut self, path: &Path, flows: &mut [Flow], now: Instant) {
         for (id, hop) in self.gone.drain(..) {
             let Some(flow) = flows.get_mut((id / 2) as usize) else { continue };
-            let lost = match (&path.hops[hop].device, &mut flow.hops[hop]) {
-                (Device::Router(router), HopState::Router(held)) => {
-                    let number = |entry: &Entry| entry_number(router, id / 2, entry) == id;
-                    let lost = held.iter().find(|entry| number(entry)).map(|e| (e.refreshed, e.timeout, e.clause, e.state_name()));
-                    held.remove_where(number);
-                    lost
-                }
-                (Device::Director(_), HopState::Director(held)) if id % 2 == 1 => {
-                    held.template = None;
-                    None
-                }
-                (Device::Director(director), HopState::Director(held)) => {
-                    let lost = held.conns.iter().next().map(|c| (c.refreshed, c.timeout, c.clause, c.state_name()));
-                    director.expire(held, |_| true);
-                    lost
-                }
-                _ => None,
+            let Some(Lapse { refreshed, timeout, clause, state }) = shared::take(&path.hops[hop], &mut flow.hops[hop], id) else {
+                continue;
             };
-            let Some((refreshed, timeout, clause, state)) = lost else { continue };
             flow.outcome.forgotten.push(Forgotten {
                 hop,
                 refreshed,
@@ -222,119 +202,5 @@ impl Tables {
                 fate: Met::Evicted,
             });
         }
-    }
-}
-
-fn entry_number(router: &Router, flow: u32, entry: &Entry) -> u32 {
-    flow * 2 + u32::from(router.place.side_of(entry.original.src.host) == Side::Server)
-}
-
-#[expect(clippy::too_many_arguments, reason = "a packet at a box, and the table beside it")]
-fn at_router(
-    table: &mut FullTable,
-    router: &Router,
-    flow: u32,
-    hop: &Hop,
-    state: &mut HopState,
-    packet: Packet<'_>,
-    moment: &mut Moment,
-    evicted: &mut Vec<u32>,
-) -> BoxOutcome {
-    let id = flow * 2 + u32::from(packet.from == Side::Server);
-    // What the box knew is needed again only where the new entry may be refused.
-    let before = (!table.is_roomy(u64::from(id))).then(|| state.clone());
-    let out = hop.packet(state, packet, moment);
-    // A packet that fits no entry is given one before it is found INVALID.
-    let unfit = out.invalid.is_some() && matches!(&before, Some(HopState::Router(held)) if held.iter().next().is_none());
-    let HopState::Router(held) = state else { return out };
-    let confirmed = |number: u32| held.iter().find(move |e| e.is(status::CONFIRMED) && entry_number(router, flow, e) == number);
-    let mut room = !(out.created || unfit) || table.admit(moment.now, u64::from(id), evicted);
-    if room && out.created {
-        room = confirmed(id).is_none_or(|entry| table.insert(id, u64::from(id), standing(entry)));
-    }
-    // What stood under this number before is not the new entry.
-    evicted.retain(|gone| *gone != id);
-    if !room && let Some(before) = before {
-        *state = before;
-        return BoxOutcome { dropped: Some(DropReason::TableFull), ..BoxOutcome::NOTHING };
-    }
-    for number in [flow * 2, flow * 2 + 1] {
-        match confirmed(number) {
-            Some(entry) if table.holds(number) => table.update(number, standing(entry)),
-            // The other side's packet made it when the table had room.
-            Some(entry) if entry.deadline() > moment.now => {
-                table.insert(number, u64::from(number), standing(entry));
-            }
-            Some(_) => {}
-            None => table.remove(number),
-        }
-    }
-    out
-}
-
-fn standing(entry: &Entry) -> Standing {
-    let closing = matches!(entry.tcp.state, State::FinWait | State::CloseWait | State::LastAck | State::TimeWait | State::Close);
-    Standing { assured: entry.is(status::ASSURED), closing, deadline: entry.deadline() }
-}
-
-fn at_director(
-    defence: &mut Defence,
-    director: &Director,
-    flow: u32,
-    hop: &Hop,
-    state: &mut HopState,
-    packet: Packet<'_>,
-    moment: &mut Moment,
-) -> BoxOutcome {
-    let before = (defence.modes()[1] > 0).then(|| state.clone());
-    let out = hop.packet(state, packet, moment);
-    if out.created
-        && let Some(before) = before
-        && defence.drops_new()
-    {
-        *state = before;
-        return BoxOutcome { dropped: Some(DropReason::UnderDefence), ..BoxOutcome::NOTHING };
-    }
-    if let HopState::Director(held) = state {
-        follow(defence, director, flow, held, out.created);
-    }
-    out
-}
-
-/// Tells the defences what the flow's entries are now.
-fn follow(defence: &mut Defence, director: &Director, flow: u32, held: &DirectorState, created: bool) {
-    let (id, template) = (flow * 2, flow * 2 + 1);
-    let lateness = director.lateness();
-    let end = |refreshed: Instant, timeout: Duration| lateness.fires(refreshed, timeout).1;
-    let conn = held.conns.iter().next();
-    match &held.template {
-        Some(t) => {
-            let was = defence.assured(template) == Some(true);
-            let assured = was || conn.is_some_and(|conn: &Conn| conn.state == IpvsState::Established);
-            let kind = Kind::Template { one_packet: false, assured };
-            // While it has a connection its end is put off again and again.
-            let deadline = end(t.refreshed, t.timeout).max(conn.map_or(Instant::ZERO, |conn| end(conn.refreshed, conn.timeout)));
-            let standing = IpvsStanding { kind, in_pkts: 0, refreshed: t.refreshed, deadline, template: None };
-            set(defence, template, standing, false);
-        }
-        None => defence.remove(template),
-    }
-    match conn {
-        Some(conn) => {
-            let template = held.template.as_ref().map(|_| template);
-            let deadline = end(conn.refreshed, conn.timeout);
-            let standing =
-                IpvsStanding { kind: Kind::Tcp(conn.state), in_pkts: conn.in_pkts, refreshed: conn.refreshed, deadline, template };
-            set(defence, id, standing, created);
-        }
-        None => defence.remove(id),
-    }
-}
-
-fn set(defence: &mut Defence, id: u32, standing: IpvsStanding, created: bool) {
-    if defence.holds(id) && !created {
-        defence.update(id, standing);
-    } else {
-        defence.insert(id, u64::from(id), standing);
     }
 }

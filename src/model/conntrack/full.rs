@@ -40,12 +40,17 @@ pub struct Standing {
 struct Row {
     deadline: Instant,
     flags: u8,
+    class: u8,
 }
 
 const PRESENT: u8 = 1;
 const ASSURED: u8 = 2;
 const CLOSING: u8 = 4;
-const GONE: Row = Row { deadline: Instant(0), flags: 0 };
+const ENDED: u8 = 8;
+const GONE: Row = Row { deadline: Instant(0), flags: 0, class: 0 };
+
+/// Into how many classes a caller may sort entries.
+pub const CLASSES: usize = 16;
 
 /// A tick at 250 a second, the rate that distributions build with; the pauses of the collectors are counted in ticks.
 const HZ: u64 = 250;
@@ -71,7 +76,16 @@ pub struct FullTable {
     evicted: u64,
     collected: u64,
     too_long: u64,
+    census: Option<Census>,
     scratch: Vec<u32>,
+}
+
+/// The entries by class, for whoever wants to know.
+struct Census {
+    classes: [u64; CLASSES],
+    ended: u64,
+    /// When entries end that nobody takes out then.
+    ends: Deadlines,
 }
 
 impl FullTable {
@@ -95,6 +109,7 @@ impl FullTable {
             evicted: 0,
             collected: 0,
             too_long: 0,
+            census: None,
             scratch: Vec::new(),
         }
     }
@@ -127,6 +142,51 @@ impl FullTable {
     /// Packets that were dropped because a chain was too long: `chaintoolong` in `conntrack -S` (5.15 and later).
     pub const fn too_long(&self) -> u64 {
         self.too_long
+    }
+
+    /// From now on counts entries by class and notices when they end, though nobody takes them out then (4.9 and later). The table
+    /// must be empty.
+    pub fn take_census(&mut self) {
+        self.census = Some(Census { classes: [0; CLASSES], ended: 0, ends: Deadlines::default() });
+    }
+
+    /// The caller's class of an entry, below [`CLASSES`]; 0 until it is told. Nothing happens if the entry is gone.
+    pub fn classify(&mut self, id: u32, class: u8) {
+        if let (Some(row), Some(census)) = (self.rows.get_mut(id as usize), &mut self.census)
+            && row.flags & PRESENT != 0
+        {
+            if row.flags & ENDED == 0 {
+                census.classes[usize::from(row.class)] -= 1;
+                census.classes[usize::from(class)] += 1;
+            }
+            row.class = class;
+        }
+    }
+
+    /// The entries that have not ended, by class, and how many have ended and stand there still: as of the last call of
+    /// [`FullTable::notice`].
+    pub fn classes(&self) -> ([u64; CLASSES], u64) {
+        self.census.as_ref().map_or(([0; CLASSES], 0), |census| (census.classes, census.ended))
+    }
+
+    /// When the next entry may end; later than everything without a census.
+    pub fn next_end(&self) -> Instant {
+        self.census.as_ref().map_or(Instant::MAX, |census| census.ends.next())
+    }
+
+    /// Notices, for the census alone, which entries have ended.
+    pub fn notice(&mut self, now: Instant) {
+        let Some(census) = &mut self.census else { return };
+        loop {
+            let rows = &self.rows;
+            let is_there = |row: &&Row| row.flags & PRESENT != 0 && row.flags & ENDED == 0;
+            let ended = census.ends.pop(now, |id| rows.get(id as usize).filter(is_there).map(|row| row.deadline));
+            let Some(id) = ended else { return };
+            let row = &mut self.rows[id as usize];
+            row.flags |= ENDED;
+            census.classes[usize::from(row.class)] -= 1;
+            census.ended += 1;
+        }
     }
 
     /// Whether an entry is in the table. One that has ended may have been taken out without a word: only the caller's own clock
@@ -184,7 +244,10 @@ impl FullTable {
         if id as usize >= self.rows.len() {
             self.rows.resize(id as usize + 1, GONE);
         }
-        self.rows[id as usize].flags = PRESENT;
+        self.rows[id as usize] = Row { flags: PRESENT, ..GONE };
+        if let Some(census) = &mut self.census {
+            census.classes[0] += 1;
+        }
         self.count += 1;
         self.peak = self.peak.max(self.count);
         self.update(id, standing);
@@ -198,9 +261,20 @@ impl FullTable {
         }
         let bit = |set: bool, bit: u8| if set { bit } else { 0 };
         let flags = PRESENT | bit(standing.assured, ASSURED) | bit(standing.closing, CLOSING);
-        self.rows[id as usize] = Row { deadline: standing.deadline, flags };
+        let row = &mut self.rows[id as usize];
+        let (was, class) = (row.flags, row.class);
+        *row = Row { deadline: standing.deadline, flags, class };
         if self.dialect.expiry != Expires::AtLookup {
             self.timers.set(id, standing.deadline);
+        }
+        if let Some(census) = &mut self.census {
+            if was & ENDED != 0 {
+                census.ended -= 1;
+                census.classes[usize::from(class)] += 1;
+            }
+            if self.dialect.expiry == Expires::AtLookup {
+                census.ends.set(id, standing.deadline);
+            }
         }
     }
 
@@ -209,7 +283,14 @@ impl FullTable {
         if !self.holds(id) {
             return;
         }
-        self.rows[id as usize] = GONE;
+        let row = std::mem::replace(&mut self.rows[id as usize], GONE);
+        if let Some(census) = &mut self.census {
+            if row.flags & ENDED == 0 {
+                census.classes[usize::from(row.class)] -= 1;
+            } else {
+                census.ended -= 1;
+            }
+        }
         for node in nodes(id) {
             self.chains.unlink(node);
         }
@@ -335,7 +416,7 @@ impl FullTable {
         let ends = self.dialect.expiry == Expires::AtLookup;
         let mut dropped = false;
         for id in &chain {
-            let Row { deadline, flags } = self.rows[*id as usize];
+            let Row { deadline, flags, .. } = self.rows[*id as usize];
             if flags & PRESENT == 0 {
                 // Its other end stood in the same chain.
                 continue;

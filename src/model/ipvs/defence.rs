@@ -142,7 +142,23 @@ pub struct Defence {
     timers: Deadlines,
     count: u64,
     done: Done,
+    /// Entries by [`class`].
+    classes: [u64; CLASSES],
+    /// Pages that are free while the table is empty, and the bytes of an entry.
+    memory: Option<(u64, u64)>,
     scratch: Vec<u32>,
+}
+
+/// Into how many classes entries fall.
+pub const CLASSES: usize = 13;
+
+/// The class of an entry: its state by number, then UDP, then templates.
+pub const fn class(kind: Kind) -> u8 {
+    match kind {
+        Kind::Tcp(state) => state as u8,
+        Kind::Udp => 11,
+        Kind::Template { .. } => 12,
+    }
 }
 
 impl Defence {
@@ -167,6 +183,8 @@ impl Defence {
             timers: Deadlines::default(),
             count: 0,
             done: Done::default(),
+            classes: [0; CLASSES],
+            memory: None,
             scratch: Vec::new(),
         };
         defence.update_level(u64::MAX);
@@ -196,6 +214,41 @@ impl Defence {
     /// What a reader of the sysctls `drop_entry`, `drop_packet`, `secure_tcp` sees.
     pub const fn modes(&self) -> [u8; 3] {
         [self.settings.drop_entry, self.settings.drop_packet, self.settings.secure_tcp]
+    }
+
+    /// The entries by [`class`], as of the last tick or [`Defence::expire`].
+    pub const fn classes(&self) -> [u64; CLASSES] {
+        self.classes
+    }
+
+    /// How much memory the table may take: pages that are free while it is empty, and the bytes of an entry.
+    pub const fn limit_memory(&mut self, pages: u64, entry_bytes: u64) {
+        self.memory = Some((pages, entry_bytes));
+    }
+
+    /// The pages that are still free; nothing where the memory is not limited.
+    pub fn available(&self) -> Option<u64> {
+        self.memory.map(|(pages, bytes)| pages.saturating_sub((self.count * bytes).div_ceil(4096)))
+    }
+
+    /// Whether there is no memory left for another entry.
+    pub fn is_exhausted(&self) -> bool {
+        self.available() == Some(0)
+    }
+
+    /// When the next entry may end by its timer; later than everything if there is none.
+    pub fn next_end(&self) -> Instant {
+        self.timers.next()
+    }
+
+    /// Takes out the entries whose timers have fired.
+    pub fn expire(&mut self, now: Instant) {
+        self.fire_timers(now);
+    }
+
+    /// Whether `drop_entry` is at work, and the rate at which `drop_packet` drops; 0: not at all.
+    pub const fn at_work(&self) -> (bool, u64) {
+        (self.drops_entries, self.rate)
     }
 
     /// Whether the transition tables of `secure_tcp` are in force.
@@ -257,7 +310,10 @@ impl Defence {
     fn set(&mut self, id: u32, standing: IpvsStanding) {
         let IpvsStanding { kind, in_pkts, refreshed, deadline, template } = standing;
         let packed = Packed { refreshed, deadline, template: template.unwrap_or(NO_TEMPLATE), kind, in_pkts: in_pkts.min(255) as u8 };
-        self.row(id).standing = Some(packed);
+        self.classes[usize::from(class(kind))] += 1;
+        if let Some(before) = self.row(id).standing.replace(packed) {
+            self.classes[usize::from(class(before.kind))] -= 1;
+        }
         self.timers.set(id, deadline);
         self.adopt(id, 1);
     }
@@ -282,7 +338,9 @@ impl Defence {
     pub fn remove(&mut self, id: u32) {
         if self.holds(id) {
             self.adopt(id, -1);
-            self.rows[id as usize].standing = None;
+            if let Some(before) = self.rows[id as usize].standing.take() {
+                self.classes[usize::from(class(before.kind))] -= 1;
+            }
             self.chains.unlink(id);
             self.count -= 1;
         }
