@@ -68,7 +68,7 @@ impl FullTable {
 
     /// One node that a collection comes upon: how long its entry has left, or nothing if it had ended.
     fn visit(&mut self, node: u32, now: Instant, threshold: Option<u64>, evicted: &mut Vec<u32>) -> Option<Duration> {
-        let Row { deadline, flags } = self.rows[(node / 2) as usize];
+        let Row { deadline, flags, .. } = self.rows[(node / 2) as usize];
         if deadline <= now {
             self.remove(node / 2);
             return None;
