@@ -1,8 +1,8 @@
 //! `flowlapse diff`: two policies over the same traffic.
 
-use super::{Ended, Failure, exit, print, traffic, width};
+use super::traffic::{self, Source};
+use super::{Ended, Failure, exit, print, width};
 use crate::engine::many::Many;
-use crate::engine::pipeline;
 use crate::report::study::diff::Report;
 use crate::study::Study;
 use crate::study::diff::Change;
@@ -29,9 +29,9 @@ pub struct Args {
     /// The policy as it would be
     #[arg(value_name = "NEW")]
     new: String,
-    /// Captures: pcap or pcapng, plain, gzip or zstd; several are merged by time; `-` is standard input
-    #[arg(required = true, value_name = "CAPTURE")]
-    captures: Vec<OsString>,
+    /// Captures (pcap or pcapng, plain, gzip or zstd; several are merged by time; `-` is standard input), or one scenario (.json)
+    #[arg(required = true, value_name = "INPUT")]
+    inputs: Vec<OsString>,
     /// One JSON document (schema flowlapse-diff/1)
     #[arg(long)]
     json: bool,
@@ -50,11 +50,9 @@ pub fn run(args: &Args) -> Ended {
     let clock = args.options.clock()?;
     let path = |policy: &str| traffic::path(&traffic::policy(policy)?, clock);
     let paths = [path(&args.old)?, path(&args.new)?];
-    let job = args.options.job(&args.captures)?;
-    let mut capture = traffic::open(&args.captures)?;
+    let source = Source::of(&args.inputs)?;
     let many = Many::new(&paths, true);
-    let run = pipeline::follow(&mut capture, &many, &job, &traffic::stop_on_interrupt());
-    drop(job);
+    let run = source.follow(&many, &args.options, &traffic::stop_on_interrupt())?;
     let study = Study { many: &many, run: &run };
     let (diff, tallies, tables) = args.options.on_threads(|| (study.diff(), study.tallies(), study.occupancies(&study.ledgers())))?;
     let report = Report {

@@ -1,8 +1,8 @@
 //! `flowlapse sweep`: settings over ranges of values, answered from one replay.
 
-use super::{Ended, Failure, exit, print, traffic, width, write_whole};
+use super::traffic::{self, Source};
+use super::{Ended, Failure, exit, print, width, write_whole};
 use crate::engine::many::Many;
-use crate::engine::pipeline;
 use crate::policy::axis;
 use crate::report::chart::{Chart, Format};
 use crate::report::study::sweep::Report;
@@ -28,11 +28,11 @@ kind, its place on the path, its preset or its label. 'keepalive' is the idle ti
 
 Exit codes: 0 ran; 2 usage, or nothing could be analysed; 130 interrupted.")]
 pub struct Args {
-    /// Captures: pcap or pcapng, plain, gzip or zstd; several are merged by time; `-` is standard input
-    #[arg(required = true, value_name = "CAPTURE")]
-    captures: Vec<OsString>,
-    /// A box on the path, from the client on; repeat for several
-    #[arg(long = "box", value_name = "SPEC", required = true)]
+    /// Captures (pcap or pcapng, plain, gzip or zstd; several are merged by time; `-` is standard input), or one scenario (.json)
+    #[arg(required = true, value_name = "INPUT")]
+    inputs: Vec<OsString>,
+    /// A box on the path, from the client on; repeat for several. A scenario has boxes of its own
+    #[arg(long = "box", value_name = "SPEC")]
     boxes: Vec<String>,
     /// What to vary, and over which values; repeat for every combination
     #[arg(long = "vary", value_name = "KEY=VALUES", required = true)]
@@ -58,7 +58,8 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Ended {
-    let specs = traffic::boxes(&args.boxes)?;
+    let source = Source::of(&args.inputs)?;
+    let specs = source.boxes(&args.boxes)?;
     let clock = args.options.clock()?;
     let told = |error: axis::AxisError| Failure(format!("--vary: {error}"));
     let axes = args.vary.iter().map(|text| axis::parse(text, &specs)).collect::<Result<Vec<_>, _>>().map_err(told)?;
@@ -70,11 +71,8 @@ pub fn run(args: &Args) -> Ended {
         keepalives.push(axis::keepalive(&axes, combination));
     }
     let base = traffic::path(&specs, clock)?;
-    let job = args.options.job(&args.captures)?;
-    let mut capture = traffic::open(&args.captures)?;
     let many = Many::with_keepalive(&paths, &keepalives, args.beyond);
-    let run = pipeline::follow(&mut capture, &many, &job, &traffic::stop_on_interrupt());
-    drop(job);
+    let run = source.follow(&many, &args.options, &traffic::stop_on_interrupt())?;
     let sweep = args.options.on_threads(|| Sweep::new(&Study { many: &many, run: &run }, axes, grid))?;
     let report = Report { sweep: &sweep, path: &base, run: &run };
     if let Some(file) = &args.survival {

@@ -4,10 +4,15 @@ use super::Failure;
 use super::progress::Progress;
 use crate::capture::{self, Capture, Input};
 use crate::decode::Filter;
-use crate::engine::pipeline::{Job, Watch};
+use crate::engine::offered::follow_offered;
+use crate::engine::pipeline::{self, Follow, Job, Run, Watch};
 use crate::engine::{Clock, Path};
 use crate::kernel::wheel::{Hz, Phase};
 use crate::policy::{self, BoxSpec};
+use crate::scenario::Scenario;
+use crate::scenario::compile::Ready;
+use crate::scenario::load::load;
+use crate::scenario::offered::Traffic;
 use crate::time::{Duration, Instant};
 use std::ffi::OsString;
 use std::io::Read;
@@ -161,6 +166,80 @@ pub fn path(specs: &[BoxSpec], clock: Clock) -> Result<Path, Failure> {
 pub fn open(names: &[OsString]) -> Result<Capture, Failure> {
     let inputs: Vec<Input> = names.iter().map(|name| Input::from_arg(name)).collect();
     capture::open(&inputs).map_err(|e| Failure(e.to_string()))
+}
+
+/// What a study is asked of: captures, or the traffic that a scenario offers to its boxes.
+#[derive(Debug)]
+pub enum Source {
+    /// Captures, merged by time.
+    Captures {
+        /// As they were named.
+        names: Vec<OsString>,
+        /// The same, to be read more than once.
+        inputs: Vec<Input>,
+    },
+    /// A scenario.
+    Scenario {
+        /// Its file.
+        name: String,
+        /// What it says.
+        scenario: Box<Scenario>,
+        /// The same, ready to run.
+        ready: Box<Ready>,
+    },
+}
+
+impl Source {
+    /// Sorts the inputs of a command line: one `.json` is a scenario, everything else captures.
+    ///
+    /// # Errors
+    /// A scenario that cannot be read or makes no sense, or one among captures.
+    pub fn of(names: &[OsString]) -> Result<Source, Failure> {
+        let is_scenario = |name: &OsString| name.to_string_lossy().to_ascii_lowercase().ends_with(".json");
+        if !names.iter().any(is_scenario) {
+            return Ok(Source::Captures { names: names.to_vec(), inputs: kept(names)? });
+        }
+        let [name] = names else {
+            return Err(Failure("one scenario, or captures: not both, and not several scenarios".to_owned()));
+        };
+        let origin = name.to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(name).map_err(|error| Failure(format!("{origin}: cannot be read: {error}")))?;
+        let scenario = load(&text, &origin, &[]).map_err(|e| Failure(e.to_string()))?;
+        let ready = scenario.compile().map_err(|what| Failure(format!("{origin}: {what}")))?;
+        Ok(Source::Scenario { name: origin, scenario: Box::new(scenario), ready: Box::new(ready) })
+    }
+
+    /// The boxes that were given, or else the scenario's own.
+    ///
+    /// # Errors
+    /// What is wrong with one, or that there is none.
+    pub fn boxes(&self, given: &[String]) -> Result<Vec<BoxSpec>, Failure> {
+        match self {
+            Source::Scenario { scenario, .. } if given.is_empty() => Ok(scenario.path.clone()),
+            _ => boxes(given),
+        }
+    }
+
+    /// Has the flows followed.
+    ///
+    /// # Errors
+    /// An input that cannot be read.
+    pub fn follow<F: Follow>(&self, follow: &F, options: &Options, stop: &AtomicBool) -> Result<Run<F::Run>, Failure> {
+        match self {
+            Source::Captures { names, inputs } => {
+                let job = options.job(names)?;
+                let mut capture = capture::open(inputs).map_err(|e| Failure(e.to_string()))?;
+                Ok(pipeline::follow(&mut capture, follow, &job, stop))
+            }
+            Source::Scenario { name, ready, .. } => {
+                let job = Job { watch: None, ..options.job(&[])? };
+                let traffic = Traffic::new(ready);
+                let progress = Progress::steps(Some(traffic.flows()), "flows");
+                let chunks = traffic.chunks().inspect(|flows| progress.advance(flows.len() as u64));
+                Ok(follow_offered(chunks, &traffic.origin(name), follow, &job, stop))
+            }
+        }
+    }
 }
 
 /// A flag that an interrupt raises; a second one ends the program.

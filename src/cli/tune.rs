@@ -1,9 +1,8 @@
 //! `flowlapse tune`: the smallest timers that cut nothing, and the keepalive that saves the rest.
 
-use super::{Ended, Failure, exit, print, traffic, width};
-use crate::capture;
+use super::traffic::{self, Source};
+use super::{Ended, Failure, exit, print, width};
 use crate::engine::many::Many;
-use crate::engine::pipeline;
 use crate::engine::replay::Replay;
 use crate::report::study::tune::Report;
 use crate::study::tune::{Asked, Plan, Trial, Trials, Tried, Tuned, round_trip_max};
@@ -26,11 +25,11 @@ raised where they are too short and else kept (--lower-all lowers them too).
 
 Exit codes: 0 ran; 2 usage, or nothing could be analysed; 130 interrupted.")]
 pub struct Args {
-    /// Captures: pcap or pcapng, plain, gzip or zstd; several are merged by time; `-` is standard input, kept in memory
-    #[arg(required = true, value_name = "CAPTURE")]
-    captures: Vec<OsString>,
-    /// A box on the path, from the client on; repeat for several
-    #[arg(long = "box", value_name = "SPEC", required = true)]
+    /// Captures (pcap or pcapng, plain, gzip or zstd; several are merged by time; `-` is standard input), or one scenario (.json)
+    #[arg(required = true, value_name = "INPUT")]
+    inputs: Vec<OsString>,
+    /// A box on the path, from the client on; repeat for several. A scenario has boxes of its own
+    #[arg(long = "box", value_name = "SPEC")]
     boxes: Vec<String>,
     /// The share of flows that may be cut, as 0.5% or 0.005
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = share)]
@@ -63,18 +62,13 @@ fn share(text: &str) -> Result<f64, String> {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Ended {
-    let specs = traffic::boxes(&args.boxes)?;
+    let source = Source::of(&args.inputs)?;
+    let specs = source.boxes(&args.boxes)?;
     let clock = args.options.clock()?;
     let path = traffic::path(&specs, clock)?;
     let asked = Asked { share: args.allow_cut, lower_all: args.lower_all, hz: clock.hz(), lost: args.lost, interval: args.interval };
-    let inputs = traffic::kept(&args.captures)?;
-    let open = || capture::open(&inputs).map_err(|e| Failure(e.to_string()));
     let stop = traffic::stop_on_interrupt();
-
-    let job = args.options.job(&args.captures)?;
-    let bearing = Replay::new(&path).immortal();
-    let run = pipeline::follow(&mut open()?, &bearing, &job, &stop);
-    drop(job);
+    let run = source.follow(&Replay::new(&path).immortal(), &args.options, &stop)?;
     let (plan, trials) = args.options.on_threads(|| {
         let needs = of_run(&path, &run);
         let plan = Plan::new(&path, &run, &needs, &asked);
@@ -85,9 +79,7 @@ pub fn run(args: &Args) -> Ended {
     let paths = trials.policies.iter().map(|policy| traffic::path(&policy.boxes, clock)).collect::<Result<Vec<_>, _>>()?;
     let keepalives: Vec<_> = trials.policies.iter().map(|policy| policy.keepalive).collect();
     let many = Many::with_keepalive(&paths, &keepalives, true);
-    let job = args.options.job(&args.captures)?;
-    let tried_run = pipeline::follow(&mut open()?, &many, &job, &stop);
-    drop(job);
+    let tried_run = source.follow(&many, &args.options, &stop)?;
     let study = Study { many: &many, run: &tried_run };
     let (tallies, tables) = args.options.on_threads(|| (study.tallies(), study.occupancies(&study.ledgers())))?;
     let tried = trials.policies.iter().zip(tallies).zip(tables);
