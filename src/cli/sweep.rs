@@ -1,12 +1,17 @@
 //! `flowlapse sweep`: settings over ranges of values, answered from one replay.
 
+use super::progress::Progress;
 use super::traffic::{self, Source};
 use super::{Ended, Failure, exit, print, width, write_whole};
+use crate::engine::Path;
 use crate::engine::many::Many;
-use crate::policy::axis;
+use crate::policy::{Axis, BoxSpec, axis};
 use crate::report::chart::{Chart, Format};
+use crate::report::study::closed;
 use crate::report::study::sweep::Report;
+use crate::scenario::load::load;
 use crate::study::Study;
+use crate::study::closed::Closed;
 use crate::study::sweep::Sweep;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -37,7 +42,8 @@ pub struct Args {
     /// What to vary, and over which values; repeat for every combination
     #[arg(long = "vary", value_name = "KEY=VALUES", required = true)]
     vary: Vec<String>,
-    /// Follow flows beyond the first entry that ended and was made anew: costs replays of the flows concerned
+    /// Follow flows beyond the first entry that ended and was made anew: costs replays of the flows concerned. A scenario is run
+    /// whole for each combination, so that its hosts react to what the boxes do
     #[arg(long)]
     beyond: bool,
     /// One JSON document (schema flowlapse-sweep/1)
@@ -71,6 +77,9 @@ pub fn run(args: &Args) -> Ended {
         keepalives.push(axis::keepalive(&axes, combination));
     }
     let base = traffic::path(&specs, clock)?;
+    if let (true, Source::Scenario { name, text, .. }) = (args.beyond, &source) {
+        return whole(args, name, text, &specs, axes, grid, &base);
+    }
     let many = Many::with_keepalive(&paths, &keepalives, args.beyond);
     let run = source.follow(&many, &args.options, &traffic::stop_on_interrupt())?;
     let sweep = args.options.on_threads(|| Sweep::new(&Study { many: &many, run: &run }, axes, grid))?;
@@ -91,6 +100,37 @@ pub fn run(args: &Args) -> Ended {
         print(report.text(width()).as_bytes())?;
     }
     Ok(if run.interrupted { exit::INTERRUPTED } else { exit::RAN })
+}
+
+/// Runs a scenario for each combination.
+fn whole(args: &Args, name: &str, text: &str, specs: &[BoxSpec], axes: Vec<Axis>, grid: Vec<Vec<usize>>, base: &Path) -> Ended {
+    if args.survival.is_some() || args.map.is_some() {
+        return Err(Failure(
+            "pictures of a scenario that is run whole: 'flowlapse run --map'; without --beyond they are drawn here".to_owned(),
+        ));
+    }
+    let mut ready = Vec::with_capacity(grid.len());
+    for combination in &grid {
+        let settings: Vec<String> =
+            axis::keepalive(&axes, combination).map(|idle| format!("client.keepalive.time={}", idle.as_secs())).into_iter().collect();
+        let mut scenario = load(text, name, &settings).map_err(|e| Failure(e.to_string()))?;
+        scenario.path = axis::apply(specs, &axes, combination).map_err(|e| Failure(format!("--vary: {e}")))?;
+        ready.push(scenario.compile().map_err(|what| Failure(format!("{name}: {what}")))?);
+    }
+    let progress = Progress::steps(Some(grid.len() as u64), "runs");
+    let closed = args.options.on_threads(|| Closed::run(axes, grid, &ready, || progress.advance(1)))?;
+    drop(progress);
+    let report = closed::Report { name, closed: &closed, path: base };
+    if args.json {
+        let mut text = serde_json::to_string_pretty(&report.json()).map_err(|e| Failure(e.to_string()))?;
+        text.push('\n');
+        print(text.as_bytes())?;
+    } else if args.csv {
+        print(report.csv().as_bytes())?;
+    } else {
+        print(report.text(width()).as_bytes())?;
+    }
+    Ok(exit::RAN)
 }
 
 /// Writes a chart as its file's name asks.

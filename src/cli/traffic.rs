@@ -182,6 +182,8 @@ pub enum Source {
     Scenario {
         /// Its file.
         name: String,
+        /// The file's text.
+        text: String,
         /// What it says.
         scenario: Box<Scenario>,
         /// The same, ready to run.
@@ -206,7 +208,7 @@ impl Source {
         let text = std::fs::read_to_string(name).map_err(|error| Failure(format!("{origin}: cannot be read: {error}")))?;
         let scenario = load(&text, &origin, &[]).map_err(|e| Failure(e.to_string()))?;
         let ready = scenario.compile().map_err(|what| Failure(format!("{origin}: {what}")))?;
-        Ok(Source::Scenario { name: origin, scenario: Box::new(scenario), ready: Box::new(ready) })
+        Ok(Source::Scenario { name: origin, text, scenario: Box::new(scenario), ready: Box::new(ready) })
     }
 
     /// The boxes that were given, or else the scenario's own.

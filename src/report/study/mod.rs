@@ -1,5 +1,6 @@
 //! Studies of many policies to bytes: sweeps, differences, recommendations. Nothing here counts or judges.
 
+pub mod closed;
 pub mod diff;
 pub mod sweep;
 pub mod tune;
