@@ -2,11 +2,9 @@
 
 use super::traffic::{self, Source};
 use super::{Ended, Failure, exit, print, width};
-use crate::engine::many::Many;
 use crate::engine::replay::Replay;
 use crate::report::study::tune::Report;
-use crate::study::tune::{Asked, Plan, Trial, Trials, Tried, Tuned, round_trip_max};
-use crate::study::{Study, needs::of_run};
+use crate::study::tune::{Asked, tune};
 use std::ffi::OsString;
 
 /// Recommend timers: the smallest that cut nothing, the keepalive that saves the rest, and lines to paste.
@@ -69,29 +67,14 @@ pub fn run(args: &Args) -> Ended {
     let asked = Asked { share: args.allow_cut, lower_all: args.lower_all, hz: clock.hz(), lost: args.lost, interval: args.interval };
     let stop = traffic::stop_on_interrupt();
     let run = source.follow(&Replay::new(&path).immortal(), &args.options, &stop)?;
-    let (plan, trials) = args.options.on_threads(|| {
-        let needs = of_run(&path, &run);
-        let plan = Plan::new(&path, &run, &needs, &asked);
-        let trials = Trials::new(&specs, &path, &plan, &asked, round_trip_max(&run));
-        trials.map(|trials| (plan, trials))
-    })??;
-
-    let paths = trials.policies.iter().map(|policy| traffic::path(&policy.boxes, clock)).collect::<Result<Vec<_>, _>>()?;
-    let keepalives: Vec<_> = trials.policies.iter().map(|policy| policy.keepalive).collect();
-    let many = Many::with_keepalive(&paths, &keepalives, true);
-    let tried_run = source.follow(&many, &args.options, &stop)?;
-    let study = Study { many: &many, run: &tried_run };
-    let (tallies, tables) = args.options.on_threads(|| (study.tallies(), study.occupancies(&study.ledgers())))?;
-    let tried = trials.policies.iter().zip(tallies).zip(tables);
-    let tuned = Tuned {
-        plan,
-        asked,
-        round_trip: round_trip_max(&run),
-        keepalives: trials.keepalives,
-        tried: tried.map(|((policy, tally), tables)| Tried { trial: policy.trial, tally, tables }).collect(),
-    };
-    let recommended = trials.policies.iter().position(|policy| policy.trial == Trial::Recommended).unwrap_or(0);
-    let report = Report { tuned: &tuned, paths: [&path, &paths[recommended]], run: &run };
+    let mut interrupted = run.interrupted;
+    let (tuned, recommended) = tune(&specs, &path, &asked, &run, |many| {
+        let run = source.follow(many, &args.options, &stop)?;
+        interrupted |= run.interrupted;
+        Ok::<_, Failure>(run)
+    })?;
+    let recommended = traffic::path(&recommended, clock)?;
+    let report = Report { tuned: &tuned, paths: [&path, &recommended], run: &run };
     if args.json {
         let mut text = serde_json::to_string_pretty(&report.json()).map_err(|e| Failure(e.to_string()))?;
         text.push('\n');
@@ -99,5 +82,5 @@ pub fn run(args: &Args) -> Ended {
     } else {
         print(report.text(width()).as_bytes())?;
     }
-    Ok(if run.interrupted || tried_run.interrupted { exit::INTERRUPTED } else { exit::RAN })
+    Ok(if interrupted { exit::INTERRUPTED } else { exit::RAN })
 }

@@ -37,6 +37,11 @@ fn of_idle(idle: &IdleBox, entry: &IdleEntry) -> TimerId {
 }
 
 impl TimerId {
+    /// Whether it is a timer of a director's entries that were born under `secure_tcp` (2.4).
+    pub const fn is_of_defence(self) -> bool {
+        self.0 >= VS_DOS && self.0 < VS_NOW
+    }
+
     /// How many numbers there are at most, for tables by number.
     pub const NUMBERS: usize = Rule::NUMBERS;
 }

@@ -8,6 +8,7 @@ use crate::engine::replay::FlowRun;
 use crate::engine::timers::TimerId;
 use crate::engine::{Device, Hop, Path};
 use crate::flow::GapEvidence;
+use crate::model::Clause;
 use crate::model::conntrack::entry::State as CtState;
 use crate::model::conntrack::rule::Rule;
 use crate::model::idle::Clause as IdleClause;
@@ -51,13 +52,33 @@ pub fn waits_for_people(setting: &str) -> bool {
 pub fn settings_of(hop: &Hop, timer: TimerId) -> Vec<&'static str> {
     match &hop.device {
         Device::Router(_) => conntrack(Rule::from_number(timer.0)),
+        // Their sysctls are no settings of ipvsadm.
+        Device::Director(_) if timer.is_of_defence() => Vec::new(),
         Device::Director(_) => match hop.clause(timer) {
-            crate::model::Clause::Ipvs(VsState::Established) => vec!["tcp"],
-            crate::model::Clause::Ipvs(VsState::FinWait) => vec!["tcpfin"],
-            crate::model::Clause::IpvsUdp => vec!["udp"],
+            Clause::Ipvs(VsState::Established) => vec!["tcp"],
+            Clause::Ipvs(VsState::FinWait) => vec!["tcpfin"],
+            Clause::IpvsUdp => vec!["udp"],
             _ => Vec::new(),
         },
         Device::Idle(_) => idle(hop, timer).into_iter().collect(),
+    }
+}
+
+/// The setting that a clause of a box comes from; nothing where nothing can be set.
+pub fn setting_of(hop: &Hop, clause: Clause, timer_of_defence: bool) -> Option<&'static str> {
+    match clause {
+        Clause::State(state) => Some(CT_STATES[(state as usize).min(9)]).filter(|name| !name.is_empty()),
+        Clause::MaxRetrans | Clause::ZeroWindow => Some("timeout_max_retrans"),
+        Clause::Unacknowledged | Clause::UnrepliedEstablished | Clause::InexactResetUnacknowledged | Clause::InvalidPair => {
+            Some("unacknowledged")
+        }
+        Clause::InexactReset => Some("close"),
+        Clause::UdpUnreplied | Clause::IpvsUdp if !timer_of_defence => Some("udp"),
+        Clause::UdpStream => Some("udp_stream"),
+        Clause::Ipvs(VsState::Established) if !timer_of_defence => Some("tcp"),
+        Clause::Ipvs(VsState::FinWait) if !timer_of_defence => Some("tcpfin"),
+        Clause::Idle(clause) => idle(hop, TimerId(clause as u16)),
+        Clause::None | Clause::Ipvs(_) | Clause::UdpUnreplied | Clause::IpvsUdp => None,
     }
 }
 

@@ -4,13 +4,16 @@
 //! Every claim is then checked by replaying the policies themselves ([`Trial`]).
 
 use super::ledger::Occupancy;
-use super::needs::{Knob, Needs, Spell, knobs, set, settings_of, waits_for_people};
+use super::needs::{Knob, Needs, Spell, knobs, of_run, set, setting_of, settings_of, waits_for_people};
 use super::tally::Tally;
+use super::{Parts, Study};
+use crate::engine::many::Many;
 use crate::engine::pipeline::Run;
 use crate::engine::{Device, Path};
 use crate::finding::Verdict;
 use crate::finding::advice::keep_secs;
 use crate::finding::margin::{Budget, Margin};
+use crate::flow::GapEvidence;
 use crate::kernel::wheel::Hz;
 use crate::model::conntrack::entry::State as CtState;
 use crate::model::idle::Clause as IdleClause;
@@ -98,6 +101,9 @@ struct Column {
     next: usize,
     /// How many entries ended by this timer: what a second of it costs.
     entries: u64,
+    /// Whole seconds on top: some releases do not store a deadline that moves forward by less than a second, so that which
+    /// packet was the last to count depends on the lengths themselves (2.6.20 to 4.8).
+    slack: u64,
 }
 
 impl Column {
@@ -163,6 +169,55 @@ impl Plan {
         plan
     }
 
+    /// The boxes with the recommended timers.
+    ///
+    /// # Errors
+    /// A value that a box does not take.
+    pub fn recommended(&self, boxes: &[BoxSpec]) -> Result<Vec<BoxSpec>, String> {
+        let mut recommended = boxes.to_vec();
+        for timer in self.changes() {
+            set(&mut recommended, timer.knob, timer.value.as_secs())?;
+        }
+        Ok(recommended)
+    }
+
+    /// Takes in what the flows still needed when the recommended timers were tried: which packets renew an entry may itself depend
+    /// on the timers, as when a reset was no end or a deadline was not moved. Whether there was anything to learn.
+    fn learn(&mut self, path: &Path, study: &Study<'_, '_>) -> bool {
+        let mut learned = false;
+        for (flow, judged) in study.run.flows.iter().enumerate() {
+            if self.given_up.binary_search(&flow).is_ok() || self.hopeless.contains(&flow) {
+                continue;
+            }
+            let late = judged.run.iter().flat_map(|class| &class.parts).find_map(|part| {
+                let cut = part.run.cut.as_deref().map(|(late, _)| late);
+                cut.into_iter().chain(part.run.repaired.as_deref()).min_by_key(|late| late.ordinal).copied()
+            });
+            let Some(late) = late.filter(|late| late.evidence != GapEvidence::Hole) else { continue };
+            let hop = usize::from(late.hop);
+            let dos = matches!(&path.hops[hop].device, Device::Director(d) if d.ipvs.secure_tcp && d.ipvs.dialect.dos_timeouts);
+            let known = setting_of(&path.hops[hop], late.lapse.clause, dos);
+            let timer = known.and_then(|setting| self.timers.iter_mut().find(|timer| timer.knob == Knob { hop, setting }));
+            match timer {
+                Some(timer) => {
+                    let value = Duration::from_secs(keep_secs(late.idle()));
+                    if value > timer.value {
+                        timer.value = value;
+                        timer.need = Some(Spell { idle: late.idle(), flow, frame: late.frame, evidence: late.evidence });
+                        timer.reason = if value > timer.current { Reason::Raised } else { Reason::Smallest };
+                        learned = true;
+                    }
+                }
+                None => {
+                    self.hopeless.push(flow);
+                    learned = true;
+                }
+            }
+        }
+        self.hopeless.sort_unstable();
+        learned
+    }
+
     /// The timers that should be set to something else than they are.
     pub fn changes(&self) -> impl Iterator<Item = &Timer> {
         self.timers.iter().filter(|timer| timer.value != timer.current)
@@ -197,7 +252,11 @@ fn columns(path: &Path, run: &Run, needs: &[Needs]) -> Vec<Column> {
         let mut spells: Vec<Spell> =
             needs.iter().filter_map(|needs| needs.spells.iter().find(|(known, _)| *known == knob).map(|(_, spell)| *spell)).collect();
         spells.sort_by_key(|spell| (std::cmp::Reverse(spell.idle), spell.flow));
-        Column { knob, current, spells, next: 0, entries: entries.get(&knob).copied().unwrap_or(0) }
+        let slack = match &path.hops[knob.hop].device {
+            Device::Router(router) => u64::from(router.conntrack.settings.dialect.coalesce_refresh),
+            Device::Director(_) | Device::Idle(_) => 0,
+        };
+        Column { knob, current, spells, next: 0, entries: entries.get(&knob).copied().unwrap_or(0), slack }
     };
     knobs(path).into_iter().map(column).collect()
 }
@@ -208,7 +267,7 @@ fn timer(column: &mut Column, given_up: &[bool], lower_all: bool) -> Timer {
     let need = column.top(given_up);
     let keep = |reason| Timer { knob, current, need, value: current, reason };
     let Some(spell) = need else { return keep(Reason::Unused) };
-    let smallest = Duration::from_secs(keep_secs(spell.idle));
+    let smallest = Duration::from_secs(keep_secs(spell.idle) + column.slack);
     if smallest > current {
         Timer { value: smallest, ..keep(Reason::Raised) }
     } else if lower_all || waits_for_people(knob.setting) {
@@ -324,10 +383,7 @@ impl Trials {
     /// A value that a box does not take.
     pub fn new(boxes: &[BoxSpec], path: &Path, plan: &Plan, asked: &Asked, round_trip: Duration) -> Result<Trials, String> {
         let mut policies = vec![Policy { trial: Trial::Current, boxes: boxes.to_vec(), keepalive: None }];
-        let mut recommended = boxes.to_vec();
-        for timer in plan.changes() {
-            set(&mut recommended, timer.knob, timer.value.as_secs())?;
-        }
+        let recommended = plan.recommended(boxes)?;
         policies.push(Policy { trial: Trial::Recommended, boxes: recommended.clone(), keepalive: None });
         for timer in plan.timers.iter().filter(|timer| matches!(timer.reason, Reason::Smallest | Reason::Raised)) {
             let less = timer.value.as_secs() - 1;
@@ -352,6 +408,44 @@ impl Trials {
         }
         Ok(Trials { policies, keepalives: [now, then] })
     }
+}
+
+/// How often the recommended timers are tried anew with what was learned from the trial before.
+const ROUNDS: usize = 8;
+
+/// Finds the timers, tries them, and tries what else there is to say. `bearing` are the flows through entries that never end;
+/// `follow` has the same flows followed for other policies.
+///
+/// # Errors
+/// A value that a box does not take, and what `follow` says.
+pub fn tune<E: From<String>>(
+    boxes: &[BoxSpec],
+    path: &Path,
+    asked: &Asked,
+    bearing: &Run,
+    mut follow: impl FnMut(&Many<'_>) -> Result<Run<Parts>, E>,
+) -> Result<(Tuned, Vec<BoxSpec>), E> {
+    let mut plan = Plan::new(path, bearing, &of_run(path, bearing), asked);
+    let round_trip = round_trip_max(bearing);
+    let build = |boxes: &[BoxSpec]| Path::build(boxes, path.clock).map_err(|error| error.to_string());
+    for _ in 0..ROUNDS {
+        let paths = [build(&plan.recommended(boxes)?)?];
+        let many = Many::new(&paths, false);
+        let run = follow(&many)?;
+        if !plan.learn(path, &Study { many: &many, run: &run }) {
+            break;
+        }
+    }
+    let trials = Trials::new(boxes, path, &plan, asked, round_trip)?;
+    let paths = trials.policies.iter().map(|policy| build(&policy.boxes)).collect::<Result<Vec<_>, _>>()?;
+    let keepalives: Vec<_> = trials.policies.iter().map(|policy| policy.keepalive).collect();
+    let many = Many::with_keepalive(&paths, &keepalives, true);
+    let run = follow(&many)?;
+    let study = Study { many: &many, run: &run };
+    let tried = trials.policies.iter().zip(study.tallies()).zip(study.occupancies(&study.ledgers()));
+    let tried = tried.map(|((policy, tally), tables)| Tried { trial: policy.trial, tally, tables }).collect();
+    let recommended = plan.recommended(boxes)?;
+    Ok((Tuned { plan, asked: *asked, round_trip, keepalives: trials.keepalives, tried }, recommended))
 }
 
 /// A plan, tried.

@@ -12,7 +12,7 @@ use flowlapse::policy::{self, BoxSpec};
 use flowlapse::study::ledger::Occupancy;
 use flowlapse::study::needs::of_run;
 use flowlapse::study::tally::Tally;
-use flowlapse::study::tune::{Asked, Plan, Reason, Trial, Trials, round_trip_max};
+use flowlapse::study::tune::{Asked, Trial, tune};
 use flowlapse::study::{Study, diff};
 use flowlapse::time::Duration;
 use proptest::prelude::*;
@@ -77,24 +77,13 @@ proptest! {
         let path = Path::build(&boxes, Clock::Ideal).expect("a path");
         let asked = Asked { share: 0.0, lower_all, hz: Hz(250), lost: 1, interval: 15 };
         let run = follow(&file, &Replay::new(&path).immortal());
-        let needs = of_run(&path, &run);
-        let plan = Plan::new(&path, &run, &needs, &asked);
-        let trials = Trials::new(&boxes, &path, &plan, &asked, round_trip_max(&run)).expect("values that boxes take");
-        let paths: Vec<Path> = trials.policies.iter().map(|p| Path::build(&p.boxes, Clock::Ideal).expect("a path")).collect();
-        let keepalives: Vec<_> = trials.policies.iter().map(|p| p.keepalive).collect();
-        let (tallies, _) = answers(&file, &paths, &keepalives, true);
-        let of = |trial: Trial| trials.policies.iter().position(|p| p.trial == trial).map(|at| &tallies[at]);
-        let recommended = of(Trial::Recommended).expect("it is tried");
+        let (tuned, _) = tune(&boxes, &path, &asked, &run, |many| Ok::<_, String>(follow(&file, many))).expect("values that boxes take");
+        let (plan, recommended) = (&tuned.plan, &tuned.of(Trial::Recommended).expect("it is tried").tally);
         let hopeless = plan.hopeless.len() as u64;
         let cut = recommended.count(Verdict::Cut);
         prop_assert!(cut <= hopeless, "{cut} cut, {hopeless} hopeless: {:?}", plan.timers);
         if hopeless == 0 {
             prop_assert_eq!(recommended.count(Verdict::Repaired), 0, "nothing is lost, not even for a moment: {:?}", plan.timers);
-        }
-        for timer in plan.timers.iter().filter(|t| t.reason == Reason::Raised) {
-            let Some(less) = of(Trial::OneLess(timer.knob)) else { continue };
-            let harm = |tally: &Tally| tally.count(Verdict::Cut) + tally.count(Verdict::Repaired);
-            prop_assert!(harm(less) >= harm(recommended), "{timer:?}");
         }
     }
 
