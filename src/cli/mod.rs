@@ -1,6 +1,7 @@
 //! The command line: one file a command; this one parses, dispatches, and turns failures into a line and an exit code.
 
 pub mod conform;
+pub mod draw;
 pub mod presets;
 pub mod progress;
 pub mod replay;

@@ -1,7 +1,10 @@
 //! `flowlapse replay`: a capture through a path of boxes.
 
+use super::draw::{self, Kind};
 use super::{Ended, Failure, exit, print, traffic, write_whole, written};
-use crate::engine::pipeline;
+use crate::engine::pipeline::{self, Run};
+use crate::engine::replay::Replay;
+use crate::engine::silences::{Listening, Silences};
 use crate::finding::Verdict;
 use crate::report::chart::{Chart, Format};
 use crate::report::{Report, json, plot, text};
@@ -36,7 +39,9 @@ pub struct Args {
     /// One JSON line for each flow, then one for the summary
     #[arg(long)]
     ndjson: bool,
-    /// Draw how many flows each idle timer would keep, with the timers in force, as SVG
+    #[command(flatten)]
+    draw: draw::Options,
+    /// Short for --draw survival=FILE, always as SVG
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
     /// How many flows the table lists
@@ -65,17 +70,34 @@ enum ColourArg {
     Never,
 }
 
+/// What can be drawn: how many flows each idle timer would keep; how long flows were silent; one flow's life.
+const KINDS: [Kind; 3] =
+    [Kind { name: "survival", of: None }, Kind { name: "gaps", of: None }, Kind { name: "lanes", of: Some("STREAM") }];
+
 /// Runs the command.
 pub fn run(args: &Args) -> Ended {
+    let draws = args.draw.wanted(&KINDS)?;
     let fail_on = verdicts(&args.fail_on)?;
     let path = traffic::path(&traffic::boxes(&args.boxes)?, args.options.clock()?)?;
     let job = args.options.job()?;
     let mut capture = traffic::open(&args.captures)?;
-    let run = pipeline::run(&mut capture, &path, &job, &traffic::stop_on_interrupt());
+    let (stop, replay) = (traffic::stop_on_interrupt(), Replay::new(&path));
+    let silences = draws.iter().any(|draw| draw.kind == "gaps").then(Silences::new);
+    let run: Run = match &silences {
+        Some(silences) => pipeline::follow(&mut capture, &Listening { follow: &replay, silences }, &job, &stop),
+        None => pipeline::follow(&mut capture, &replay, &job, &stop),
+    };
     let report = Report::new(&path, &run);
 
     if let Some(file) = &args.svg {
         write_whole(file, &plot::survival(&report).draw(Format::Svg)?)?;
+    }
+    for draw in &draws {
+        match (draw.kind, &silences) {
+            ("survival", _) => draw.write(&plot::survival(&report))?,
+            ("gaps", Some(silences)) => draw.write(&plot::gaps(&report, silences))?,
+            _ => {}
+        }
     }
     if args.json || args.ndjson {
         let mut out = BufWriter::new(io::stdout().lock());

@@ -14,6 +14,7 @@ pub mod pipeline;
 pub mod profile;
 mod ranks;
 pub mod replay;
+pub mod silences;
 pub mod timers;
 
 pub use hop::{Device, Hop, HopState};
