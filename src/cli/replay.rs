@@ -1,5 +1,7 @@
 //! `flowlapse replay`: a capture through a path of boxes.
 
+mod life;
+
 use super::draw::{self, Kind};
 use super::{Ended, Failure, exit, print, traffic, write_whole, written};
 use crate::engine::pipeline::{self, Run};
@@ -22,7 +24,11 @@ Examples:
   flowlapse replay web.pcapng --box ipvs:nat,tcp=900,tcpfin=120
   flowlapse replay ring.pcap0 ring.pcap1 --box conntrack:masquerade,established=3600 --box aws-nlb
   zcat big.pcap.gz | flowlapse replay - --box openwrt --filter 'tcp port 22' --json
+  flowlapse replay x.pcap --box ipvs --draw survival=kept.svg --draw gaps=gaps.csv --draw lanes:tcp.3=flow.png
   flowlapse replay x.pcap --box ipvs:dr,secure_tcp=3,dialect=linux-2.4 --clock wheel --hz 100
+
+Pictures: survival (how many flows each idle timer would keep), gaps (how long flows were silent), lanes:STREAM (one flow's
+life: tcp.3, udp.0, or worst).
 
 Exit codes: 0 ran; 1 found what --fail-on names; 2 usage, or nothing could be analysed;
 3 something was left out and --strict was given; 130 interrupted.")]
@@ -77,6 +83,11 @@ const KINDS: [Kind; 3] =
 /// Runs the command.
 pub fn run(args: &Args) -> Ended {
     let draws = args.draw.wanted(&KINDS)?;
+    let mut lives = Vec::new();
+    for draw in draws.iter().filter(|draw| draw.kind == "lanes") {
+        life::check(&args.captures)?;
+        lives.push((draw, life::Which::parse(draw.of.as_deref())?));
+    }
     let fail_on = verdicts(&args.fail_on)?;
     let path = traffic::path(&traffic::boxes(&args.boxes)?, args.options.clock()?)?;
     let job = args.options.job()?;
@@ -98,6 +109,10 @@ pub fn run(args: &Args) -> Ended {
             ("gaps", Some(silences)) => draw.write(&plot::gaps(&report, silences))?,
             _ => {}
         }
+    }
+    // What was interrupted is not read once more.
+    for (draw, which) in lives.iter().filter(|_| !run.interrupted) {
+        life::write(draw, *which, &report, &args.captures, &args.options, &stop)?;
     }
     if args.json || args.ndjson {
         let mut out = BufWriter::new(io::stdout().lock());

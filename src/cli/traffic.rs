@@ -5,6 +5,7 @@ use crate::capture::{self, Capture, Input};
 use crate::decode::Filter;
 use crate::engine::pipeline::Job;
 use crate::engine::{Clock, Path};
+use crate::flow::Flow;
 use crate::kernel::wheel::{Hz, Phase};
 use crate::policy::{self, BoxSpec};
 use crate::time::{Duration, Instant};
@@ -65,6 +66,27 @@ impl Options {
     pub fn job(&self) -> Result<Job, Failure> {
         let filter = self.filter.as_deref().map(Filter::parse).transpose().map_err(|e| Failure(e.to_string()))?;
         Ok(Job { threads: self.threads, filter, records_max: self.count })
+    }
+
+    /// The same for the packets of one flow alone, and of others with its addresses and ports.
+    ///
+    /// # Errors
+    /// What is wrong with the filter.
+    pub fn job_of(&self, flow: &Flow) -> Result<Job, Failure> {
+        let (client, server) = (flow.client, flow.server);
+        let mut text = format!(
+            "{} and host {} and host {} and port {} and port {}",
+            flow.proto.name(),
+            client.addr,
+            server.addr,
+            client.port,
+            server.port
+        );
+        if let Some(filter) = self.filter.as_deref().filter(|filter| !filter.trim().is_empty()) {
+            text.push_str(&format!(" and ({filter})"));
+        }
+        let filter = Filter::parse(&text).map_err(|e| Failure(e.to_string()))?;
+        Ok(Job { threads: self.threads, filter: Some(filter), records_max: self.count })
     }
 }
 

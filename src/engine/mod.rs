@@ -5,6 +5,7 @@
 //! threads. What it means for people is the business of `finding`.
 
 pub mod compile;
+pub mod diary;
 pub mod hop;
 pub mod lives;
 pub mod many;
