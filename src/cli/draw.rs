@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// The option itself, to be flattened into a command's arguments.
 #[derive(clap::Args, Debug, Default)]
+#[group(id = "draw-options")]
 pub struct Options {
     /// Draw a picture; the file's ending says how: .svg, .png, or .csv for the numbers in it. May be repeated
     #[arg(long = "draw", value_name = "KIND=FILE")]
