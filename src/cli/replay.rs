@@ -77,8 +77,7 @@ enum ColourArg {
 }
 
 /// What can be drawn: how many flows each idle timer would keep; how long flows were silent; one flow's life.
-const KINDS: [Kind; 3] =
-    [Kind { name: "survival", of: None }, Kind { name: "gaps", of: None }, Kind { name: "lanes", of: Some("STREAM") }];
+const KINDS: [Kind; 3] = [Kind { name: "survival", of: None }, Kind { name: "gaps", of: None }, Kind { name: "lanes", of: Some("STREAM") }];
 
 /// Runs the command.
 pub fn run(args: &Args) -> Ended {

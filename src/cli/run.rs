@@ -91,7 +91,8 @@ pub fn run(args: &Args) -> Ended {
 
 fn all(args: &Args) -> Ended {
     let draws = args.draw.wanted(&KINDS)?;
-    let useless = if args.map.is_some() { ("lanes", "--map draws no lanes: run the scenario without it") } else { ("map", "give --map with it") };
+    let useless =
+        if args.map.is_some() { ("lanes", "--map draws no lanes: run the scenario without it") } else { ("map", "give --map with it") };
     if draws.iter().any(|draw| draw.kind == useless.0) {
         return Err(Failure(format!("--draw {}: {}", useless.0, useless.1)));
     }
@@ -238,8 +239,7 @@ fn came(
 fn named(prefix: &Path, origin: Option<&str>, variant: Option<&str>, point: Option<Point>, ending: &str) -> PathBuf {
     let plain = |text: &str| text.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect::<String>();
     let stem = origin.map(|o| Path::new(o).file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned()));
-    let parts: Vec<String> =
-        [stem.as_deref(), variant].into_iter().flatten().map(plain).chain(point.map(Point::name)).collect();
+    let parts: Vec<String> = [stem.as_deref(), variant].into_iter().flatten().map(plain).chain(point.map(Point::name)).collect();
     let mut name = prefix.file_name().map_or_else(OsString::new, ToOwned::to_owned);
     if !name.is_empty() && !parts.is_empty() {
         name.push("-");

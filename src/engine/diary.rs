@@ -304,8 +304,11 @@ mod tests {
         diary.holds(0, Instant::from_secs(1000), Some(timer(1000, 900)));
         assert_eq!(diary.last_deadline(), Some(Instant::from_secs(1900)));
         diary.finish(Instant::from_secs(1500), true);
-        let told: Vec<(u64, u64, bool)> =
-            diary.boxes[0].past.iter().map(|b| (b.timer.refreshed.since(Instant::ZERO).as_secs(), b.to.since(Instant::ZERO).as_secs(), b.burnt)).collect();
+        let told: Vec<(u64, u64, bool)> = diary.boxes[0]
+            .past
+            .iter()
+            .map(|b| (b.timer.refreshed.since(Instant::ZERO).as_secs(), b.to.since(Instant::ZERO).as_secs(), b.burnt))
+            .collect();
         assert_eq!(told, [(0, 10, false), (10, 910, true), (1000, 1500, false)]);
     }
 

@@ -1,9 +1,9 @@
 //! One flow of a replay as a picture of its life: packets, each box's timer, and where it was cut. It draws nothing itself.
 
 use super::chart::{Cut, Fuse, LaneBox, LanePacket, Lanes, PacketKind};
-use super::text::{frame_name, kind_of};
+use super::text::kind_of;
 use super::{Report, printable, tuple};
-use crate::engine::diary::{Diary, Kept, Sort};
+use crate::engine::diary::{Burning, Diary, Kept, Sort};
 use crate::engine::hop::Hop;
 use crate::finding::{Decisive, Finding, Verdict};
 use crate::net::Direction;
@@ -54,21 +54,30 @@ pub(super) fn drawn(diary: &Diary, hops: &[Hop], begin: Instant) -> (Vec<LanePac
         from_box: crossing.from_box,
         kept_by: crossing.kept_by,
     });
-    let boxes = hops.iter().zip(&diary.boxes).map(|(hop, memory)| LaneBox {
-        label: printable(&hop.label),
-        fuses: memory
-            .past
-            .iter()
-            .map(|burning| Fuse {
-                from: secs(burning.timer.refreshed),
-                to: secs(burning.to),
-                length: burning.timer.timeout.as_secs_f64(),
-                state: burning.timer.state.to_owned(),
-                burnt: burning.burnt,
-            })
-            .collect(),
-    });
+    let boxes =
+        hops.iter().zip(&diary.boxes).map(|(hop, memory)| LaneBox { label: printable(&hop.label), fuses: fuses(&memory.past, &secs) });
     (packets.collect(), boxes.collect())
+}
+
+/// The timers of one box. One that a box took over from another is drawn only from then on.
+fn fuses(past: &[Burning], secs: &impl Fn(Instant) -> f64) -> Vec<Fuse> {
+    let mut drawn = Vec::with_capacity(past.len());
+    let mut free = Instant::ZERO;
+    for burning in past.iter().filter(|burning| burning.to >= burning.timer.refreshed) {
+        if burning.to < free {
+            continue;
+        }
+        drawn.push(Fuse {
+            from: secs(burning.timer.refreshed),
+            shown_from: secs(burning.timer.refreshed.max(free)),
+            to: secs(burning.to),
+            length: burning.timer.timeout.as_secs_f64(),
+            state: burning.timer.state.to_owned(),
+            burnt: burning.burnt,
+        });
+        free = burning.to;
+    }
+    drawn
 }
 
 fn title(report: &Report<'_>, finding: &Finding) -> String {
@@ -84,8 +93,10 @@ fn title(report: &Report<'_>, finding: &Finding) -> String {
 fn subtitle(finding: &Finding, kept: &Kept) -> String {
     let count: u64 = finding.packets.iter().map(|n| u64::from(*n)).sum();
     let mut text = format!("{}; {count} packet{}", tuple::arrow(finding), if count == 1 { "" } else { "s" });
-    if kept.after_cut > 0 {
-        text.push_str(&format!("; the {} after the cut would not have been sent so", kept.after_cut));
+    match kept.after_cut {
+        0 => {}
+        1 => text.push_str("; the one after the cut would not have been sent so"),
+        n => text.push_str(&format!("; the {n} after the cut would not have been sent so")),
     }
     if kept.diary.left_out > 0 {
         text.push_str(&format!("; {} are left out", kept.diary.left_out));
@@ -96,6 +107,13 @@ fn subtitle(finding: &Finding, kept: &Kept) -> String {
 /// A span as people say it, without digits that nobody reads.
 pub(super) fn short(span: Duration) -> String {
     if span < Duration::from_secs(60) { format!("{:.3} s", span.as_secs_f64()) } else { Duration::from_secs(span.as_secs()).human() }
+}
+
+/// A frame with the last part of its file's name, where there are several files.
+fn frame_of(report: &Report<'_>, frame: u32, file: u16) -> String {
+    let name = report.run.names.get(usize::from(file)).filter(|_| report.run.names.len() > 1);
+    let last = name.and_then(|name| std::path::Path::new(name).file_name());
+    last.map_or(frame.to_string(), |last| format!("{frame} of {}", printable(&last.to_string_lossy())))
 }
 
 /// Where the entry ended, and the packet that came too late.
@@ -112,9 +130,9 @@ fn cuts(report: &Report<'_>, finding: &Finding, d: &Decisive) -> Vec<Cut> {
         _ => format!("forgotten by {who} at {}, {} after frame {}", short(ended.since(finding.span.0)), d.timeout, d.before),
     };
     let came = match (d.victim, finding.verdict) {
-        (Some((frame, file)), Verdict::Cut) => format!("frame {} {}", frame_name(report, frame, file), d.fate),
-        (Some((frame, file)), Verdict::Marginal) => format!("frame {}, then {}", frame_name(report, frame, file), d.fate),
-        (Some((frame, file)), _) => format!("frame {}: {}", frame_name(report, frame, file), d.fate),
+        (Some((frame, file)), Verdict::Cut) => format!("frame {} {}", frame_of(report, frame, file), d.fate),
+        (Some((frame, file)), Verdict::Marginal) => format!("frame {}, then {}", frame_of(report, frame, file), d.fate),
+        (Some((frame, file)), _) => format!("frame {}: {}", frame_of(report, frame, file), d.fate),
         (None, _) => format!("the capture ends; the next packet would be {}", d.fate),
     };
     vec![Cut { at: at(ended), text: forgotten, strong: true }, Cut { at: at(d.refreshed + d.idle), text: came, strong: true }]

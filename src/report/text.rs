@@ -298,7 +298,7 @@ fn story(out: &mut String, report: &Report<'_>, f: &Finding, layout: Layout) {
 }
 
 /// A frame as a person would look it up.
-pub(super) fn frame_name(report: &Report<'_>, frame: u32, file: u16) -> String {
+fn frame_name(report: &Report<'_>, frame: u32, file: u16) -> String {
     format!("{frame}{}", file_suffix(report, file))
 }
 

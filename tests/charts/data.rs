@@ -187,7 +187,7 @@ fn packet(at: f64, from_client: bool, kind: PacketKind) -> LanePacket {
 }
 
 fn fuse(from: f64, to: f64, length: f64, state: &str) -> Fuse {
-    Fuse { from, to, length, state: state.to_owned(), burnt: to >= from + length }
+    Fuse { from, shown_from: from, to, length, state: state.to_owned(), burnt: to >= from + length }
 }
 
 /// A handshake, some work, two hours of silence, and probes that a box no longer lets through.

@@ -57,6 +57,8 @@ pub struct LanePacket {
 pub struct Fuse {
     /// When it was lit, seconds.
     pub from: f64,
+    /// From when on it is drawn: later than it was lit where another burnt here before, seconds.
+    pub shown_from: f64,
     /// When it was lit anew, put out, or had burnt down, seconds.
     pub to: f64,
     /// How long it burns, seconds.
@@ -144,7 +146,7 @@ impl Layout {
 impl Lanes {
     fn moments(&self) -> Vec<f64> {
         let packets = self.packets.iter().map(|p| p.at);
-        let fuses = self.boxes.iter().flat_map(|b| &b.fuses).flat_map(|f| [f.from, f.to]);
+        let fuses = self.boxes.iter().flat_map(|b| &b.fuses).flat_map(|f| [f.shown_from, f.to]);
         let all = packets.chain(fuses).chain(self.cuts.iter().map(|c| c.at)).chain([self.span.0, self.span.1]);
         all.filter(|at| (self.span.0..=self.span.1).contains(at)).collect()
     }
@@ -207,11 +209,13 @@ impl Lanes {
             wanted = time_ticks((0.0, self.span.1 - self.span.0), 8).into_iter().map(|(at, _)| at + self.span.0).collect();
         }
         let mut taken: Vec<(f64, f64)> = Vec::new();
+        let mut written = std::collections::BTreeSet::new();
         for at in wanted.into_iter().take(200) {
             let (x, label) = (layout.axis.at(at), human(rounded(at - self.span.0)));
             let half = width(&label, SMALL) / 2.0 + 6.0;
             let x_text = x.min(f64::from(WIDTH) - 8.0 - half);
-            if taken.iter().any(|(from, to)| x_text + half > *from && x_text - half < *to) {
+            let told = !written.insert(label.clone());
+            if told || taken.iter().any(|(from, to)| x_text + half > *from && x_text - half < *to) {
                 continue;
             }
             taken.push((x_text - half, x_text + half));
@@ -275,17 +279,22 @@ impl Chart for Lanes {
         for (lane, y) in self.boxes.iter().zip(&layout.fuses) {
             draw_box(&mut sheet, &layout, lane, *y, self.span);
         }
+        // Marks stand behind the packets, so that one that came too late is seen.
+        let frame = Frame { left: LEFT, right, top: layout.client - SIDE / 2.0, bottom: layout.server + 12.0 };
+        flags.draw(&mut sheet, frame);
         let hidden = self.packets(&mut sheet, &layout);
         for (lane, y) in self.boxes.iter().zip(&layout.fuses) {
             words(&mut sheet, &layout, lane, *y, self.span);
         }
         if hidden > 0 {
-            let note = format!("{hidden} packets are hidden behind others");
+            let note = if hidden == 1 {
+                "1 packet is hidden behind others".to_owned()
+            } else {
+                format!("{hidden} packets are hidden behind others")
+            };
             sheet.text((right, height - 8.0), Hold::End, (SMALL, SOFT), 400.0, &note);
         }
         self.axis(&mut sheet, &layout);
-        let frame = Frame { left: LEFT, right, top: layout.client - SIDE / 2.0, bottom: layout.server + 12.0 };
-        flags.draw(&mut sheet, frame);
         if self.packets.is_empty() {
             frame.nothing(&mut sheet, "no packets");
         }
@@ -293,21 +302,22 @@ impl Chart for Lanes {
     }
 
     fn csv(&self) -> String {
-        let mut table = Table::new(&["kind", "from_seconds", "to_seconds", "who", "what", "timer_seconds", "came_through"]);
+        let mut table = Table::new(&["kind", "from_seconds", "to_seconds", "who", "what", "timer_seconds", "came_through", "kept_by"]);
         for packet in &self.packets {
             let maker = packet.from_box.and_then(|index| self.boxes.get(index)).map(|lane| &lane.label);
             let who = maker.unwrap_or(if packet.from_client { &self.client } else { &self.server });
             let passed = if packet.passed { "yes" } else { "no" };
-            table.row(&["packet", &packet.at.to_string(), "", who, packet.kind.name(), "", passed]);
+            let kept_by = packet.kept_by.and_then(|index| self.boxes.get(index)).map_or("", |lane| lane.label.as_str());
+            table.row(&["packet", &packet.at.to_string(), "", who, packet.kind.name(), "", passed, kept_by]);
         }
         for lane in &self.boxes {
             for fuse in &lane.fuses {
                 let (from, to, length) = (fuse.from.to_string(), fuse.to.to_string(), fuse.length.to_string());
-                table.row(&[if fuse.burnt { "burnt timer" } else { "timer" }, &from, &to, &lane.label, &fuse.state, &length, ""]);
+                table.row(&[if fuse.burnt { "burnt timer" } else { "timer" }, &from, &to, &lane.label, &fuse.state, &length, "", ""]);
             }
         }
         for cut in &self.cuts {
-            table.row(&[if cut.strong { "cut" } else { "event" }, &cut.at.to_string(), "", "", &cut.text, "", ""]);
+            table.row(&[if cut.strong { "cut" } else { "event" }, &cut.at.to_string(), "", "", &cut.text, "", "", ""]);
         }
         table.finish()
     }
@@ -336,7 +346,7 @@ fn draw_box(sheet: &mut Sheet, layout: &Layout, lane: &LaneBox, top: f64, (begin
         }
     };
     for fuse in &lane.fuses {
-        let (from, to) = (fuse.from.max(begin), fuse.to.min(end));
+        let (from, to) = (fuse.from.max(fuse.shown_from).max(begin), fuse.to.min(end));
         if to < from {
             continue;
         }
@@ -369,7 +379,7 @@ fn words(sheet: &mut Sheet, layout: &Layout, lane: &LaneBox, top: f64, (begin, e
         .chunk_by(alike)
         .filter_map(|run| {
             let (first, last) = (run.first()?, run.last()?);
-            let (from, to) = (layout.axis.at(first.from.max(begin)), layout.axis.at(last.to.min(end)));
+            let (from, to) = (layout.axis.at(first.shown_from.max(begin)), layout.axis.at(last.to.min(end)));
             Some((from, to, format!("{} {}", first.state, human(rounded(first.length)))))
         })
         .collect();
@@ -393,7 +403,7 @@ fn words(sheet: &mut Sheet, layout: &Layout, lane: &LaneBox, top: f64, (begin, e
         let x = layout.axis.at(fuse.to);
         cross(sheet, (x, bottom), 5.0, 2.5);
         let label = format!("burnt out after {}", human(rounded(fuse.length)));
-        let next = lane.fuses.get(index + 1).map_or(layout.right, |next| layout.axis.at(next.from.min(end)));
+        let next = lane.fuses.get(index + 1).map_or(layout.right, |next| layout.axis.at(next.shown_from.min(end)));
         let wide = width(&label, SMALL);
         if x + 10.0 + wide <= next && x + 10.0 > free {
             sheet.text((x + 10.0, bottom - 8.0), Hold::Start, (SMALL, RED_TEXT), 260.0, &label);
@@ -402,12 +412,12 @@ fn words(sheet: &mut Sheet, layout: &Layout, lane: &LaneBox, top: f64, (begin, e
     }
 }
 
-/// Writes a name at the left of its lane, in lines where it is long: broken behind commas and at spaces.
+/// Writes a name at the left of its lane, in lines where it is long: broken behind commas, colons and at spaces.
 fn beside(sheet: &mut Sheet, y: f64, label: &str, lines_max: usize) {
     const LINE: f64 = 15.0;
     let room = LEFT - MARGIN - 10.0;
     let mut lines: Vec<String> = vec![String::new()];
-    for part in label.split_inclusive([',', ' ']) {
+    for part in label.split_inclusive([',', ' ', ':']) {
         let last = lines.len() - 1;
         let joined = format!("{}{part}", lines[last]);
         if lines[last].is_empty() || width(joined.trim_end(), BODY) <= room || lines.len() == lines_max {

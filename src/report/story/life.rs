@@ -15,11 +15,7 @@ pub fn lanes(story: &Story<'_>, mut diarist: Diarist) -> Option<Lanes> {
     let Came::One(outcome, _) = &story.came else { return None };
     let horizon = story.ready.net.horizon;
     let open = outcome.sides.iter().any(|side| matches!(side.end, End::StillOpen(_)));
-    let end = if open {
-        horizon
-    } else {
-        diarist.diary.last_deadline().map_or(outcome.last, |at| at.min(horizon).max(outcome.last))
-    };
+    let end = if open { horizon } else { diarist.diary.last_deadline().map_or(outcome.last, |at| at.min(horizon).max(outcome.last)) };
     diarist.finish(end);
     let (packets, boxes) = drawn(&diarist.diary, &story.ready.net.path.hops, Instant::ZERO);
     let variant = story.variant.map_or_else(String::new, |name| format!(" ({})", printable(name)));

@@ -5,15 +5,8 @@ use crate::report::chart::sheet::{BLUE, GREEN, INK, ORANGE, Point, SOFT, Sheet, 
 
 impl PacketKind {
     /// All of them, in the order of the legend.
-    pub(super) const ALL: [PacketKind; 7] = [
-        PacketKind::Syn,
-        PacketKind::Data,
-        PacketKind::Ack,
-        PacketKind::Probe,
-        PacketKind::Fin,
-        PacketKind::Rst,
-        PacketKind::Icmp,
-    ];
+    pub(super) const ALL: [PacketKind; 7] =
+        [PacketKind::Syn, PacketKind::Data, PacketKind::Ack, PacketKind::Probe, PacketKind::Fin, PacketKind::Rst, PacketKind::Icmp];
 
     /// How it is called.
     pub(super) fn name(self) -> &'static str {
