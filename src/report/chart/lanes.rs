@@ -417,7 +417,10 @@ fn beside(sheet: &mut Sheet, y: f64, label: &str, lines_max: usize) {
     const LINE: f64 = 15.0;
     let room = LEFT - MARGIN - 10.0;
     let mut lines: Vec<String> = vec![String::new()];
-    for part in label.split_inclusive([',', ' ', ':']) {
+    let parts = label.split_inclusive([',', ' ']);
+    let parts =
+        parts.flat_map(|part| if width(part.trim_end(), BODY) > room { part.split_inclusive(':') } else { part.split_inclusive('\0') });
+    for part in parts {
         let last = lines.len() - 1;
         let joined = format!("{}{part}", lines[last]);
         if lines[last].is_empty() || width(joined.trim_end(), BODY) <= room || lines.len() == lines_max {
