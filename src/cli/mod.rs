@@ -2,6 +2,7 @@
 
 pub mod conform;
 pub mod diff;
+pub mod draw;
 pub mod presets;
 pub mod progress;
 pub mod replay;

@@ -1,7 +1,12 @@
 //! `flowlapse replay`: a capture through a path of boxes.
 
+mod life;
+
+use super::draw::{self, Kind};
 use super::{Ended, Failure, exit, print, traffic, width, write_whole, written};
-use crate::engine::pipeline;
+use crate::engine::pipeline::{self, Run};
+use crate::engine::replay::Replay;
+use crate::engine::silences::{Listening, Silences};
 use crate::finding::Verdict;
 use crate::report::chart::{Chart, Format};
 use crate::report::{Report, json, plot, text};
@@ -19,7 +24,11 @@ Examples:
   flowlapse replay web.pcapng --box ipvs:nat,tcp=900,tcpfin=120
   flowlapse replay ring.pcap0 ring.pcap1 --box conntrack:masquerade,established=3600 --box aws-nlb
   zcat big.pcap.gz | flowlapse replay - --box openwrt --filter 'tcp port 22' --json
+  flowlapse replay x.pcap --box ipvs --draw survival=kept.svg --draw gaps=gaps.csv --draw lanes:tcp.3=flow.png
   flowlapse replay x.pcap --box ipvs:dr,secure_tcp=3,dialect=linux-2.4 --clock wheel --hz 100
+
+Pictures: survival (how many flows each idle timer would keep), gaps (how long flows were silent), lanes:STREAM (one flow's
+life: tcp.3, udp.0, or worst).
 
 Exit codes: 0 ran; 1 found what --fail-on names; 2 usage, or nothing could be analysed;
 3 something was left out and --strict was given; 130 interrupted.")]
@@ -36,7 +45,9 @@ pub struct Args {
     /// One JSON line for each flow, then one for the summary
     #[arg(long)]
     ndjson: bool,
-    /// Draw how many flows each idle timer would keep, with the timers in force, as SVG
+    #[command(flatten)]
+    draw: draw::Options,
+    /// Short for --draw survival=FILE, always as SVG
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
     /// How many flows the table lists
@@ -65,17 +76,42 @@ enum ColourArg {
     Never,
 }
 
+/// What can be drawn: how many flows each idle timer would keep; how long flows were silent; one flow's life.
+const KINDS: [Kind; 3] = [Kind { name: "survival", of: None }, Kind { name: "gaps", of: None }, Kind { name: "lanes", of: Some("STREAM") }];
+
 /// Runs the command.
 pub fn run(args: &Args) -> Ended {
+    let draws = args.draw.wanted(&KINDS)?;
+    let mut lives = Vec::new();
+    for draw in draws.iter().filter(|draw| draw.kind == "lanes") {
+        life::check(&args.captures)?;
+        lives.push((draw, life::Which::parse(draw.of.as_deref())?));
+    }
     let fail_on = verdicts(&args.fail_on)?;
     let path = traffic::path(&traffic::boxes(&args.boxes)?, args.options.clock()?)?;
     let job = args.options.job(&args.captures)?;
     let mut capture = traffic::open(&args.captures)?;
-    let run = pipeline::run(&mut capture, &path, &job, &traffic::stop_on_interrupt());
+    let (stop, replay) = (traffic::stop_on_interrupt(), Replay::new(&path));
+    let silences = draws.iter().any(|draw| draw.kind == "gaps").then(Silences::new);
+    let run: Run = match &silences {
+        Some(silences) => pipeline::follow(&mut capture, &Listening { follow: &replay, silences }, &job, &stop),
+        None => pipeline::follow(&mut capture, &replay, &job, &stop),
+    };
     let report = Report::new(&path, &run);
 
     if let Some(file) = &args.svg {
         write_whole(file, &plot::survival(&report).draw(Format::Svg)?)?;
+    }
+    for draw in &draws {
+        match (draw.kind, &silences) {
+            ("survival", _) => draw.write(&plot::survival(&report))?,
+            ("gaps", Some(silences)) => draw.write(&plot::gaps(&report, silences))?,
+            _ => {}
+        }
+    }
+    // What was interrupted is not read once more.
+    for (draw, which) in lives.iter().filter(|_| !run.interrupted) {
+        life::write(draw, *which, &report, &args.captures, &args.options, &stop)?;
     }
     if args.json || args.ndjson {
         let mut out = BufWriter::new(io::stdout().lock());

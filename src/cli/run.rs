@@ -2,16 +2,18 @@
 
 mod mapping;
 
+use super::draw::{self, Kind};
 use super::{Ended, Failure, exit, print, width};
 use crate::report::story::pcap::{Point, Watch};
-use crate::report::story::{Came, Story, json, text, timeline};
+use crate::report::story::{Came, Story, json, life, text, timeline};
 use crate::scenario::load::vary;
 use crate::scenario::locate::locate;
 use crate::scenario::{Scenario, compile::Ready, load, run as runner, schema};
+use crate::simulate::diarist::Diarist;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufWriter, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Run scenarios: real conversations through real boxes, and what each end feels.
 ///
@@ -25,6 +27,8 @@ Examples:
   flowlapse run scenarios/*.json --json
   flowlapse run scenarios/ssh-firewall.json --write-pcap out/ssh && flowlapse replay out/ssh-client.pcapng --box conntrack:strict
   flowlapse run --schema > scenario.schema.json
+
+Pictures: lanes (the flow's life; each variant has a file of its own), and with --map: map.
 
 Exit codes: 0 ran, and what was expected came; 1 something else came than a scenario expects; 2 usage, or a scenario
 that cannot be read.")]
@@ -57,7 +61,9 @@ pub struct Args {
     /// twice, across and up; values rise by equal factors
     #[arg(long, value_name = "KEY=FROM..TO[:COUNT]", num_args = 2)]
     map: Option<Vec<String>>,
-    /// Where the map's picture goes (SVG); without it the map is printed in characters
+    #[command(flatten)]
+    draw: draw::Options,
+    /// Short for --draw map=FILE, always as SVG; without either the map is printed in characters
     #[arg(long, value_name = "FILE", requires = "map")]
     svg: Option<PathBuf>,
     /// Print the JSON Schema of scenarios
@@ -67,6 +73,9 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
 }
+
+/// What can be drawn: the flow's life; with --map, the map.
+const KINDS: [Kind; 2] = [Kind { name: "lanes", of: None }, Kind { name: "map", of: None }];
 
 /// Runs the command.
 pub fn run(args: &Args) -> Ended {
@@ -81,6 +90,12 @@ pub fn run(args: &Args) -> Ended {
 }
 
 fn all(args: &Args) -> Ended {
+    let draws = args.draw.wanted(&KINDS)?;
+    let useless =
+        if args.map.is_some() { ("lanes", "--map draws no lanes: run the scenario without it") } else { ("map", "give --map with it") };
+    if draws.iter().any(|draw| draw.kind == useless.0) {
+        return Err(Failure(format!("--draw {}: {}", useless.0, useless.1)));
+    }
     // Everything is read before anything is run: a mistake in the last file is told at once.
     let mut loaded = Vec::new();
     for name in &args.scenarios {
@@ -92,7 +107,7 @@ fn all(args: &Args) -> Ended {
         loaded.push((origin, text, scenario));
     }
     if let Some(axes) = &args.map {
-        return mapping::run(args, axes, &loaded);
+        return mapping::run(args, axes, &draws, &loaded);
     }
     let mut ready = Vec::new();
     for (origin, text, scenario) in &loaded {
@@ -105,8 +120,15 @@ fn all(args: &Args) -> Ended {
     let mut documents = Vec::new();
     let (mut runs, mut wrong) = (0, 0);
     for (origin, variant, scenario, ready) in &ready {
-        let came = came(args, origin, variant.as_deref(), ready, loaded.len() > 1)?;
+        let (came, diarist) = came(args, origin, variant.as_deref(), ready, loaded.len() > 1, !draws.is_empty())?;
         let story = Story::new(origin, variant.as_deref(), scenario, ready, came);
+        if let Some(lanes) = diarist.and_then(|diarist| life::lanes(&story, diarist)) {
+            for draw in &draws {
+                let ending = draw.file.extension().map_or_else(String::new, |e| e.to_string_lossy().into_owned());
+                let name = named(&draw.file.with_extension(""), (loaded.len() > 1).then_some(origin), variant.as_deref(), None, &ending);
+                draw.write_to(&lanes, &name)?;
+            }
+        }
         runs += 1;
         wrong += u32::from(!story.is_as_expected());
         if args.json {
@@ -175,36 +197,48 @@ fn wanted(args: &Args, origin: &str, text: &str, base: &Scenario) -> Result<Vec<
     Ok(out)
 }
 
-fn came(args: &Args, origin: &str, variant: Option<&str>, ready: &Ready, several: bool) -> Result<Came, Failure> {
+/// Runs one scenario, and keeps a diary of it where it is to be drawn.
+fn came(
+    args: &Args,
+    origin: &str,
+    variant: Option<&str>,
+    ready: &Ready,
+    several: bool,
+    drawn: bool,
+) -> Result<(Came, Option<Diarist>), Failure> {
     if ready.crowd.is_some() {
+        if drawn {
+            return Err(Failure(format!("{origin}: --draw lanes: a population is not drawn; run one of its flows as a scenario")));
+        }
         if args.write_pcap.is_some() {
             return Err(Failure(format!("{origin}: --write-pcap: a population is not written; run one of its flows as a scenario")));
         }
-        return Ok(Came::Many(Box::new(runner::population(ready))));
+        return Ok((Came::Many(Box::new(runner::population(ready))), None));
     }
     let mut watch = Watch::new();
     if let Some(prefix) = &args.write_pcap {
         for point in Point::all(ready.net.path.hops.len()) {
-            let file = capture_name(prefix, several.then_some(origin), variant, point);
+            let file = named(prefix, several.then_some(origin), variant, Some(point), "pcapng");
             let fail = |error: io::Error| Failure(format!("{}: cannot be written: {error}", file.display()));
             let sink = BufWriter::new(File::create(&file).map_err(fail)?);
             watch.tap(point, sink).map_err(fail)?;
         }
     }
-    let (outcome, watch) = runner::single(ready, watch);
+    let diarist = drawn.then(|| Diarist::new(ready.net.path.hops.len()));
+    let (outcome, (watch, diarist)) = runner::single(ready, (watch, diarist));
     let recorder = watch.finish().map_err(|error| Failure(format!("--write-pcap: {error}")))?;
-    Ok(Came::One(Box::new(outcome), recorder))
+    Ok((Came::One(Box::new(outcome), recorder), diarist))
 }
 
-/// `PREFIX[-scenario][-variant]-point.pcapng`.
-fn capture_name(prefix: &std::path::Path, origin: Option<&str>, variant: Option<&str>, point: Point) -> PathBuf {
+/// `PREFIX[-scenario][-variant][-point].ending`.
+fn named(prefix: &Path, origin: Option<&str>, variant: Option<&str>, point: Option<Point>, ending: &str) -> PathBuf {
     let plain = |text: &str| text.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect::<String>();
-    let stem = origin.map(|o| std::path::Path::new(o).file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned()));
-    let parts: Vec<String> = [stem.as_deref(), variant].into_iter().flatten().map(plain).chain([point.name()]).collect();
+    let stem = origin.map(|o| Path::new(o).file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned()));
+    let parts: Vec<String> = [stem.as_deref(), variant].into_iter().flatten().map(plain).chain(point.map(Point::name)).collect();
     let mut name = prefix.file_name().map_or_else(OsString::new, ToOwned::to_owned);
-    if !name.is_empty() {
+    if !name.is_empty() && !parts.is_empty() {
         name.push("-");
     }
-    name.push(format!("{}.pcapng", parts.join("-")));
+    name.push(format!("{}.{ending}", parts.join("-")));
     prefix.with_file_name(name)
 }

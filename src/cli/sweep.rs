@@ -1,12 +1,12 @@
 //! `flowlapse sweep`: settings over ranges of values, answered from one replay.
 
+use super::draw::{self, Kind};
 use super::progress::Progress;
 use super::traffic::{self, Source};
-use super::{Ended, Failure, exit, print, width, write_whole};
+use super::{Ended, Failure, exit, print, width};
 use crate::engine::Path;
 use crate::engine::many::Many;
 use crate::policy::{Axis, BoxSpec, axis};
-use crate::report::chart::{Chart, Format};
 use crate::report::study::closed;
 use crate::report::study::sweep::Report;
 use crate::scenario::load::load;
@@ -14,7 +14,6 @@ use crate::study::Study;
 use crate::study::closed::Closed;
 use crate::study::sweep::Sweep;
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 /// Vary settings over ranges: at each value who is cut, what the ends feel, and what the tables hold.
 ///
@@ -24,12 +23,14 @@ use std::path::PathBuf;
 #[command(after_help = "\
 Examples:
   flowlapse sweep prod.pcapng.zst --box conntrack --vary conntrack.established=300..7200:log50
-  flowlapse sweep x.pcap --box ipvs:nat --vary ipvs.tcp=60..3600:log20 --vary keepalive=30..7200:log20 --map map.svg
+  flowlapse sweep x.pcap --box ipvs:nat --vary ipvs.tcp=60..3600:log20 --vary keepalive=30..7200:log20 --draw map=map.svg
   flowlapse sweep x.pcap --box conntrack:strict --vary conntrack.established=300,3600,432000 --vary conntrack.loose=0,1 --beyond
   flowlapse sweep x.pcap --box aws-nlb --vary aws-nlb.established=60..6000:step60 --csv > nlb.csv
 
 Values: FROM..TO with :logN, :linN or :stepS (default :log20), or a list; spans as 900, 15m, 2h. A box is named by its
 kind, its place on the path, its preset or its label. 'keepalive' is the idle time after which the client sends probes.
+
+Pictures: --draw survival=FILE (one axis), --draw map=FILE (two axes); .svg, .png or .csv.
 
 Exit codes: 0 ran; 2 usage, or nothing could be analysed; 130 interrupted.")]
 pub struct Args {
@@ -52,18 +53,18 @@ pub struct Args {
     /// One row for each combination, as CSV
     #[arg(long)]
     csv: bool,
-    /// Draw how many flows each value of one axis keeps; .svg, .png or .csv
-    #[arg(long, value_name = "FILE")]
-    survival: Option<PathBuf>,
-    /// Draw the share of flows cut for each pair of values of two axes; .svg, .png or .csv
-    #[arg(long, value_name = "FILE")]
-    map: Option<PathBuf>,
+    #[command(flatten)]
+    draw: draw::Options,
     #[command(flatten)]
     options: traffic::Options,
 }
 
+/// What can be drawn: how many flows each value of one axis keeps; the share that is cut for each pair of values of two.
+const KINDS: [Kind; 2] = [Kind { name: "survival", of: None }, Kind { name: "map", of: None }];
+
 /// Runs the command.
 pub fn run(args: &Args) -> Ended {
+    let draws = args.draw.wanted(&KINDS)?;
     let source = Source::of(&args.inputs)?;
     let specs = source.boxes(&args.boxes)?;
     let clock = args.options.clock()?;
@@ -84,11 +85,11 @@ pub fn run(args: &Args) -> Ended {
     let run = source.follow(&many, &args.options, &traffic::stop_on_interrupt())?;
     let sweep = args.options.on_threads(|| Sweep::new(&Study { many: &many, run: &run }, axes, grid))?;
     let report = Report { sweep: &sweep, path: &base, run: &run };
-    if let Some(file) = &args.survival {
-        draw(&report.survival()?, file)?;
-    }
-    if let Some(file) = &args.map {
-        draw(&report.map()?, file)?;
+    for draw in &draws {
+        match draw.kind {
+            "survival" => draw.write(&report.survival()?)?,
+            _ => draw.write(&report.map()?)?,
+        }
     }
     if args.json {
         let mut text = serde_json::to_string_pretty(&report.json()).map_err(|e| Failure(e.to_string()))?;
@@ -104,7 +105,7 @@ pub fn run(args: &Args) -> Ended {
 
 /// Runs a scenario for each combination.
 fn whole(args: &Args, name: &str, text: &str, specs: &[BoxSpec], axes: Vec<Axis>, grid: Vec<Vec<usize>>, base: &Path) -> Ended {
-    if args.survival.is_some() || args.map.is_some() {
+    if !args.draw.is_empty() {
         return Err(Failure(
             "pictures of a scenario that is run whole: 'flowlapse run --map'; without --beyond they are drawn here".to_owned(),
         ));
@@ -131,13 +132,4 @@ fn whole(args: &Args, name: &str, text: &str, specs: &[BoxSpec], axes: Vec<Axis>
         print(report.text(width()).as_bytes())?;
     }
     Ok(exit::RAN)
-}
-
-/// Writes a chart as its file's name asks.
-fn draw(chart: &dyn Chart, file: &std::path::Path) -> Result<(), Failure> {
-    let name = file.to_string_lossy();
-    if name.to_ascii_lowercase().ends_with(".csv") {
-        return write_whole(file, chart.csv().as_bytes());
-    }
-    write_whole(file, &chart.draw(Format::of(&name)?)?)
 }

@@ -7,6 +7,7 @@ use crate::decode::Filter;
 use crate::engine::offered::follow_offered;
 use crate::engine::pipeline::{self, Follow, Job, Run, Watch};
 use crate::engine::{Clock, Path};
+use crate::flow::Flow;
 use crate::kernel::wheel::{Hz, Phase};
 use crate::policy::{self, BoxSpec};
 use crate::scenario::Scenario;
@@ -86,6 +87,27 @@ impl Options {
     pub fn on_threads<R: Send>(&self, work: impl FnOnce() -> R + Send) -> Result<R, Failure> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads).build().map_err(|e| Failure(format!("threads: {e}")))?;
         Ok(pool.install(work))
+    }
+
+    /// The same for the packets of one flow alone, and of others with its addresses and ports.
+    ///
+    /// # Errors
+    /// What is wrong with the filter.
+    pub fn job_of(&self, flow: &Flow) -> Result<Job, Failure> {
+        let (client, server) = (flow.client, flow.server);
+        let mut text = format!(
+            "{} and host {} and host {} and port {} and port {}",
+            flow.proto.name(),
+            client.addr,
+            server.addr,
+            client.port,
+            server.port
+        );
+        if let Some(filter) = self.filter.as_deref().filter(|filter| !filter.trim().is_empty()) {
+            text.push_str(&format!(" and ({filter})"));
+        }
+        let filter = Filter::parse(&text).map_err(|e| Failure(e.to_string()))?;
+        Ok(Job { threads: self.threads, filter: Some(filter), records_max: self.count, watch: None })
     }
 }
 

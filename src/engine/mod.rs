@@ -5,6 +5,7 @@
 //! threads. What it means for people is the business of `finding`.
 
 pub mod compile;
+pub mod diary;
 pub mod hop;
 pub mod lives;
 pub mod many;
@@ -18,6 +19,7 @@ pub mod profile;
 mod ranks;
 pub mod replay;
 pub mod shared;
+pub mod silences;
 pub mod timers;
 
 pub use hop::{Device, Hop, HopState};

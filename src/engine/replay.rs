@@ -140,6 +140,15 @@ pub struct Compared {
     pub count: u32,
 }
 
+/// Somebody who watches what each box makes of a segment. Watching changes nothing.
+pub trait Witness {
+    /// A box did this with the segment that is under way.
+    fn box_did(&mut self, _hop: usize, _outcome: &Outcome) {}
+}
+
+/// Nobody watches.
+impl Witness for () {}
+
 impl<'p> Replay<'p> {
     /// Prepares a replay through a path.
     pub fn new(path: &'p Path) -> Replay<'p> {
@@ -207,6 +216,19 @@ impl<'p> Replay<'p> {
 
     /// Leads one segment through the path. `observation` is what the flow said of it.
     pub fn segment(&self, run: &mut FlowRun, flow: &Flow, seg: &Segment, observation: &Observation, previous_frame: u32) -> Compared {
+        self.witnessed(run, flow, seg, observation, previous_frame, &mut ())
+    }
+
+    /// The same with somebody who watches.
+    pub fn witnessed(
+        &self,
+        run: &mut FlowRun,
+        flow: &Flow,
+        seg: &Segment,
+        observation: &Observation,
+        previous_frame: u32,
+        witness: &mut impl Witness,
+    ) -> Compared {
         let mut compared = Compared::default();
         run.observed(observation);
         // A packet that the capture point saw twice crossed the boxes once.
@@ -261,6 +283,7 @@ impl<'p> Replay<'p> {
             let untouched = doubtful.then(|| part.state.clone());
             let entries = part.lives.is_some().then(|| Entries::of(hop, &part.state));
             let outcome = hop.packet(&mut part.state, packet, &mut moment);
+            witness.box_did(index, &outcome);
             if let (Some(lives), Some(before)) = (&mut part.lives, entries) {
                 let after = hop.entries(&part.state);
                 if outcome.lapse.is_some() || before.count != after {

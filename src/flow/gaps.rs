@@ -41,7 +41,9 @@ pub struct Gap {
 pub struct Revision {
     /// The segment after the gap in question: its place among the flow's segments, from 0.
     pub ordinal: u32,
-    /// What is known now.
+    /// How long the gap in question was.
+    pub length: Duration,
+    /// What is known now; before, a gap that is now a hole was proven, and the other way round.
     pub evidence: GapEvidence,
 }
 
@@ -122,12 +124,12 @@ impl Gaps {
     }
 
     fn revise(&mut self, length: Duration, dir: Direction, reading: Reading) -> Option<Revision> {
-        let ordinal = self.pending_ordinal;
+        let (ordinal, suspect) = (self.pending_ordinal, self.pending.length);
         match self.waits {
             // The missing bytes lie in one of two gaps, and the longer one is the suspect.
             Pending::OtherSide if dir != self.pending_next && reading.jumped && length < self.pending.length => {
                 self.waits = Pending::Filling(dir);
-                Some(Revision { ordinal, evidence: GapEvidence::Hole })
+                Some(Revision { ordinal, length: suspect, evidence: GapEvidence::Hole })
             }
             Pending::OtherSide if dir != self.pending_next => {
                 self.settle(GapEvidence::ProvenIdle);
@@ -135,7 +137,7 @@ impl Gaps {
             }
             Pending::Filling(side) if reading.filled && side == dir => {
                 self.settle(GapEvidence::ProvenIdle);
-                Some(Revision { ordinal, evidence: GapEvidence::ProvenIdle })
+                Some(Revision { ordinal, length: suspect, evidence: GapEvidence::ProvenIdle })
             }
             _ => None,
         }

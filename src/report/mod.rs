@@ -2,6 +2,7 @@
 
 pub mod chart;
 pub mod json;
+pub mod life;
 pub mod plot;
 pub mod story;
 pub mod study;

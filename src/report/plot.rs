@@ -1,13 +1,16 @@
-//! What a replay's charts show: how many of its flows each idle timer would keep. It draws nothing itself.
+//! What a replay's charts show: how many of its flows each idle timer would keep, and how long they were silent. It draws nothing
+//! itself.
 
 use super::Report;
-use super::chart::{Mark, Step, Survival};
+use super::chart::{GapBin, Gaps, Mark, Step, Survival};
+use crate::engine::silences::Silences;
 use crate::engine::{Device, Path};
 use crate::finding::Verdict;
 use crate::model::Clause;
 use crate::model::conntrack::entry::State as CtState;
 use crate::model::idle::Clause as IdleClause;
 use crate::model::ipvs::state::State as VsState;
+use crate::net::Proto;
 use crate::policy::presets;
 use crate::time::Duration;
 
@@ -30,6 +33,35 @@ pub fn survival(report: &Report<'_>) -> Survival {
         subtitle: "thick: timers in force on the path; thin: usual ones, for comparison".to_owned(),
         steps: steps(report),
         marks: in_force(report.path).chain(usual()).collect(),
+    }
+}
+
+/// How long the flows were silent, with the timers in force.
+pub fn gaps(report: &Report<'_>, silences: &Silences) -> Gaps {
+    let ranges = silences.ranges();
+    let count: u64 = ranges.iter().map(|r| r.proven + r.unknown).sum();
+    let left_out = match silences.holes() {
+        0 => String::new(),
+        1 => "; one more is left out, where packets are missing".to_owned(),
+        holes => format!("; {holes} more are left out, where packets are missing"),
+    };
+    let bins = ranges.iter().map(|r| GapBin {
+        from_secs: r.from.as_secs_f64(),
+        to_secs: r.to.as_secs_f64(),
+        proven: r.proven,
+        unknown: r.unknown,
+    });
+    let has = |proto| report.run.flows.iter().any(|judged| judged.flow.proto == proto);
+    let mut marks: Vec<Mark> = if has(Proto::Tcp) { in_force(report.path).collect() } else { Vec::new() };
+    if has(Proto::Udp) {
+        marks.extend(udp_in_force(report.path));
+    }
+    let flows = report.glances.len();
+    Gaps {
+        title: format!("how long {flows} flow{} {} silent", if flows == 1 { "" } else { "s" }, if flows == 1 { "was" } else { "were" }),
+        subtitle: format!("{count} silence{} of 0.1 s or more between two packets{left_out}", if count == 1 { "" } else { "s" }),
+        bins: bins.collect(),
+        marks,
     }
 }
 
@@ -63,15 +95,27 @@ fn is_open(clause: Clause) -> bool {
 
 /// The timers for open connections that are in force, with the boxes that have them.
 pub(super) fn in_force(path: &Path) -> impl Iterator<Item = Mark> {
-    let timer = |device: &Device| match device {
+    marked(path, "", |device| match device {
         Device::Router(r) => r.conntrack.settings.tcp_timeouts[CtState::Established as usize],
         Device::Director(d) => d.ipvs.timeouts[VsState::Established as usize],
         Device::Idle(i) => i.timer(IdleClause::Established).timeout,
-    };
+    })
+}
+
+/// The same for UDP that goes both ways.
+fn udp_in_force(path: &Path) -> impl Iterator<Item = Mark> {
+    marked(path, ", UDP", |device| match device {
+        Device::Router(r) => r.conntrack.settings.udp_timeout_stream,
+        Device::Director(d) => d.ipvs.udp_timeout,
+        Device::Idle(i) => i.timer(IdleClause::UdpStream).timeout,
+    })
+}
+
+fn marked(path: &Path, what: &'static str, timer: fn(&Device) -> Duration) -> impl Iterator<Item = Mark> {
     let hops = path.hops.iter().map(move |hop| (timer(&hop.device), &hop.label));
-    hops.filter(|(timeout, _)| *timeout != Duration::MAX).map(|(timeout, label)| Mark {
+    hops.filter(|(timeout, _)| *timeout != Duration::MAX).map(move |(timeout, label)| Mark {
         secs: timeout.as_secs_f64(),
-        label: format!("{label}: {}", timeout.human()),
+        label: format!("{label}{what}: {}", timeout.human()),
         strong: true,
     })
 }

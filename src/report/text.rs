@@ -233,7 +233,8 @@ fn flows(out: &mut String, report: &Report<'_>, worst: &[usize], layout: Layout)
     }
 }
 
-fn kind_of(report: &Report<'_>, d: &Decisive) -> String {
+/// The box that decided, in a word, with its place where there are several.
+pub(super) fn kind_of(report: &Report<'_>, d: &Decisive) -> String {
     let hop = &report.path.hops[d.hop];
     let name = match &hop.device {
         Device::Router(_) => "conntrack",

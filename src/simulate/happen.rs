@@ -46,6 +46,9 @@ impl<O: Observer> World<'_, O> {
             }
             Fault::ClientDies => self.vanish(flow, 0),
         }
+        if let Fault::Forget(hop) | Fault::FailOver(hop) | Fault::Dest(hop, _) = fault {
+            self.observer.box_keeps(self.now, hop, &self.net.path.hops[hop], &flow.hops[hop]);
+        }
     }
 
     /// A box that closed both of its connections in order acknowledges what ends them; true where the segment is done with.

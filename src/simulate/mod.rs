@@ -11,6 +11,7 @@
 
 pub mod app;
 pub mod crowd;
+pub mod diarist;
 mod happen;
 pub mod link;
 pub mod network;

@@ -1,7 +1,7 @@
 //! What became of a flow: what each side was told and when, and which box forgot it by which timer.
 
 use crate::endpoint::{Errno, State};
-use crate::model::{Clause, DropReason};
+use crate::model::{Clause, DropReason, Lapse};
 use crate::time::{Duration, Instant};
 
 /// How a side ended.
@@ -84,6 +84,13 @@ pub struct Forgotten {
     pub by_client: bool,
     /// What became of that packet.
     pub fate: Met,
+}
+
+impl Forgotten {
+    /// The timer that ended it.
+    pub const fn lapse(&self) -> Lapse {
+        Lapse { refreshed: self.refreshed, timeout: self.timeout, clause: self.clause, state: self.state }
+    }
 }
 
 /// What became of a packet that met no entry.

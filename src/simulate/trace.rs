@@ -2,6 +2,8 @@
 
 use super::outcome::Forgotten;
 use crate::endpoint::Errno;
+use crate::engine::Hop;
+use crate::engine::hop::HopState;
 use crate::model::{Outcome as BoxOutcome, Side, Tuple, What};
 use crate::net::Segment;
 use crate::time::Instant;
@@ -41,6 +43,8 @@ pub trait Observer {
     fn box_got(&mut self, _at: Instant, _hop: usize, _from: Side, _tuple: Tuple, _seg: &Segment, _out: &BoxOutcome) {}
     /// A box sent a segment: the one that reached it, or one of its own.
     fn box_sent(&mut self, _at: Instant, _hop: usize, _to: Side, _tuple: Tuple, _seg: &Segment, _what: What) {}
+    /// What a box remembers after a segment has reached it, or after something happened to it.
+    fn box_keeps(&mut self, _at: Instant, _hop: usize, _of: &Hop, _state: &HopState) {}
     /// An entry of a box is known to have ended.
     fn forgot(&mut self, _entry: &Forgotten) {}
     /// A link lost a segment.
@@ -54,6 +58,54 @@ pub trait Observer {
 pub struct Silent;
 
 impl Observer for Silent {}
+
+/// Two watch, or one and perhaps another.
+impl<A: Observer, B: Observer> Observer for (A, Option<B>) {
+    fn told(&mut self, at: Instant, side: Side, what: Told) {
+        self.0.told(at, side, what);
+        self.1.iter_mut().for_each(|other| other.told(at, side, what));
+    }
+
+    fn host_sent(&mut self, at: Instant, side: Side, tuple: Tuple, seg: &Segment) {
+        self.0.host_sent(at, side, tuple, seg);
+        self.1.iter_mut().for_each(|other| other.host_sent(at, side, tuple, seg));
+    }
+
+    fn host_got(&mut self, at: Instant, side: Side, tuple: Tuple, seg: &Segment) {
+        self.0.host_got(at, side, tuple, seg);
+        self.1.iter_mut().for_each(|other| other.host_got(at, side, tuple, seg));
+    }
+
+    fn box_got(&mut self, at: Instant, hop: usize, from: Side, tuple: Tuple, seg: &Segment, out: &BoxOutcome) {
+        self.0.box_got(at, hop, from, tuple, seg, out);
+        self.1.iter_mut().for_each(|other| other.box_got(at, hop, from, tuple, seg, out));
+    }
+
+    fn box_sent(&mut self, at: Instant, hop: usize, to: Side, tuple: Tuple, seg: &Segment, what: What) {
+        self.0.box_sent(at, hop, to, tuple, seg, what);
+        self.1.iter_mut().for_each(|other| other.box_sent(at, hop, to, tuple, seg, what));
+    }
+
+    fn box_keeps(&mut self, at: Instant, hop: usize, of: &Hop, state: &HopState) {
+        self.0.box_keeps(at, hop, of, state);
+        self.1.iter_mut().for_each(|other| other.box_keeps(at, hop, of, state));
+    }
+
+    fn forgot(&mut self, entry: &Forgotten) {
+        self.0.forgot(entry);
+        self.1.iter_mut().for_each(|other| other.forgot(entry));
+    }
+
+    fn lost(&mut self, at: Instant, link: usize, tuple: Tuple, seg: &Segment) {
+        self.0.lost(at, link, tuple, seg);
+        self.1.iter_mut().for_each(|other| other.lost(at, link, tuple, seg));
+    }
+
+    fn fault(&mut self, at: Instant, what: super::Fault) {
+        self.0.fault(at, what);
+        self.1.iter_mut().for_each(|other| other.fault(at, what));
+    }
+}
 
 /// Something that was seen.
 #[derive(Clone, Copy, Debug)]

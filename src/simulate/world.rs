@@ -507,6 +507,7 @@ impl<'n, O: Observer> World<'n, O> {
             flow.synced[index].packet(&sync, conn, self.now);
         }
         self.note(flow, index, from, &out);
+        self.observer.box_keeps(self.now, index, hop, &flow.hops[index]);
         for sent in out.sent.into_iter().flatten() {
             let (seg, unreachable) = match sent.what {
                 What::Packet => (flying.seg, false),

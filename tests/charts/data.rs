@@ -183,11 +183,11 @@ pub(crate) fn maps() -> Vec<(&'static str, Map)> {
 }
 
 fn packet(at: f64, from_client: bool, kind: PacketKind) -> LanePacket {
-    LanePacket { at, from_client, kind, passed: true }
+    LanePacket { at, from_client, kind, passed: true, from_box: None, kept_by: None }
 }
 
 fn fuse(from: f64, to: f64, length: f64, state: &str) -> Fuse {
-    Fuse { from, to, length, state: state.to_owned(), burnt: to >= from + length }
+    Fuse { from, shown_from: from, to, length, state: state.to_owned(), burnt: to >= from + length }
 }
 
 /// A handshake, some work, two hours of silence, and probes that a box no longer lets through.
@@ -203,7 +203,8 @@ fn silence() -> Lanes {
         packet(0.32, true, Ack),
     ];
     packets.extend((0..9).map(|n| LanePacket { passed: false, ..packet(7200.3 + f64::from(n) * 75.0, false, Probe) }));
-    packets.push(LanePacket { passed: false, ..packet(7875.3, false, Rst) });
+    packets.push(LanePacket { passed: false, kept_by: Some(1), ..packet(7875.3, false, Rst) });
+    packets.push(LanePacket { from_box: Some(0), ..packet(7875.4, false, PacketKind::Icmp) });
     let times = [0.05, 0.07, 0.3, 0.32];
     let life = |established: f64| {
         let mut fuses =
@@ -223,7 +224,7 @@ fn silence() -> Lanes {
             LaneBox { label: "conntrack".to_owned(), fuses: life(432_000.0) },
             LaneBox { label: "ipvs:nat,tcp=900".to_owned(), fuses: life(900.0) },
         ],
-        cut: Some(Cut { at: 900.32, text: "cut: ipvs forgets the flow, 15m after the last packet".to_owned() }),
+        cuts: vec![Cut { at: 900.32, text: "cut: ipvs forgets the flow, 15m after the last packet".to_owned(), strong: true }],
     }
 }
 
@@ -275,7 +276,7 @@ pub(crate) fn lanes() -> Vec<(&'static str, Lanes)> {
             .map(|n| LanePacket { passed: n % 100 != 0, ..packet(burst(n), n % 3 == 0, if n % 5 == 0 { Data } else { Ack }) })
             .collect(),
         boxes,
-        cut: Some(Cut { at: 431_999.0, text: NASTY.to_owned() }),
+        cuts: vec![Cut { at: 431_999.0, text: NASTY.to_owned(), strong: true }],
     };
     vec![("silence", silence()), ("steady", steady), ("one", one), ("empty", Lanes::default()), ("extreme", extreme)]
 }

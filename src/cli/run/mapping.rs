@@ -1,6 +1,7 @@
 //! `flowlapse run --map`: a scenario for each pair of two settings.
 
 use super::{Args, print};
+use crate::cli::draw::Draw;
 use crate::cli::{Ended, Failure, exit, write_whole};
 use crate::report::chart::{Axis, Cells, Chart, Format, Map};
 use crate::report::story::Came;
@@ -15,7 +16,7 @@ use rayon::prelude::*;
 const COUNT_MAX: usize = 400;
 
 /// Draws the map of one scenario.
-pub(super) fn run(args: &Args, axes: &[String], loaded: &[(String, String, Scenario)]) -> Ended {
+pub(super) fn run(args: &Args, axes: &[String], draws: &[Draw], loaded: &[(String, String, Scenario)]) -> Ended {
     let [(origin, text, base)] = loaded else {
         return Err(Failure("--map draws one scenario; name one".to_owned()));
     };
@@ -52,9 +53,14 @@ pub(super) fn run(args: &Args, axes: &[String], loaded: &[(String, String, Scena
     let indices = cells.iter().map(|cell| legend.iter().position(|known| known == cell).unwrap_or(0)).collect();
     let cells = Cells::Words { cells: indices, legend };
     let map = Map { title: base.title.clone(), subtitle: String::new(), across, up, cells };
-    match &args.svg {
-        Some(file) => write_whole(file, &map.draw(Format::Svg)?)?,
-        None => print(map.text().as_bytes())?,
+    if let Some(file) = &args.svg {
+        write_whole(file, &map.draw(Format::Svg)?)?;
+    }
+    for draw in draws {
+        draw.write(&map)?;
+    }
+    if args.svg.is_none() && draws.is_empty() {
+        print(map.text().as_bytes())?;
     }
     Ok(exit::RAN)
 }

@@ -15,7 +15,7 @@ pub struct GapBin {
     pub from_secs: f64,
     /// The length that is too long, seconds.
     pub to_secs: f64,
-    /// Gaps in which the flow was proven alive.
+    /// Gaps of which sequence numbers prove that nothing was sent.
     pub proven: u64,
     /// Gaps of which that is not known.
     pub unknown: u64,
@@ -97,7 +97,7 @@ impl Chart for Gaps {
 
 fn legend(sheet: &mut Sheet, y: f64) {
     let mut x = MARGIN;
-    for (words, proven) in [("the flow was proven alive", true), ("not known to be alive", false)] {
+    for (words, proven) in [("proven: nothing was sent meanwhile", true), ("not known: packets may be missing", false)] {
         let (from, to) = ((x, y - 10.0), (x + 16.0, y + 2.0));
         sheet.rect(from, to, if proven { BLUE } else { SKY });
         if !proven {

@@ -31,6 +31,8 @@ pub enum PacketKind {
     Fin,
     /// Ends it.
     Rst,
+    /// Tells its receiver that the other side cannot be reached.
+    Icmp,
 }
 
 /// A packet on its way.
@@ -44,6 +46,10 @@ pub struct LanePacket {
     pub kind: PacketKind,
     /// Whether it reached the other side.
     pub passed: bool,
+    /// The box that sent it of its own accord, from 0 at the client; a packet of the other side without it.
+    pub from_box: Option<usize>,
+    /// The box that did not let it through, where that is known.
+    pub kept_by: Option<usize>,
 }
 
 /// A timer from one refresh to the next, or to its end.
@@ -51,6 +57,8 @@ pub struct LanePacket {
 pub struct Fuse {
     /// When it was lit, seconds.
     pub from: f64,
+    /// From when on it is drawn: later than it was lit where another burnt here before, seconds.
+    pub shown_from: f64,
     /// When it was lit anew, put out, or had burnt down, seconds.
     pub to: f64,
     /// How long it burns, seconds.
@@ -70,13 +78,15 @@ pub struct LaneBox {
     pub fuses: Vec<Fuse>,
 }
 
-/// The moment at which the flow was cut.
+/// A moment that matters: an entry was forgotten, a packet came too late.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Cut {
     /// When, seconds.
     pub at: f64,
     /// What happened.
     pub text: String,
+    /// Whether it is what the picture is about; else it is drawn more quietly.
+    pub strong: bool,
 }
 
 /// One flow's life through its boxes.
@@ -96,8 +106,8 @@ pub struct Lanes {
     pub packets: Vec<LanePacket>,
     /// The boxes, from the client on.
     pub boxes: Vec<LaneBox>,
-    /// When it was cut, if it was.
-    pub cut: Option<Cut>,
+    /// When it was cut, if it was, and what else is marked.
+    pub cuts: Vec<Cut>,
 }
 
 const WIDTH: u32 = 960;
@@ -120,11 +130,24 @@ struct Layout {
     right: f64,
 }
 
+impl Layout {
+    /// From where to where a packet goes.
+    fn way(&self, packet: &LanePacket) -> (f64, f64) {
+        let (from, to) = if packet.from_client { (self.client, self.server) } else { (self.server, self.client) };
+        (packet.from_box.and_then(|index| self.fuses.get(index)).map_or(from, |top| self.edge(*top, -(to - from).signum())), to)
+    }
+
+    /// The edge of a box's lane that faces whoever goes this way.
+    fn edge(&self, top: f64, way: f64) -> f64 {
+        if way > 0.0 { top - ABOVE_FUSE + 8.0 } else { top + self.fuse + 6.0 }
+    }
+}
+
 impl Lanes {
     fn moments(&self) -> Vec<f64> {
         let packets = self.packets.iter().map(|p| p.at);
-        let fuses = self.boxes.iter().flat_map(|b| &b.fuses).flat_map(|f| [f.from, f.to]);
-        let all = packets.chain(fuses).chain(self.cut.iter().map(|c| c.at)).chain([self.span.0, self.span.1]);
+        let fuses = self.boxes.iter().flat_map(|b| &b.fuses).flat_map(|f| [f.shown_from, f.to]);
+        let all = packets.chain(fuses).chain(self.cuts.iter().map(|c| c.at)).chain([self.span.0, self.span.1]);
         all.filter(|at| (self.span.0..=self.span.1).contains(at)).collect()
     }
 
@@ -139,7 +162,7 @@ impl Lanes {
             }
         }
         for (x, packet) in &drawn {
-            let (from, to) = if packet.from_client { (layout.client, layout.server) } else { (layout.server, layout.client) };
+            let (from, to) = layout.way(packet);
             let way = (to - from).signum();
             if packet.passed {
                 let head = to - way * 8.0;
@@ -147,14 +170,15 @@ impl Lanes {
                 let foot = head - way * 7.0;
                 sheet.area(vec![(x - 3.0, foot), (x + 3.0, foot), (*x, head)], FAINT);
             } else {
-                let end = from + way * 19.0;
+                // Where it ended: in the lane of the box that kept it, or, where nobody knows, soon.
+                let end = packet.kept_by.and_then(|index| layout.fuses.get(index)).map_or(from + way * 19.0, |top| layout.edge(*top, way));
                 sheet.line(&[(*x, from), (*x, end)], VERMILLION, 1.5);
                 cross(sheet, (*x, end), 3.5, 1.5);
             }
         }
         // Signs are drawn after all lines.
         for (x, packet) in drawn.iter().rev() {
-            packet.kind.draw(sheet, (*x, if packet.from_client { layout.client } else { layout.server }));
+            packet.kind.draw(sheet, (*x, layout.way(packet).0));
         }
         order.len() - drawn.len()
     }
@@ -175,7 +199,7 @@ impl Lanes {
         }
         // The ends, the cut, and what comes after the longest silences have their time written, as far as there is room.
         let mut wanted = vec![self.span.0, self.span.1];
-        wanted.extend(self.cut.iter().map(|c| c.at));
+        wanted.extend(self.cuts.iter().map(|c| c.at));
         let mut long = layout.axis.stretches.clone();
         long.sort_by(|a, b| b.secs().total_cmp(&a.secs()).then(a.from.total_cmp(&b.from)));
         wanted.extend(long.iter().flat_map(|s| [s.to, s.from]));
@@ -185,11 +209,13 @@ impl Lanes {
             wanted = time_ticks((0.0, self.span.1 - self.span.0), 8).into_iter().map(|(at, _)| at + self.span.0).collect();
         }
         let mut taken: Vec<(f64, f64)> = Vec::new();
+        let mut written = std::collections::BTreeSet::new();
         for at in wanted.into_iter().take(200) {
             let (x, label) = (layout.axis.at(at), human(rounded(at - self.span.0)));
             let half = width(&label, SMALL) / 2.0 + 6.0;
             let x_text = x.min(f64::from(WIDTH) - 8.0 - half);
-            if taken.iter().any(|(from, to)| x_text + half > *from && x_text - half < *to) {
+            let told = !written.insert(label.clone());
+            if told || taken.iter().any(|(from, to)| x_text + half > *from && x_text - half < *to) {
                 continue;
             }
             taken.push((x_text - half, x_text + half));
@@ -232,7 +258,7 @@ impl Chart for Lanes {
     fn sheet(&self) -> Sheet {
         let right = f64::from(WIDTH) - MARGIN - 6.0;
         let axis = Axis::new(self.moments(), (LEFT + 8.0, right - 8.0));
-        let flags = Flags::place(self.cut.iter().map(|cut| (axis.at(cut.at), cut.text.clone(), true)), (MARGIN, right));
+        let flags = Flags::place_wide(self.cuts.iter().map(|cut| (axis.at(cut.at), cut.text.clone(), cut.strong)), (MARGIN, right));
         let count = self.boxes.len() as f64;
         let head = if self.subtitle.is_empty() { 42.0 } else { 62.0 };
         let fixed = head + 24.0 + flags.height() + 16.0 + 2.0 * SIDE + FOOT;
@@ -248,22 +274,27 @@ impl Chart for Lanes {
         let layout = Layout { axis, client: top + SIDE / 2.0, server, fuses: tops.collect(), fuse, right };
         for (y, label) in [(layout.client, &self.client), (layout.server, &self.server)] {
             sheet.line(&[(LEFT, y), (right, y)], INK, 1.5);
-            sheet.text((MARGIN, y + 4.0), Hold::Start, (BODY, INK), LEFT - MARGIN - 10.0, label);
+            beside(&mut sheet, y, label, 2);
         }
         for (lane, y) in self.boxes.iter().zip(&layout.fuses) {
             draw_box(&mut sheet, &layout, lane, *y, self.span);
         }
+        // Marks stand behind the packets, so that one that came too late is seen.
+        let frame = Frame { left: LEFT, right, top: layout.client - SIDE / 2.0, bottom: layout.server + 12.0 };
+        flags.draw(&mut sheet, frame);
         let hidden = self.packets(&mut sheet, &layout);
         for (lane, y) in self.boxes.iter().zip(&layout.fuses) {
             words(&mut sheet, &layout, lane, *y, self.span);
         }
         if hidden > 0 {
-            let note = format!("{hidden} packets are hidden behind others");
+            let note = if hidden == 1 {
+                "1 packet is hidden behind others".to_owned()
+            } else {
+                format!("{hidden} packets are hidden behind others")
+            };
             sheet.text((right, height - 8.0), Hold::End, (SMALL, SOFT), 400.0, &note);
         }
         self.axis(&mut sheet, &layout);
-        let frame = Frame { left: LEFT, right, top: layout.client - SIDE / 2.0, bottom: layout.server + 12.0 };
-        flags.draw(&mut sheet, frame);
         if self.packets.is_empty() {
             frame.nothing(&mut sheet, "no packets");
         }
@@ -271,20 +302,22 @@ impl Chart for Lanes {
     }
 
     fn csv(&self) -> String {
-        let mut table = Table::new(&["kind", "from_seconds", "to_seconds", "who", "what", "timer_seconds", "came_through"]);
+        let mut table = Table::new(&["kind", "from_seconds", "to_seconds", "who", "what", "timer_seconds", "came_through", "kept_by"]);
         for packet in &self.packets {
-            let who = if packet.from_client { &self.client } else { &self.server };
+            let maker = packet.from_box.and_then(|index| self.boxes.get(index)).map(|lane| &lane.label);
+            let who = maker.unwrap_or(if packet.from_client { &self.client } else { &self.server });
             let passed = if packet.passed { "yes" } else { "no" };
-            table.row(&["packet", &packet.at.to_string(), "", who, packet.kind.name(), "", passed]);
+            let kept_by = packet.kept_by.and_then(|index| self.boxes.get(index)).map_or("", |lane| lane.label.as_str());
+            table.row(&["packet", &packet.at.to_string(), "", who, packet.kind.name(), "", passed, kept_by]);
         }
         for lane in &self.boxes {
             for fuse in &lane.fuses {
                 let (from, to, length) = (fuse.from.to_string(), fuse.to.to_string(), fuse.length.to_string());
-                table.row(&[if fuse.burnt { "burnt timer" } else { "timer" }, &from, &to, &lane.label, &fuse.state, &length, ""]);
+                table.row(&[if fuse.burnt { "burnt timer" } else { "timer" }, &from, &to, &lane.label, &fuse.state, &length, "", ""]);
             }
         }
-        if let Some(cut) = &self.cut {
-            table.row(&["cut", &cut.at.to_string(), "", "", &cut.text, "", ""]);
+        for cut in &self.cuts {
+            table.row(&[if cut.strong { "cut" } else { "event" }, &cut.at.to_string(), "", "", &cut.text, "", "", ""]);
         }
         table.finish()
     }
@@ -304,7 +337,7 @@ fn wedge(sheet: &mut Sheet, tops: &[Point], bottom: f64, burnt: bool) {
 /// The fuses of one box.
 fn draw_box(sheet: &mut Sheet, layout: &Layout, lane: &LaneBox, top: f64, (begin, end): (f64, f64)) {
     let bottom = top + layout.fuse;
-    sheet.text((MARGIN, f64::midpoint(top, bottom) + 4.0), Hold::Start, (BODY, INK), LEFT - MARGIN - 10.0, &lane.label);
+    beside(sheet, f64::midpoint(top, bottom), &lane.label, 3);
     // Fuses that are lit anew within a pixel are drawn as one block.
     let mut block: Option<(f64, f64)> = None;
     let flush = |sheet: &mut Sheet, block: Option<(f64, f64)>| {
@@ -313,7 +346,7 @@ fn draw_box(sheet: &mut Sheet, layout: &Layout, lane: &LaneBox, top: f64, (begin
         }
     };
     for fuse in &lane.fuses {
-        let (from, to) = (fuse.from.max(begin), fuse.to.min(end));
+        let (from, to) = (fuse.from.max(fuse.shown_from).max(begin), fuse.to.min(end));
         if to < from {
             continue;
         }
@@ -346,7 +379,7 @@ fn words(sheet: &mut Sheet, layout: &Layout, lane: &LaneBox, top: f64, (begin, e
         .chunk_by(alike)
         .filter_map(|run| {
             let (first, last) = (run.first()?, run.last()?);
-            let (from, to) = (layout.axis.at(first.from.max(begin)), layout.axis.at(last.to.min(end)));
+            let (from, to) = (layout.axis.at(first.shown_from.max(begin)), layout.axis.at(last.to.min(end)));
             Some((from, to, format!("{} {}", first.state, human(rounded(first.length)))))
         })
         .collect();
@@ -370,12 +403,35 @@ fn words(sheet: &mut Sheet, layout: &Layout, lane: &LaneBox, top: f64, (begin, e
         let x = layout.axis.at(fuse.to);
         cross(sheet, (x, bottom), 5.0, 2.5);
         let label = format!("burnt out after {}", human(rounded(fuse.length)));
-        let next = lane.fuses.get(index + 1).map_or(layout.right, |next| layout.axis.at(next.from.min(end)));
+        let next = lane.fuses.get(index + 1).map_or(layout.right, |next| layout.axis.at(next.shown_from.min(end)));
         let wide = width(&label, SMALL);
         if x + 10.0 + wide <= next && x + 10.0 > free {
             sheet.text((x + 10.0, bottom - 8.0), Hold::Start, (SMALL, RED_TEXT), 260.0, &label);
             free = x + 14.0 + wide;
         }
+    }
+}
+
+/// Writes a name at the left of its lane, in lines where it is long: broken behind commas, colons and at spaces.
+fn beside(sheet: &mut Sheet, y: f64, label: &str, lines_max: usize) {
+    const LINE: f64 = 15.0;
+    let room = LEFT - MARGIN - 10.0;
+    let mut lines: Vec<String> = vec![String::new()];
+    let parts = label.split_inclusive([',', ' ']);
+    let parts =
+        parts.flat_map(|part| if width(part.trim_end(), BODY) > room { part.split_inclusive(':') } else { part.split_inclusive('\0') });
+    for part in parts {
+        let last = lines.len() - 1;
+        let joined = format!("{}{part}", lines[last]);
+        if lines[last].is_empty() || width(joined.trim_end(), BODY) <= room || lines.len() == lines_max {
+            lines[last] = joined;
+        } else {
+            lines.push(part.to_owned());
+        }
+    }
+    let first = y + 4.0 - (lines.len() - 1) as f64 * LINE / 2.0;
+    for (index, line) in lines.iter().enumerate() {
+        sheet.text((MARGIN, first + index as f64 * LINE), Hold::Start, (BODY, INK), room, line.trim_end());
     }
 }
 

@@ -59,7 +59,15 @@ pub(super) struct Flags {
 impl Flags {
     /// Places the labels of marks (pixel, label, strong) between two edges; where there is no room for all, the strong stay.
     pub(super) fn place(marks: impl Iterator<Item = (f64, String, bool)>, edges: (f64, f64)) -> Flags {
-        let widest = WIDEST.min((edges.1 - edges.0) / 2.0);
+        Flags::place_within(marks, edges, WIDEST.min((edges.1 - edges.0) / 2.0))
+    }
+
+    /// The same for a few marks with sentences: each may reach over half of the sheet.
+    pub(super) fn place_wide(marks: impl Iterator<Item = (f64, String, bool)>, edges: (f64, f64)) -> Flags {
+        Flags::place_within(marks, edges, (edges.1 - edges.0) / 2.0)
+    }
+
+    fn place_within(marks: impl Iterator<Item = (f64, String, bool)>, edges: (f64, f64), widest: f64) -> Flags {
         let mut flags: Vec<Flag> =
             marks.map(|(x, label, strong)| Flag { x, label: fit(&label, SMALL, widest), strong, left: false, row: Some(0) }).collect();
         flags.sort_by(|a, b| a.x.total_cmp(&b.x).then_with(|| b.strong.cmp(&a.strong)));
@@ -108,7 +116,7 @@ impl Flags {
             sheet.line(&[(flag.x, frame.bottom), (flag.x, top)], colour, thick);
             if let Some(row) = flag.row {
                 let (x, hold) = if flag.left { (flag.x - GAP, Hold::End) } else { (flag.x + GAP, Hold::Start) };
-                sheet.text((x, frame.top - LIFT - row as f64 * ROW - 4.0), hold, (SMALL, ink), WIDEST, &flag.label);
+                sheet.text((x, frame.top - LIFT - row as f64 * ROW - 4.0), hold, (SMALL, ink), f64::from(sheet.width), &flag.label);
             }
         }
     }

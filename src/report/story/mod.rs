@@ -1,6 +1,7 @@
 //! A scenario's run, told: what each side saw, which box forgot it, and whether that was expected.
 
 pub mod json;
+pub mod life;
 pub mod map;
 pub mod pcap;
 pub mod text;

@@ -159,7 +159,8 @@ fn told_text(told: Told) -> String {
     }
 }
 
-fn fault_text(fault: Fault) -> String {
+/// What happened to the path.
+pub(super) fn fault_text(fault: Fault) -> String {
     match fault {
         Fault::LinkDown(link) => format!("link {} goes down", link + 1),
         Fault::LinkUp(link) => format!("link {} comes back", link + 1),

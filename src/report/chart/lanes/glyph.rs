@@ -5,8 +5,8 @@ use crate::report::chart::sheet::{BLUE, GREEN, INK, ORANGE, Point, SOFT, Sheet, 
 
 impl PacketKind {
     /// All of them, in the order of the legend.
-    pub(super) const ALL: [PacketKind; 6] =
-        [PacketKind::Syn, PacketKind::Data, PacketKind::Ack, PacketKind::Probe, PacketKind::Fin, PacketKind::Rst];
+    pub(super) const ALL: [PacketKind; 7] =
+        [PacketKind::Syn, PacketKind::Data, PacketKind::Ack, PacketKind::Probe, PacketKind::Fin, PacketKind::Rst, PacketKind::Icmp];
 
     /// How it is called.
     pub(super) fn name(self) -> &'static str {
@@ -17,13 +17,14 @@ impl PacketKind {
             PacketKind::Probe => "keepalive probe",
             PacketKind::Fin => "FIN",
             PacketKind::Rst => "RST",
+            PacketKind::Icmp => "ICMP error",
         }
     }
 
     /// Which of two packets at one place is seen: the higher.
     pub(super) fn weight(self) -> u8 {
         match self {
-            PacketKind::Rst => 5,
+            PacketKind::Rst | PacketKind::Icmp => 5,
             PacketKind::Syn => 4,
             PacketKind::Fin => 3,
             PacketKind::Probe => 2,
@@ -49,6 +50,10 @@ impl PacketKind {
                 sheet.outline((x - 4.5, y - 4.5), (x + 4.5, y + 4.5), INK, 1.5);
             }
             PacketKind::Rst => cross(sheet, (x, y), 5.0, 2.5),
+            PacketKind::Icmp => {
+                sheet.dot((x, y), 5.0, VERMILLION);
+                sheet.dot((x, y), 3.0, WHITE);
+            }
         }
     }
 }
