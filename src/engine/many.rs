@@ -65,6 +65,9 @@ pub struct ClassRun {
     ends: Option<Box<Ends>>,
 }
 
+/// What policies of one class have in common: the client's keepalive, and the boxes apart from timers.
+type Form = (Option<Duration>, Vec<BoxPolicy>);
+
 /// All policies.
 #[derive(Debug)]
 pub struct Many<'p> {
@@ -83,7 +86,7 @@ impl<'p> Many<'p> {
 
     /// The same, where the client sends keepalive probes after so long in the policy of the same place.
     pub fn with_keepalive(paths: &'p [Path], keepalives: &[Option<Duration>], beyond: bool) -> Many<'p> {
-        let mut forms: Vec<((Option<Duration>, Vec<BoxPolicy>), Vec<usize>)> = Vec::new();
+        let mut forms: Vec<(Form, Vec<usize>)> = Vec::new();
         for (index, path) in paths.iter().enumerate() {
             let boxes: Vec<BoxPolicy> = path.hops.iter().map(|hop| without_timers(&hop.policy)).collect();
             let form = (keepalives.get(index).copied().flatten(), boxes);

@@ -373,7 +373,9 @@ fn merged(one: &[u64], other: &[u64], mut tell: impl FnMut(u64)) {
         }
         tell(*at);
     }
-    rest.iter().for_each(|at| tell(*at));
+    for at in rest {
+        tell(*at);
+    }
 }
 
 /// Flows that one thread looks at before the results are put together.

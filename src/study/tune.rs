@@ -136,7 +136,9 @@ impl Plan {
         let mut columns = columns(path, run, needs);
         let hopeless: Vec<usize> = (0..needs.len()).filter(|flow| !needs[*flow].beyond_settings.is_empty()).collect();
         let mut given_up = vec![false; needs.len()];
-        hopeless.iter().for_each(|flow| given_up[*flow] = true);
+        for flow in &hopeless {
+            given_up[*flow] = true;
+        }
         let allowed = (asked.share.clamp(0.0, 1.0) * needs.len() as f64).floor() as usize;
         let mut plan = Plan { timers: Vec::new(), given_up: Vec::new(), points: Vec::new(), hopeless };
         let (mut lost, mut marks) = (Vec::new(), marks(needs.len()));
@@ -198,20 +200,17 @@ impl Plan {
             let dos = matches!(&path.hops[hop].device, Device::Director(d) if d.ipvs.secure_tcp && d.ipvs.dialect.dos_timeouts);
             let known = setting_of(&path.hops[hop], late.lapse.clause, dos);
             let timer = known.and_then(|setting| self.timers.iter_mut().find(|timer| timer.knob == Knob { hop, setting }));
-            match timer {
-                Some(timer) => {
-                    let value = Duration::from_secs(keep_secs(late.idle()));
-                    if value > timer.value {
-                        timer.value = value;
-                        timer.need = Some(Spell { idle: late.idle(), flow, frame: late.frame, evidence: late.evidence });
-                        timer.reason = if value > timer.current { Reason::Raised } else { Reason::Smallest };
-                        learned = true;
-                    }
-                }
-                None => {
-                    self.hopeless.push(flow);
-                    learned = true;
-                }
+            let Some(timer) = timer else {
+                self.hopeless.push(flow);
+                learned = true;
+                continue;
+            };
+            let value = Duration::from_secs(keep_secs(late.idle()));
+            if value > timer.value {
+                timer.value = value;
+                timer.need = Some(Spell { idle: late.idle(), flow, frame: late.frame, evidence: late.evidence });
+                timer.reason = if value > timer.current { Reason::Raised } else { Reason::Smallest };
+                learned = true;
             }
         }
         self.hopeless.sort_unstable();

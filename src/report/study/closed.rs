@@ -50,7 +50,7 @@ impl Report<'_> {
         let last = if machines { ["learned_p50_ns", "learned_p95_ns", "packets"] } else { ["p50", "p95", "packets"] };
         head.extend(last.map(str::to_owned));
         if !machines {
-            head.iter_mut().for_each(|word| *word = word.to_uppercase());
+            head = head.iter().map(|word| word.to_uppercase()).collect();
         }
         let row = |case: &Case| {
             let tally = &case.tally;
@@ -82,7 +82,9 @@ impl Report<'_> {
         out.push('\n');
         let (head, rows) = self.rows(false);
         let mut table = Rows::new(&head, &[]);
-        rows.into_iter().for_each(|row| table.add(row));
+        for row in rows {
+            table.add(row);
+        }
         table.write(&mut out);
         out.push('\n');
         let legend = "FORGOTTEN: a box lost an entry while the flow lived; FAILED: an end saw an error or gave up; then by what the ends saw; \

@@ -74,7 +74,7 @@ impl Report<'_, '_, '_> {
     /// Old and new in numbers.
     fn sums(&self, out: &mut String) {
         out.push('\n');
-        let mut rows = Rows::new(&["".to_owned(), "OLD".to_owned(), "NEW".to_owned()], &[0]);
+        let mut rows = Rows::new(&[String::new(), "OLD".to_owned(), "NEW".to_owned()], &[0]);
         let [old, new] = [0, 1].map(|side| &self.tallies[side]);
         let mut line = |name: String, values: [String; 2], always: bool| {
             if always || values.iter().any(|value| value != "0") {
