@@ -31,7 +31,10 @@ const LAYERS: [(&str, &[&str]); 22] = [
     ),
     (
         "report",
-        &["time", "net", "kernel", "capture", "decode", "flow", "policy", "model", "endpoint", "engine", "simulate", "scenario", "finding"],
+        &[
+            "time", "net", "kernel", "capture", "decode", "flow", "policy", "model", "endpoint", "engine", "simulate", "scenario",
+            "finding", "study",
+        ],
     ),
     ("cli", &["*"]),
     ("lib", &[]),

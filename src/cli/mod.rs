@@ -1,5 +1,6 @@
 //! The command line: one file a command; this one parses, dispatches, and turns failures into a line and an exit code.
 
+pub mod capacity;
 pub mod conform;
 pub mod presets;
 pub mod progress;
@@ -53,6 +54,7 @@ enum Command {
     Replay(replay::Args),
     Run(run::Args),
     Sweep(sweep::Args),
+    Capacity(capacity::Args),
     Presets(presets::Args),
     Conform(conform::Args),
 }
@@ -72,6 +74,7 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Sweep(args) => sweep::run(&args),
+        Command::Capacity(args) => capacity::run(&args),
         Command::Presets(args) => presets::run(&args),
         Command::Conform(args) => conform::run(&args),
     };
