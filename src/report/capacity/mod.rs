@@ -63,13 +63,22 @@ impl CapacityReport<'_> {
         let model = &self.path.hops[hop];
         let times = meter.samples.iter().map(|(at, _)| self.since(*at).as_secs_f64()).collect();
         let mut states = Vec::new();
-        let mut counts = Vec::new();
+        let mut counts: Vec<Vec<u64>> = Vec::new();
+        // What nobody would see is put together.
+        let least = meter.peak.1.live() / 200;
+        let mut others = vec![0; meter.samples.len()];
         for (class, name) in classes(model) {
             let row: Vec<u64> = meter.samples.iter().map(|(_, census)| census.classes[usize::from(class)]).collect();
-            if row.iter().any(|count| *count > 0) {
+            if row.iter().any(|count| *count > least) {
                 states.push(name.to_owned());
                 counts.push(row);
+            } else {
+                others.iter_mut().zip(row).for_each(|(sum, count)| *sum += count);
             }
+        }
+        if others.iter().any(|count| *count > 0) {
+            states.push("others".to_owned());
+            counts.push(others);
         }
         let ended: Vec<u64> = meter.samples.iter().map(|(_, census)| census.ended).collect();
         if ended.iter().any(|count| *count > 0) {
@@ -93,10 +102,15 @@ impl CapacityReport<'_> {
             counts,
             limit,
             limit_label,
-            events: counted.deeds.events.iter().map(|event| (self.since(event.at).as_secs_f64(), words(event))).collect(),
+            events: together(&counted.deeds.events).map(|(at, what)| (self.since(at).as_secs_f64(), what)).collect(),
             total_scaled: None,
         })
     }
+}
+
+/// Events with words for each moment: what happened at once is told in one line.
+pub fn together(events: &[Event]) -> impl Iterator<Item = (Instant, String)> + '_ {
+    events.chunk_by(|one, other| one.at == other.at).map(|group| (group[0].at, group.iter().map(words).collect::<Vec<_>>().join(", ")))
 }
 
 /// An event in words.

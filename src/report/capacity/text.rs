@@ -1,6 +1,6 @@
 //! The report on capacity for people.
 
-use super::{CapacityReport, words};
+use super::{CapacityReport, together};
 use crate::engine::hop::Device;
 use crate::report::printable;
 use crate::report::text::{describe, paragraph};
@@ -206,13 +206,14 @@ fn director(out: &mut String, report: &CapacityReport<'_>, (hop, counted): (usiz
         None => String::new(),
     };
     line(out, "defences", &format!("{modes}{memory}"));
-    for (index, event) in counted.deeds.events.iter().enumerate() {
-        const MOST: usize = 12;
+    let changes: Vec<_> = together(&counted.deeds.events).collect();
+    for (index, (at, what)) in changes.iter().enumerate() {
+        const MOST: usize = 8;
         if index == MOST {
-            line(out, "", &format!("… and {} more changes (--json has all)", counted.deeds.events.len() - MOST));
+            line(out, "", &format!("… and {} more (--json has all)", changes.len() - MOST));
             break;
         }
-        line(out, if index == 0 { "changes" } else { "" }, &format!("{}  {}", long(report.since(event.at)), words(event)));
+        line(out, if index == 0 { "changes" } else { "" }, &format!("{}  {what}", long(report.since(*at))));
     }
     if let Some(done) = counted.deeds.done.filter(|_| matches!(report.capacity.mode, Mode::Global(_))) {
         if d.drop_packet > 0 {

@@ -30,10 +30,22 @@ pub struct Course {
     pub lives: Vec<Vec<Stretch>>,
     /// For each box, when entries were made.
     pub made: Vec<Vec<Instant>>,
-    /// What became of the flow, and when that was known.
-    pub fate: Fate,
-    /// When.
-    pub at: Instant,
+    /// When an entry was made anew that had ended.
+    pub repaired: Option<Instant>,
+    /// When a packet was lost because an entry had ended.
+    pub cut: Option<Instant>,
+}
+
+impl Course {
+    /// What became of a flow whose times are moved by `shift`, as far as is known at `end`, and when.
+    pub fn fate(&self, shift: i64, end: Instant) -> (Fate, Instant) {
+        let until = |at: Option<Instant>| at.map(|at| moved(at, shift)).filter(|at| *at <= end);
+        match (until(self.cut), until(self.repaired)) {
+            (Some(at), _) => (Fate::Cut, at),
+            (None, Some(at)) => (Fate::Repaired, at),
+            (None, None) => (Fate::Passed, end),
+        }
+    }
 }
 
 struct Open {
@@ -97,21 +109,21 @@ pub fn course(path: &Path, kin: &Kin) -> Course {
     for (index, held) in hops.iter().enumerate() {
         book.note(index, &path.hops[index], held, start, false);
     }
-    let (mut fate, mut at) = (Fate::Passed, start);
+    let (mut repaired, mut cut) = (None, None);
     for step in &kin.steps {
         let Passage { through, late, .. } = carry(path, kin, &mut hops, step, &step.seg, &mut book);
         if late && !through {
-            (fate, at) = (Fate::Cut, step.seg.at);
+            cut = Some(step.seg.at);
             break;
         }
-        if late && fate == Fate::Passed {
-            (fate, at) = (Fate::Repaired, step.seg.at);
+        if late {
+            repaired.get_or_insert(step.seg.at);
         }
     }
     for (open, lives) in book.open.into_iter().zip(&mut book.lives) {
         lives.extend(open.into_iter().map(|o| Stretch { from: o.from, to: o.end, class: o.class, expires: true }));
     }
-    Course { lives: book.lives, made: book.made, fate, at }
+    Course { lives: book.lives, made: book.made, repaired, cut }
 }
 
 /// What the boxes remember of a flow before its first packet, which is moved by so much.
@@ -161,8 +173,7 @@ pub fn run(path: &Path, load: &Load, lags: &[Duration], victims_max: usize) -> A
     let mut victims = Vec::new();
     for member in &load.members {
         let course = &courses[member.kin as usize];
-        let at = moved(course.at, load.shift(*member));
-        let fate = if at <= load.end { course.fate } else { Fate::Passed };
+        let (fate, at) = course.fate(load.shift(*member), load.end);
         fates[fate as usize] += 1;
         if matches!(fate, Fate::Cut) && victims.len() < victims_max {
             victims.push(Victim { kin: member.kin, copy: member.copy, fate, at });
