@@ -1,5 +1,6 @@
 //! The command line: one file a command; this one parses, dispatches, and turns failures into a line and an exit code.
 
+pub mod capacity;
 pub mod conform;
 pub mod diff;
 pub mod draw;
@@ -58,6 +59,7 @@ enum Command {
     Sweep(sweep::Args),
     Tune(tune::Args),
     Diff(diff::Args),
+    Capacity(capacity::Args),
     Presets(presets::Args),
     Conform(conform::Args),
 }
@@ -79,6 +81,7 @@ pub fn main() -> ExitCode {
         Command::Sweep(args) => sweep::run(&args),
         Command::Tune(args) => tune::run(&args),
         Command::Diff(args) => diff::run(&args),
+        Command::Capacity(args) => capacity::run(&args),
         Command::Presets(args) => presets::run(&args),
         Command::Conform(args) => conform::run(&args),
     };

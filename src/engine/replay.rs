@@ -131,6 +131,39 @@ pub struct Replay<'p> {
     immortal: bool,
 }
 
+/// What there was of a flow before its first segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Beginning {
+    /// Nothing: its beginning was seen.
+    Seen,
+    /// Its SYN: the answer to it is the first segment.
+    JustBefore,
+    /// A connection that was open.
+    LongBefore,
+}
+
+impl Beginning {
+    /// What each box of a path remembers of the flow just before its first segment.
+    pub fn states<'p>(
+        self,
+        path: &'p Path,
+        proto: Proto,
+        [client, server]: [u16; 2],
+        seg: &'p Segment,
+    ) -> impl Iterator<Item = HopState> + use<'p> {
+        let mut tuple = Path::from_client(client, server);
+        path.hops.iter().map(move |hop| {
+            let state = match self {
+                Beginning::Seen => hop.empty(),
+                Beginning::JustBefore => hop.opened(tuple, seg),
+                Beginning::LongBefore => hop.adopted(proto, tuple, seg),
+            };
+            tuple = onward(hop, tuple);
+            state
+        })
+    }
+}
+
 /// The decisions of one packet that turned on the lengths of timers: the last one with its box, and how many there were.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Compared {
@@ -182,21 +215,23 @@ impl<'p> Replay<'p> {
         self.blur
     }
 
+    /// How a flow begins: with nothing, with a SYN that was sent before the capture began, or in the middle.
+    pub fn beginning(flow: &Flow, seg: &Segment) -> Beginning {
+        let syn_ack = flow.proto == Proto::Tcp && seg.flags.has(TcpFlags::SYN | TcpFlags::ACK);
+        if flow.proto == Proto::Udp || flow.opening() != Opening::Midstream && !syn_ack {
+            Beginning::Seen
+        } else if syn_ack {
+            Beginning::JustBefore
+        } else {
+            Beginning::LongBefore
+        }
+    }
+
     /// Begins a flow with its first segment.
     pub fn begin(&self, flow: &Flow, seg: &Segment) -> FlowRun {
-        let client = Path::from_client(flow.client.port, flow.server.port);
-        let syn_ack = flow.proto == Proto::Tcp && seg.flags.has(TcpFlags::SYN | TcpFlags::ACK);
-        let known = flow.proto == Proto::Udp || flow.opening() != Opening::Midstream && !syn_ack;
-        let mut tuple = client;
-        let hops = self.path.hops.iter().map(|hop| {
-            let state = if known {
-                hop.empty()
-            } else if syn_ack {
-                hop.opened(tuple, seg)
-            } else {
-                hop.adopted(flow.proto, tuple, seg)
-            };
-            tuple = onward(hop, tuple);
+        let beginning = Replay::beginning(flow, seg);
+        let states = beginning.states(self.path, flow.proto, [flow.client.port, flow.server.port], seg);
+        let hops = self.path.hops.iter().zip(states).map(|(hop, state)| {
             let lives = self.counts_lives.then(|| Box::new(Lives::begun(hop.entries(&state), seg.at)));
             HopRun { state, profile: Profile::default(), renewed_by: seg.frame, hole_since: false, lives }
         });

@@ -114,6 +114,13 @@ impl FullTable {
         }
     }
 
+    /// Time begins at `at` and not at 0: the first collection is so much later.
+    pub fn start(&mut self, at: Instant) {
+        let collector = &mut self.collector;
+        collector.next = at + collector.next.since(Instant::ZERO);
+        collector.pass_began = collector.next;
+    }
+
     /// `nf_conntrack_count`: from 4.9 on with entries that have ended and that nobody has found yet.
     pub const fn count(&self) -> u64 {
         self.count

@@ -191,6 +191,11 @@ impl Defence {
         defence
     }
 
+    /// Time begins at `at` and not at 0: the first tick is so much later.
+    pub fn start(&mut self, at: Instant) {
+        self.next = at + self.next.since(Instant::ZERO);
+    }
+
     /// When [`Defence::tick`] is to be called next.
     pub const fn next_tick(&self) -> Instant {
         self.next

@@ -29,7 +29,7 @@ pub(super) struct Collector {
     interval: Duration,
     /// How many entries that mean is of.
     count: u64,
-    pass_began: Instant,
+    pub(super) pass_began: Instant,
     /// Whether a newcomer was refused since the last pass: this one takes more than what has ended.
     pub(super) presses: bool,
 }

@@ -1,0 +1,216 @@
+//! `flowlapse capacity`: the tables themselves under a load: how full they become, who is refused, who is evicted.
+
+use super::progress::Progress;
+use super::{Ended, Failure, exit, print, traffic, write_whole};
+use crate::engine::offered::follow_offered;
+use crate::engine::pipeline::{self, Run};
+use crate::engine::{Clock, Path};
+use crate::report::capacity::{CapacityReport, json, text};
+use crate::report::chart::{Chart, Format};
+use crate::scenario::{self, offered::Traffic};
+use crate::study::capacity::gather::{Gather, Heard, kin, nowhere};
+use crate::study::capacity::load::{Flood, Load};
+use crate::study::capacity::sizes::Said;
+use crate::study::capacity::{Question, answer};
+use crate::time::Duration;
+use std::ffi::OsString;
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+
+/// How full the tables become under a load, who is refused and who is evicted.
+///
+/// The load is what captures or a scenario hold, once or many times over, with a SYN flood on top if asked for. Where no table is
+/// full and no defence acts, flows are counted one by one, exactly; otherwise all run together through shared tables.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  flowlapse capacity web.pcapng --box conntrack:established=3600 --scale 10x --max 65536
+  flowlapse capacity web.pcapng --box conntrack --max 20000 --buckets 8192 --flood 500/s:10s..60s --csv table.csv --svg table.svg
+  flowlapse capacity web.pcapng --box ipvs:nat,drop_entry=1,drop_packet=1,secure_tcp=1 --memory 64M --flood 5000/s
+  flowlapse capacity scenarios/table-full.json --runs 20 --json
+
+Exit codes: 0 ran; 2 usage, or nothing could be analysed; 130 interrupted.")]
+pub struct Args {
+    /// Captures, or one scenario (.json)
+    #[arg(required = true, value_name = "INPUT")]
+    inputs: Vec<OsString>,
+    /// A box on the path, from the client on; repeat for several. A scenario has its own
+    #[arg(long = "box", value_name = "SPEC")]
+    boxes: Vec<String>,
+    /// So many times as many flows of the same kind, such as 10x or 2.5
+    #[arg(long, value_name = "N", default_value = "1x")]
+    scale: String,
+    /// nf_conntrack_max, in place of the boxes' own; 0: no limit
+    #[arg(long, value_name = "N")]
+    max: Option<u64>,
+    /// nf_conntrack_buckets, in place of the boxes' own
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=16_777_216))]
+    buckets: Option<u64>,
+    /// Memory that is free while the table is empty, such as 64M or 2G; without it there is always enough
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<String>,
+    /// A SYN flood on top: SYNs a second, then from when to when, and whether the server answers
+    #[arg(long, value_name = "RATE[/s][:FROM..TO][,unanswered]")]
+    flood: Option<String>,
+    /// What everything random is drawn from
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Repeat with so many draws and tell mean and central 95 %
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    runs: u32,
+    /// How many flows that lost something are listed
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    limit: usize,
+    /// One JSON document (schema flowlapse-capacity/1)
+    #[arg(long)]
+    json: bool,
+    /// Write the occupancy over time as CSV
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+    /// Draw the occupancy over time, by state (SVG, or PNG by the name)
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    /// Which box the picture and the CSV are about; the first with a table, if not said
+    #[arg(long = "of-box", value_name = "N")]
+    of_box: Option<usize>,
+    /// Run all flows together even where they do not influence each other
+    #[arg(long)]
+    global: bool,
+    #[command(flatten)]
+    options: traffic::Options,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Ended {
+    let question = Question {
+        scale: scale(&args.scale)?,
+        seed: args.seed,
+        runs: args.runs,
+        flood: args.flood.as_deref().map(flood).transpose()?,
+        said: Said { max: args.max, buckets: args.buckets, memory: args.memory.as_deref().map(memory).transpose()? },
+        victims_max: args.limit.max(if args.json { 10_000 } else { 0 }),
+        always_together: args.global,
+    };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(args.options.threads).build().map_err(|e| Failure(format!("threads: {e}")))?;
+    let (path, run) = heard(args)?;
+    if run.flows.is_empty() {
+        return Err(Failure(format!("{}: no TCP or UDP flow to count", run.names.join(", "))));
+    }
+    let (names, records, span, interrupted) = (run.names.clone(), run.counters.records, (run.begin, run.end), run.interrupted);
+    let flows = run.flows.len() as f64 * question.scale;
+    if flows > 50e6 {
+        return Err(Failure(format!("--scale {}: {flows:.0} flows; at most 50000000 can be counted", args.scale)));
+    }
+    let load = Load::new(kin(run), span, question.scale, question.flood, question.seed);
+    let progress = Progress::steps(Some(1000), "simulating");
+    let capacity = pool.install(|| answer(&path, load, &question, &|share| progress.tick(share)));
+    drop(progress);
+    let report = CapacityReport { path: &path, capacity: &capacity, names: &names, scale: question.scale, runs: args.runs, records };
+    if args.csv.is_some() || args.svg.is_some() {
+        let hop = match args.of_box {
+            Some(n) => n.checked_sub(1),
+            None => report.counted().next().map(|(hop, ..)| hop),
+        };
+        let chart = hop
+            .and_then(|hop| report.occupancy(hop))
+            .ok_or_else(|| Failure(format!("--of-box {}: there is no such box with a table of its own", args.of_box.unwrap_or(1))))?;
+        if let Some(file) = &args.csv {
+            write_whole(file, chart.csv().as_bytes())?;
+        }
+        if let Some(file) = &args.svg {
+            let png = file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("png"));
+            write_whole(file, &chart.draw(if png { Format::Png } else { Format::Svg })?)?;
+        }
+    }
+    if args.json {
+        let mut text = serde_json::to_string_pretty(&json::document(&report)).map_err(|e| Failure(e.to_string()))?;
+        text.push('\n');
+        print(text.as_bytes())?;
+    } else {
+        print(text::write(&report, width(), args.limit).as_bytes())?;
+    }
+    Ok(if interrupted { exit::INTERRUPTED } else { exit::RAN })
+}
+
+/// Reads the input and takes its flows apart.
+fn heard(args: &Args) -> Result<(Path, Run<Heard>), Failure> {
+    let nowhere = nowhere();
+    let (gather, job, stop) = (Gather::new(&nowhere), args.options.job(&args.inputs)?, traffic::stop_on_interrupt());
+    let is_scenario = |name: &OsString| std::path::Path::new(name).extension().is_some_and(|ending| ending == "json");
+    let clock = args.options.clock()?;
+    if let [one] = &args.inputs[..]
+        && is_scenario(one)
+    {
+        let origin = one.to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(one).map_err(|error| Failure(format!("{origin}: cannot be read: {error}")))?;
+        let ready = scenario::load(&text, &origin, &[]).map_err(|e| Failure(e.to_string()))?.compile();
+        let ready = ready.map_err(|what| Failure(format!("{origin}: {what}")))?;
+        let path = if args.boxes.is_empty() { ready.net.path.clone() } else { built(args, clock)? };
+        if path.hops.is_empty() {
+            return Err(Failure(format!("{origin}: the scenario has no box; say which one is asked about with --box")));
+        }
+        let traffic = Traffic::new(&ready);
+        return Ok((path, follow_offered(traffic.chunks(), &traffic.origin(&origin), &gather, &job, &stop)));
+    }
+    if let Some(name) = args.inputs.iter().find(|name| is_scenario(name)) {
+        return Err(Failure(format!("{}: a scenario is looked at alone, without other inputs", name.to_string_lossy())));
+    }
+    let path = built(args, clock)?;
+    let mut capture = traffic::open(&args.inputs)?;
+    Ok((path, pipeline::follow(&mut capture, &gather, &job, &stop)))
+}
+
+fn built(args: &Args, clock: Clock) -> Result<Path, Failure> {
+    traffic::path(&traffic::boxes(&args.boxes)?, clock)
+}
+
+fn width() -> usize {
+    let terminal = io::stdout().is_terminal();
+    terminal_size::terminal_size().filter(|_| terminal).map_or(100, |(width, _)| usize::from(width.0).clamp(40, 200))
+}
+
+fn scale(text: &str) -> Result<f64, Failure> {
+    let number = text.strip_suffix(['x', 'X', '×']).unwrap_or(text);
+    let wrong = || Failure(format!("--scale '{text}': expected a number above 0 and at most 1000000, such as 10x or 2.5"));
+    number.parse().ok().filter(|n: &f64| *n > 0.0 && *n <= 1e6).ok_or_else(wrong)
+}
+
+fn memory(text: &str) -> Result<u64, Failure> {
+    let wrong = || Failure(format!("--memory '{text}': expected a size such as 65536, 64M or 2G"));
+    let plain = text.strip_suffix("iB").or(text.strip_suffix('B')).unwrap_or(text);
+    let (number, unit) = match plain.char_indices().last() {
+        Some((at, 'k' | 'K')) => (&plain[..at], 1_u64 << 10),
+        Some((at, 'm' | 'M')) => (&plain[..at], 1 << 20),
+        Some((at, 'g' | 'G')) => (&plain[..at], 1 << 30),
+        Some((at, 't' | 'T')) => (&plain[..at], 1 << 40),
+        _ => (plain, 1),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    number.checked_mul(unit).filter(|bytes| *bytes > 0 && *bytes < 1 << 60).ok_or_else(wrong)
+}
+
+fn flood(text: &str) -> Result<Flood, Failure> {
+    let wrong =
+        |what: &str| Failure(format!("--flood '{text}': {what}; expected RATE[/s][:FROM..TO][,unanswered], such as 500/s:10s..60s"));
+    let (rest, answered) = match text.strip_suffix(",unanswered") {
+        Some(rest) => (rest, false),
+        None => (text, true),
+    };
+    let (rate, when) = rest.split_once(':').map_or((rest, None), |(rate, when)| (rate, Some(when)));
+    let number = rate.strip_suffix("/s").unwrap_or(rate);
+    let rate: f64 = number.parse().map_err(|_| wrong("the rate is no number"))?;
+    if !(rate > 0.0 && rate <= 1e7) {
+        return Err(wrong("the rate lies above 0 and is at most 10000000 a second"));
+    }
+    let (mut from, mut to) = (Duration::ZERO, None);
+    if let Some(when) = when {
+        let (a, b) = when.split_once("..").ok_or_else(|| wrong("the time is no FROM..TO"))?;
+        let parse = |text: &str| Duration::parse(text).map_err(|error| wrong(&error.to_string()));
+        from = if a.is_empty() { Duration::ZERO } else { parse(a)? };
+        to = if b.is_empty() { None } else { Some(parse(b)?) };
+        if to.is_some_and(|to| to <= from) {
+            return Err(wrong("it ends before it begins"));
+        }
+    }
+    Ok(Flood { rate, from, to, answered })
+}

@@ -1,0 +1,126 @@
+//! What tables hold under a load, in words, in JSON and as a picture. It counts nothing itself.
+
+pub mod json;
+pub mod text;
+
+use super::chart::Occupancy;
+use crate::engine::Path;
+use crate::engine::hop::Device;
+use crate::study::capacity::carry::classes;
+use crate::study::capacity::sizes::{CtSize, Size};
+use crate::study::capacity::{Capacity, Counted, Event, Mode, What};
+use crate::time::{Duration, Instant};
+
+/// What a report on capacity is written from.
+#[derive(Debug)]
+pub struct CapacityReport<'r> {
+    /// The path.
+    pub path: &'r Path,
+    /// The answer.
+    pub capacity: &'r Capacity,
+    /// The names of the inputs.
+    pub names: &'r [String],
+    /// How many times as many flows.
+    pub scale: f64,
+    /// How often the whole was repeated.
+    pub runs: u32,
+    /// Packets of the input.
+    pub records: u64,
+}
+
+impl CapacityReport<'_> {
+    /// A time from the start of the traffic.
+    pub fn since(&self, at: Instant) -> Duration {
+        at.since(self.capacity.load.begin)
+    }
+
+    /// The boxes whose tables were counted, with their places.
+    pub fn counted(&self) -> impl Iterator<Item = (usize, &Counted, &Size)> {
+        let sizes = &self.capacity.sizes;
+        self.capacity.outcome.boxes.iter().enumerate().filter_map(|(hop, one)| one.as_ref().map(|one| (hop, one, &sizes[hop])))
+    }
+
+    /// The most entries that a table had to hold: what the kernel counts where something limits it.
+    pub fn needed(&self, counted: &Counted, size: &Size) -> u64 {
+        match size {
+            Size::Conntrack(CtSize { max: Some(_), .. }) => counted.count_max,
+            _ => counted.meter.peak.1.live(),
+        }
+    }
+
+    /// `nf_conntrack_max` with a quarter to spare, rounded up to what people write.
+    pub fn recommended(&self, counted: &Counted, size: &Size) -> u64 {
+        let wanted = (self.needed(counted, size) * 5).div_ceil(4).max(1024);
+        // Two digits that count, in binary: steps of an eighth at most.
+        let step = 1_u64 << wanted.ilog2().saturating_sub(3);
+        wanted.next_multiple_of(step)
+    }
+
+    /// A box's table over time, for a picture.
+    pub fn occupancy(&self, hop: usize) -> Option<Occupancy> {
+        let counted = self.capacity.outcome.boxes.get(hop)?.as_ref()?;
+        let meter = &counted.meter;
+        let model = &self.path.hops[hop];
+        let times = meter.samples.iter().map(|(at, _)| self.since(*at).as_secs_f64()).collect();
+        let mut states = Vec::new();
+        let mut counts: Vec<Vec<u64>> = Vec::new();
+        // What nobody would see is put together.
+        let least = meter.peak.1.live() / 200;
+        let mut others = vec![0; meter.samples.len()];
+        for (class, name) in classes(model) {
+            let row: Vec<u64> = meter.samples.iter().map(|(_, census)| census.classes[usize::from(class)]).collect();
+            if row.iter().any(|count| *count > least) {
+                states.push(name.to_owned());
+                counts.push(row);
+            } else {
+                others.iter_mut().zip(row).for_each(|(sum, count)| *sum += count);
+            }
+        }
+        if others.iter().any(|count| *count > 0) {
+            states.push("others".to_owned());
+            counts.push(others);
+        }
+        let ended: Vec<u64> = meter.samples.iter().map(|(_, census)| census.ended).collect();
+        if ended.iter().any(|count| *count > 0) {
+            states.push("ended, not collected".to_owned());
+            counts.push(ended);
+        }
+        let (limit, limit_label) = match &self.capacity.sizes[hop] {
+            Size::Conntrack(size) => (size.max.map(|(max, _)| max), "nf_conntrack_max".to_owned()),
+            _ => (None, String::new()),
+        };
+        let mode = match self.capacity.mode {
+            Mode::Independent => "flows one by one",
+            Mode::Global(_) => "all flows together",
+        };
+        let what = if matches!(model.device, Device::Director(_)) { "IPVS" } else { "conntrack" };
+        Some(Occupancy {
+            title: format!("{what} entries by state, {}× the flows", self.scale),
+            subtitle: mode.to_owned(),
+            states,
+            times,
+            counts,
+            limit,
+            limit_label,
+            events: together(&counted.deeds.events).map(|(at, what)| (self.since(at).as_secs_f64(), what)).collect(),
+            total_scaled: None,
+        })
+    }
+}
+
+/// Events with words for each moment: what happened at once is told in one line.
+pub fn together(events: &[Event]) -> impl Iterator<Item = (Instant, String)> + '_ {
+    events.chunk_by(|one, other| one.at == other.at).map(|group| (group[0].at, group.iter().map(words).collect::<Vec<_>>().join(", ")))
+}
+
+/// An event in words.
+pub fn words(event: &Event) -> String {
+    let sysctl = |name: &str, on: bool, mode: u8| format!("{name} {} (reads {mode})", if on { "on" } else { "off" });
+    match event.what {
+        What::Full => "table full".to_owned(),
+        What::EarlyDrop => "early_drop begins".to_owned(),
+        What::DropEntry { on, mode } => sysctl("drop_entry", on, mode),
+        What::DropPacket { on, mode } => sysctl("drop_packet", on, mode),
+        What::SecureTcp { on, mode } => sysctl("secure_tcp", on, mode),
+    }
+}
