@@ -7,7 +7,7 @@ use super::chart::Occupancy;
 use crate::engine::Path;
 use crate::engine::hop::Device;
 use crate::study::capacity::carry::classes;
-use crate::study::capacity::sizes::{CtSize, Size};
+use crate::study::capacity::sizes::Size;
 use crate::study::capacity::{Capacity, Counted, Event, Mode, What};
 use crate::time::{Duration, Instant};
 
@@ -40,18 +40,10 @@ impl CapacityReport<'_> {
         self.capacity.outcome.boxes.iter().enumerate().filter_map(|(hop, one)| one.as_ref().map(|one| (hop, one, &sizes[hop])))
     }
 
-    /// The most entries that a table had to hold: what the kernel counts where something limits it.
-    pub fn needed(&self, counted: &Counted, size: &Size) -> u64 {
-        match size {
-            Size::Conntrack(CtSize { max: Some(_), .. }) => counted.count_max,
-            _ => counted.meter.peak.1.live(),
-        }
-    }
-
     /// `nf_conntrack_max` with a quarter to spare, rounded up to what people write.
-    pub fn recommended(&self, counted: &Counted, size: &Size) -> u64 {
-        let wanted = (self.needed(counted, size) * 5).div_ceil(4).max(1024);
-        // Two digits that count, in binary: steps of an eighth at most.
+    pub fn recommended(&self, hop: usize) -> u64 {
+        let wanted = self.capacity.wanted.get(hop).map_or(0, |wanted| (wanted * 5).div_ceil(4)).max(1024);
+        // Four digits that count, in binary: steps of an eighth at most.
         let step = 1_u64 << wanted.ilog2().saturating_sub(3);
         wanted.next_multiple_of(step)
     }

@@ -82,7 +82,7 @@ pub struct Met {
 impl Shelf {
     /// An empty table; none for a box that has none.
     pub fn new(hop: &Hop, size: &Size, seed: u64, begin: Instant, end: Instant) -> Option<Shelf> {
-        let seed = Rng::keyed(seed, 0x7368_656c_66).number();
+        let seed = Rng::keyed(seed, 0x0073_6865_6c66).number();
         let model = match (&hop.device, size) {
             (Device::Router(router), Size::Conntrack(CtSize { max, buckets, .. })) => {
                 let limit = Limit { max: max.map_or(u64::MAX, |(max, _)| max), buckets: buckets.0 };
