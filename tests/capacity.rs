@@ -157,7 +157,9 @@ fn floods(name: &str, release: &str, seeds: u64) -> [Vec<u64>; 2] {
         counts[0].push(found.load.flooders() - deeds.refused[1]);
         counts[1].push(deeds.evicted.total().iter().sum());
     }
-    counts.iter_mut().for_each(|counts| counts.sort_unstable());
+    for counts in &mut counts {
+        counts.sort_unstable();
+    }
     counts
 }
 

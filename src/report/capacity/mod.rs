@@ -110,6 +110,7 @@ pub fn words(event: &Event) -> String {
     let sysctl = |name: &str, on: bool, mode: u8| format!("{name} {} (reads {mode})", if on { "on" } else { "off" });
     match event.what {
         What::Full => "table full".to_owned(),
+        What::NoMemory => "no memory left".to_owned(),
         What::EarlyDrop => "early_drop begins".to_owned(),
         What::DropEntry { on, mode } => sysctl("drop_entry", on, mode),
         What::DropPacket { on, mode } => sysctl("drop_packet", on, mode),

@@ -98,7 +98,7 @@ fn table(out: &mut String, report: &CapacityReport<'_>, (hop, counted, size): (u
         line(out, "at the peak", &shown.join(", "));
     }
     let product = meter.arrivals() * meter.mean_life();
-    let off = if meter.mean() > 0.0 { (product / meter.mean() - 1.0) * 100.0 } else { 0.0 };
+    let off = if meter.mean() > 0.0 { ((product / meter.mean() - 1.0) * 100.0).abs() } else { 0.0 };
     line(
         out,
         "made",
@@ -108,7 +108,7 @@ fn table(out: &mut String, report: &CapacityReport<'_>, (hop, counted, size): (u
         out,
         "Little's law",
         &format!(
-            "{} a second × {:.1} s = {product:.1} entries; the mean over time is {:.1} ({off:+.2} %)",
+            "{} a second × {:.1} s = {product:.1} entries; the mean over time is {:.1} (they differ by {off:.2} %)",
             rate(meter.arrivals()),
             meter.mean_life(),
             meter.mean()
@@ -234,15 +234,16 @@ fn director(out: &mut String, report: &CapacityReport<'_>, (hop, counted): (usiz
     }
     if let Some(without) = report.capacity.undefended.as_ref().and_then(|outcome| outcome.boxes.get(hop)?.as_ref()) {
         let bare = without.meter.peak.1.live();
-        let bytes = |entries: u64| mib(Size::Director(*size).bytes(entries));
+        let all = size.pages.is_some_and(|pages| (bare + 1) * size.entry_bytes > pages * 4096);
+        let all = if all { ", all the memory there is" } else { "" };
         let saved = bare.saturating_sub(peak);
         line(
             out,
             "saved",
             &format!(
-                "without defences the peak is {} entries ({}): they save {} entries, {}",
+                "without defences the peak is {} entries ({}{all}): they save {} entries, {}",
                 number(bare),
-                bytes(bare),
+                mib(Size::Director(*size).bytes(bare)),
                 number(saved),
                 mib(saved * size.entry_bytes)
             ),

@@ -79,6 +79,8 @@ pub struct Victim {
 pub enum What {
     /// The first new connection was dropped because there was no room.
     Full,
+    /// The first new connection was dropped because a director had no memory left.
+    NoMemory,
     /// The first entry had to make room.
     EarlyDrop,
     /// `drop_entry` went on or off; the sysctl reads as `mode` now.
