@@ -102,18 +102,40 @@ impl CapacityReport<'_> {
 
 /// Events with words for each moment: what happened at once is told in one line.
 pub fn together(events: &[Event]) -> impl Iterator<Item = (Instant, String)> + '_ {
-    events.chunk_by(|one, other| one.at == other.at).map(|group| (group[0].at, group.iter().map(words).collect::<Vec<_>>().join(", ")))
+    events.chunk_by(|one, other| one.at == other.at).map(|group| (group[0].at, at_once(group)))
+}
+
+fn at_once(group: &[Event]) -> String {
+    let switches: Vec<(&str, bool, u8)> = group.iter().filter_map(switch).collect();
+    match switches.first() {
+        Some((_, on, mode)) if switches.len() == group.len() && switches.iter().all(|(_, o, m)| (o, m) == (on, mode)) => {
+            let names: Vec<&str> = switches.iter().map(|(name, ..)| *name).collect();
+            switched(&names.join(", "), *on, *mode)
+        }
+        _ => group.iter().map(words).collect::<Vec<_>>().join(", "),
+    }
+}
+
+/// A defence that went on or off: its sysctl, and what that reads as.
+const fn switch(event: &Event) -> Option<(&'static str, bool, u8)> {
+    match event.what {
+        What::Full | What::NoMemory | What::EarlyDrop => None,
+        What::DropEntry { on, mode } => Some(("drop_entry", on, mode)),
+        What::DropPacket { on, mode } => Some(("drop_packet", on, mode)),
+        What::SecureTcp { on, mode } => Some(("secure_tcp", on, mode)),
+    }
+}
+
+fn switched(names: &str, on: bool, mode: u8) -> String {
+    format!("{names} {} (mode {mode})", if on { "on" } else { "off" })
 }
 
 /// An event in words.
 pub fn words(event: &Event) -> String {
-    let sysctl = |name: &str, on: bool, mode: u8| format!("{name} {} (reads {mode})", if on { "on" } else { "off" });
-    match event.what {
-        What::Full => "table full".to_owned(),
-        What::NoMemory => "no memory left".to_owned(),
-        What::EarlyDrop => "early_drop begins".to_owned(),
-        What::DropEntry { on, mode } => sysctl("drop_entry", on, mode),
-        What::DropPacket { on, mode } => sysctl("drop_packet", on, mode),
-        What::SecureTcp { on, mode } => sysctl("secure_tcp", on, mode),
+    match (event.what, switch(event)) {
+        (_, Some((name, on, mode))) => switched(name, on, mode),
+        (What::Full, _) => "table full".to_owned(),
+        (What::NoMemory, _) => "no memory left".to_owned(),
+        _ => "early_drop begins".to_owned(),
     }
 }

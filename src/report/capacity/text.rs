@@ -138,14 +138,10 @@ fn conntrack(out: &mut String, report: &CapacityReport<'_>, counted: &Counted, s
     let peak = counted.meter.peak.1.live();
     let (most, word) = match report.capacity.mode {
         Mode::Independent => (counted.count_max, "at most "),
-        Mode::Global(_) => (counted.count_max, ""),
+        Mode::Global(_) => (counted.count_max, "up to "),
     };
     if most > peak {
-        line(
-            out,
-            "with ended",
-            &format!("nf_conntrack_count up to {word}{}, entries included that ended and wait for collection", number(most)),
-        );
+        line(out, "with ended", &format!("nf_conntrack_count {word}{}, entries included that ended and wait for collection", number(most)));
     }
     match size.max {
         Some((max, source)) => {
@@ -234,7 +230,7 @@ fn director(out: &mut String, report: &CapacityReport<'_>, (hop, counted): (usiz
     }
     if let Some(without) = report.capacity.undefended.as_ref().and_then(|outcome| outcome.boxes.get(hop)?.as_ref()) {
         let bare = without.meter.peak.1.live();
-        let all = size.pages.is_some_and(|pages| (bare + 1) * size.entry_bytes > pages * 4096);
+        let all = size.pages.is_some_and(|pages| (bare * size.entry_bytes).div_ceil(4096) >= pages);
         let all = if all { ", all the memory there is" } else { "" };
         let saved = bare.saturating_sub(peak);
         line(
