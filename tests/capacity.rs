@@ -6,6 +6,7 @@ use flowlapse::engine::replay::{Beginning, Replay};
 use flowlapse::engine::{Clock, Path};
 use flowlapse::net::{Addr, Direction, Proto, Segment, Seq, Sock, TcpFlags};
 use flowlapse::policy;
+use flowlapse::report::capacity::{CapacityReport, text};
 use flowlapse::scenario::{load as load_scenario, offered::Traffic};
 use flowlapse::study::capacity::gather::{Gather, Kin, Step, kin, nowhere};
 use flowlapse::study::capacity::load::{Flood, Load};
@@ -81,7 +82,7 @@ proptest! {
         prop_assert_eq!(&alone.mode, &Mode::Independent);
         prop_assert!(matches!(together.mode, Mode::Global(_)));
         prop_assert_eq!(alone.outcome.fates, together.outcome.fates);
-        if scale == 1.0 {
+        if scale < 1.5 {
             prop_assert_eq!([alone.outcome.fates[Fate::Cut as usize], alone.outcome.fates[Fate::Repaired as usize]], judged);
         }
         for (one, all) in alone.outcome.boxes.iter().zip(&together.outcome.boxes) {
@@ -130,7 +131,7 @@ fn connection(number: u32, at: Instant, handshake: usize, more: u32) -> Kin {
 }
 
 /// What the table did with a SYN after another, for many seeds, sorted: those that passed, and entries evicted.
-fn floods(name: &str, seeds: u64) -> [Vec<u64>; 2] {
+fn floods(name: &str, release: &str, seeds: u64) -> [Vec<u64>; 2] {
     let number = |key: &str| -> u32 {
         let rest = name.split_once(&format!("-{key}-")).map_or("0", |(_, rest)| rest);
         rest.split('-').next().expect("a number").parse().expect("a number")
@@ -146,7 +147,7 @@ fn floods(name: &str, seeds: u64) -> [Vec<u64>; 2] {
     let from = Duration::from_secs(1);
     let flood = Flood { rate: 1000.0, from, to: Some(from + Duration::from_millis(u64::from(flood))), answered: false };
     let span = (Instant::from_secs(1), Instant::from_secs(3));
-    let path = path("conntrack:dialect=6.1.176");
+    let path = path(&format!("conntrack:dialect={release}"));
     let mut counts = [Vec::new(), Vec::new()];
     for seed in 0..seeds {
         let load = Load::new(kin.clone(), span, 1.0, Some(flood), seed);
@@ -156,13 +157,14 @@ fn floods(name: &str, seeds: u64) -> [Vec<u64>; 2] {
         counts[0].push(found.load.flooders() - deeds.refused[1]);
         counts[1].push(deeds.evicted.total().iter().sum());
     }
-    counts.iter_mut().for_each(|counts| counts.sort_unstable());
+    for counts in &mut counts {
+        counts.sort_unstable();
+    }
     counts
 }
 
-/// A SYN flood on a full table, as kernels went through it. Each count of the recording lies among the central 99 % of 600 runs with other
-/// hash keys: were the model the kernel, one of these eight comparisons would fail in about one of thirteen recordings of them
-/// all; these do not, and a model that looks at one bucket or takes one victim is far outside.
+/// A SYN flood on a full table, as kernels went through it. Each count of a recording lies among the central 99 % of 600 runs with other
+/// hash keys. If the model is the kernel, one of these six comparisons fails by chance in at most 6 % of such sets of recordings.
 #[test]
 fn a_flood_on_a_full_table_does_what_kernels_did() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/recordings/pressure");
@@ -176,12 +178,15 @@ fn a_flood_on_a_full_table_does_what_kernels_did() {
         let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
         let passed: u64 = lines.iter().filter_map(|line| line["passed"].as_u64()).sum();
         let evicted = lines.iter().rev().find_map(|line| line["stat"]["early_drop"].as_u64()).expect("a count");
-        let runs = floods(name, 600);
+        let runs = floods(name, "6.1.176", 600);
         for (what, recorded, counts) in [("passed", passed, &runs[0]), ("evicted", evicted, &runs[1])] {
             let (least, most) = (counts[3], counts[counts.len() - 4]);
             assert!((least..=most).contains(&recorded), "{name}: {what} {recorded}, the model {least} to {most}");
             compared += 1;
         }
+        // One bucket is searched in place of eight.
+        let other = floods(name, "linux-4.18", 100);
+        assert!(!name.contains("1000") || passed > other[0][99], "{name}: {passed} passed, {} with 4.18", other[0][99]);
     }
     assert_eq!(compared, 6);
 }
@@ -291,4 +296,38 @@ fn the_document_has_a_schema_and_the_peak() {
     assert_eq!(found["mode"], "independent");
     assert_eq!(found["boxes"][0]["peak"]["entries"], 1850);
     assert_eq!(found["boxes"][0]["table"]["recommended_max"], 2560);
+    // What is recommended is enough, and the report says so without simulating all flows together.
+    let output = program(&["scenarios/table-full.json", "--max", "2560", "--buckets", "2560", "--json"]);
+    let again: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&again["mode"], &again["boxes"][0]["refused"]["innocent"]), (&"independent".into(), &0.into()));
+}
+
+/// No line is longer than asked for, whatever happened.
+#[test]
+fn the_report_keeps_to_its_width() {
+    let (kin, span, _) = population(
+        r#"{"title": "it", "duration": "5min", "path": ["conntrack"], "population": {"flows": 400, "arrive_over": "4min",
+            "session": {"exponential": "60s"}, "think": {"exponential": "9s"}, "exchange": {"request": 100, "reply": 300}}}"#,
+        &path("conntrack"),
+    );
+    let flood = Flood { rate: 500.0, from: Duration::from_secs(30), to: None, answered: true };
+    let load = Load::new(kin, span, 1.5, Some(flood), 3);
+    for (boxes, said) in [
+        ("conntrack", Said { max: Some(500), buckets: Some(256), memory: None }),
+        ("ipvs:nat,drop_entry=1,drop_packet=1,secure_tcp=1", Said { max: None, buckets: None, memory: Some(6 << 20) }),
+    ] {
+        let path = path(boxes);
+        let question = Question { said, runs: 3, flood: Some(flood), scale: 1.5, ..QUESTION };
+        let capacity = ask(&path, load.clone(), &question);
+        let report = CapacityReport { path: &path, capacity: &capacity, names: &["it.pcapng".to_owned()], scale: 1.5, runs: 3, records: 1 };
+        for width in [80, 100, 160] {
+            let text = text::write(&report, width, 5);
+            let long: Vec<&str> = text.lines().filter(|line| line.chars().count() > width).collect();
+            assert!(long.is_empty(), "{width}: {long:#?}");
+            assert!(!text.lines().any(|line| line.ends_with(' ')), "{text}");
+            if width != 100 {
+                println!("{text}");
+            }
+        }
+    }
 }

@@ -205,7 +205,7 @@ fn flood(text: &str) -> Result<Flood, Failure> {
     let (mut from, mut to) = (Duration::ZERO, None);
     if let Some(when) = when {
         let (a, b) = when.split_once("..").ok_or_else(|| wrong("the time is no FROM..TO"))?;
-        let parse = |text: &str| Duration::parse(text).map_err(|error| wrong(&error.to_string()));
+        let parse = |text: &str| Duration::parse(text).map_err(|error| wrong(&error));
         from = if a.is_empty() { Duration::ZERO } else { parse(a)? };
         to = if b.is_empty() { None } else { Some(parse(b)?) };
         if to.is_some_and(|to| to <= from) {

@@ -123,6 +123,10 @@ fn written(result: io::Result<()>) -> Result<(), Failure> {
 /// That it cannot be written, and why.
 pub fn write_whole(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let fail = |error: io::Error| Failure(format!("{}: cannot be written: {error}", file.display()));
+    // A device or a pipe is written to; it must not be replaced by a file.
+    if std::fs::metadata(file).is_ok_and(|there| !there.is_file()) {
+        return std::fs::write(file, bytes).map_err(fail);
+    }
     let mut name = file.file_name().ok_or_else(|| Failure(format!("{}: is no file name", file.display())))?.to_owned();
     name.push(".part");
     let part = file.with_file_name(name);

@@ -9,6 +9,7 @@
 mod collect;
 
 use self::collect::Collector;
+use super::census::{CLASSES, Census};
 use super::dialect::{Dialect, EarlyDrop, Expires, Gc, Model};
 use crate::model::chains::Chains;
 use crate::model::deadlines::Deadlines;
@@ -49,9 +50,6 @@ const CLOSING: u8 = 4;
 const ENDED: u8 = 8;
 const GONE: Row = Row { deadline: Instant(0), flags: 0, class: 0 };
 
-/// Into how many classes a caller may sort entries.
-pub const CLASSES: usize = 16;
-
 /// A tick at 250 a second, the rate that distributions build with; the pauses of the collectors are counted in ticks.
 const HZ: u64 = 250;
 const TICK: Duration = Duration::from_millis(1000 / HZ);
@@ -78,14 +76,6 @@ pub struct FullTable {
     too_long: u64,
     census: Option<Census>,
     scratch: Vec<u32>,
-}
-
-/// The entries by class, for whoever wants to know.
-struct Census {
-    classes: [u64; CLASSES],
-    ended: u64,
-    /// When entries end that nobody takes out then.
-    ends: Deadlines,
 }
 
 impl FullTable {
@@ -154,7 +144,7 @@ impl FullTable {
     /// From now on counts entries by class and notices when they end, though nobody takes them out then (4.9 and later). The table
     /// must be empty.
     pub fn take_census(&mut self) {
-        self.census = Some(Census { classes: [0; CLASSES], ended: 0, ends: Deadlines::default() });
+        self.census = Some(Census::default());
     }
 
     /// The caller's class of an entry, below [`CLASSES`]; 0 until it is told. Nothing happens if the entry is gone.
@@ -163,8 +153,7 @@ impl FullTable {
             && row.flags & PRESENT != 0
         {
             if row.flags & ENDED == 0 {
-                census.classes[usize::from(row.class)] -= 1;
-                census.classes[usize::from(class)] += 1;
+                census.moved(row.class, class);
             }
             row.class = class;
         }
@@ -191,8 +180,7 @@ impl FullTable {
             let Some(id) = ended else { return };
             let row = &mut self.rows[id as usize];
             row.flags |= ENDED;
-            census.classes[usize::from(row.class)] -= 1;
-            census.ended += 1;
+            census.ended(row.class);
         }
     }
 
@@ -253,7 +241,7 @@ impl FullTable {
         }
         self.rows[id as usize] = Row { flags: PRESENT, ..GONE };
         if let Some(census) = &mut self.census {
-            census.classes[0] += 1;
+            census.born();
         }
         self.count += 1;
         self.peak = self.peak.max(self.count);
@@ -275,13 +263,8 @@ impl FullTable {
             self.timers.set(id, standing.deadline);
         }
         if let Some(census) = &mut self.census {
-            if was & ENDED != 0 {
-                census.ended -= 1;
-                census.classes[usize::from(class)] += 1;
-            }
-            if self.dialect.expiry == Expires::AtLookup {
-                census.ends.set(id, standing.deadline);
-            }
+            let stays = self.dialect.expiry == Expires::AtLookup;
+            census.renewed(id, class, was & ENDED != 0, stays.then_some(standing.deadline));
         }
     }
 
@@ -292,11 +275,7 @@ impl FullTable {
         }
         let row = std::mem::replace(&mut self.rows[id as usize], GONE);
         if let Some(census) = &mut self.census {
-            if row.flags & ENDED == 0 {
-                census.classes[usize::from(row.class)] -= 1;
-            } else {
-                census.ended -= 1;
-            }
+            census.gone(row.class, row.flags & ENDED != 0);
         }
         for node in nodes(id) {
             self.chains.unlink(node);

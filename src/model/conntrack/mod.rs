@@ -4,6 +4,7 @@
 //! recordings of real kernels by `flowlapse conform`. Leaves out: helpers and expectations, flow offload, SYNPROXY,
 //! sequence adjustment, zones. Must not know captures, reports or real addresses.
 
+pub mod census;
 pub mod dialect;
 mod dialects;
 pub mod entry;

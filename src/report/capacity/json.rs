@@ -1,4 +1,5 @@
-//! The report on capacity for machines: schema `flowlapse-capacity/1`. Times are nanoseconds from the start of the traffic.
+//! The report on capacity for machines: schema `flowlapse-capacity/1`. Times are nanoseconds from the start of the
+//! traffic; described in docs/json.md.
 
 use super::{CapacityReport, words};
 use crate::study::capacity::carry::classes;
@@ -20,7 +21,7 @@ pub fn document(report: &CapacityReport<'_>) -> Value {
     };
     let flood = load.flood.map(|flood| {
         let to = flood.to.map(|to| to.0);
-        json!({"per_second": flood.rate, "from": flood.from.0, "to": to, "answered": flood.answered, "syns": load.flooders()})
+        json!({"per_second": flood.rate, "from_ns": flood.from.0, "to_ns": to, "answered": flood.answered, "syns": load.flooders()})
     });
     let boxes: Vec<Value> = report.counted().map(|(hop, counted, size)| one(report, hop, counted, size)).collect();
     let victims: Vec<Value> = report
@@ -31,7 +32,7 @@ pub fn document(report: &CapacityReport<'_>) -> Value {
         .map(|victim| {
             let kin = &load.kin[victim.kin as usize];
             json!({
-                "fate": victim.fate.name(), "at": report.since(victim.at).0, "stream": kin.stream, "copy": victim.copy,
+                "fate": victim.fate.name(), "at_ns": report.since(victim.at).0, "stream": kin.stream, "copy": victim.copy,
                 "client": kin.client.to_string(), "server": kin.server.to_string(), "proto": kin.proto.name(),
             })
         })
@@ -40,7 +41,7 @@ pub fn document(report: &CapacityReport<'_>) -> Value {
         "schema": SCHEMA,
         "version": env!("CARGO_PKG_VERSION"),
         "inputs": report.names,
-        "span": load.end.since(load.begin).0,
+        "span_ns": load.end.since(load.begin).0,
         "scale": report.scale,
         "runs": report.runs,
         "flows": load.members.len(),
@@ -80,13 +81,13 @@ fn one(report: &CapacityReport<'_>, hop: usize, counted: &Counted, size: &Size) 
     };
     let (at, census) = &meter.peak;
     let deeds = &counted.deeds;
-    let events: Vec<Value> = deeds.events.iter().map(|event| json!({"at": report.since(event.at).0, "what": words(event)})).collect();
+    let events: Vec<Value> = deeds.events.iter().map(|event| json!({"at_ns": report.since(event.at).0, "what": words(event)})).collect();
     let table = match size {
         Size::Conntrack(size) => json!({
             "kind": "conntrack", "max": size.max.map(|(max, _)| max), "max_from": size.max.map(|(_, source)| source.words()),
             "buckets": size.buckets.0, "buckets_from": size.buckets.1.words(), "entry_bytes": size.entry_bytes,
             "longest_chain_expected": longest_chain(census.live(), size.buckets.0),
-            "recommended_max": deeds.full_from.is_none().then(|| report.recommended(counted, &Size::Conntrack(*size))),
+            "recommended_max": report.recommended(hop),
         }),
         Size::Director(size) => json!({
             "kind": "ipvs", "entry_bytes": size.entry_bytes, "free_pages": size.pages,
@@ -109,17 +110,18 @@ fn one(report: &CapacityReport<'_>, hop: usize, counted: &Counted, size: &Size) 
         "box": hop + 1,
         "label": model.label,
         "table": table,
-        "peak": {"entries": census.live(), "at": report.since(*at).0, "states": by_state(census)},
+        "peak": {"entries": census.live(), "at_ns": report.since(*at).0, "states": by_state(census)},
         "count_max": counted.count_max,
+        "wanted": report.capacity.wanted.get(hop),
         "mean": meter.mean(),
         "p95": meter.p95(),
         "made": meter.made,
         "arrivals_per_second": meter.arrivals(),
         "mean_life_seconds": meter.mean_life(),
-        "bytes": size.bytes(report.needed(counted, size)),
+        "bytes": size.bytes(counted.count_max),
         "refused": pair(deeds.refused),
         "refused_by_drop_packet": pair(deeds.by_drop_packet),
-        "full_from": deeds.full_from.map(|at| report.since(at).0),
+        "full_from_ns": deeds.full_from.map(|at| report.since(at).0),
         "full_seconds": deeds.full_seconds,
         "evicted": losses(&deeds.evicted),
         "collected_under_pressure": losses(&deeds.collected),

@@ -7,7 +7,7 @@ use super::chart::Occupancy;
 use crate::engine::Path;
 use crate::engine::hop::Device;
 use crate::study::capacity::carry::classes;
-use crate::study::capacity::sizes::{CtSize, Size};
+use crate::study::capacity::sizes::Size;
 use crate::study::capacity::{Capacity, Counted, Event, Mode, What};
 use crate::time::{Duration, Instant};
 
@@ -40,18 +40,10 @@ impl CapacityReport<'_> {
         self.capacity.outcome.boxes.iter().enumerate().filter_map(|(hop, one)| one.as_ref().map(|one| (hop, one, &sizes[hop])))
     }
 
-    /// The most entries that a table had to hold: what the kernel counts where something limits it.
-    pub fn needed(&self, counted: &Counted, size: &Size) -> u64 {
-        match size {
-            Size::Conntrack(CtSize { max: Some(_), .. }) => counted.count_max,
-            _ => counted.meter.peak.1.live(),
-        }
-    }
-
     /// `nf_conntrack_max` with a quarter to spare, rounded up to what people write.
-    pub fn recommended(&self, counted: &Counted, size: &Size) -> u64 {
-        let wanted = (self.needed(counted, size) * 5).div_ceil(4).max(1024);
-        // Two digits that count, in binary: steps of an eighth at most.
+    pub fn recommended(&self, hop: usize) -> u64 {
+        let wanted = self.capacity.wanted.get(hop).map_or(0, |wanted| (wanted * 5).div_ceil(4)).max(1024);
+        // Four digits that count, in binary: steps of an eighth at most.
         let step = 1_u64 << wanted.ilog2().saturating_sub(3);
         wanted.next_multiple_of(step)
     }
@@ -110,17 +102,40 @@ impl CapacityReport<'_> {
 
 /// Events with words for each moment: what happened at once is told in one line.
 pub fn together(events: &[Event]) -> impl Iterator<Item = (Instant, String)> + '_ {
-    events.chunk_by(|one, other| one.at == other.at).map(|group| (group[0].at, group.iter().map(words).collect::<Vec<_>>().join(", ")))
+    events.chunk_by(|one, other| one.at == other.at).map(|group| (group[0].at, at_once(group)))
+}
+
+fn at_once(group: &[Event]) -> String {
+    let switches: Vec<(&str, bool, u8)> = group.iter().filter_map(switch).collect();
+    match switches.first() {
+        Some((_, on, mode)) if switches.len() == group.len() && switches.iter().all(|(_, o, m)| (o, m) == (on, mode)) => {
+            let names: Vec<&str> = switches.iter().map(|(name, ..)| *name).collect();
+            switched(&names.join(", "), *on, *mode)
+        }
+        _ => group.iter().map(words).collect::<Vec<_>>().join(", "),
+    }
+}
+
+/// A defence that went on or off: its sysctl, and what that reads as.
+const fn switch(event: &Event) -> Option<(&'static str, bool, u8)> {
+    match event.what {
+        What::Full | What::NoMemory | What::EarlyDrop => None,
+        What::DropEntry { on, mode } => Some(("drop_entry", on, mode)),
+        What::DropPacket { on, mode } => Some(("drop_packet", on, mode)),
+        What::SecureTcp { on, mode } => Some(("secure_tcp", on, mode)),
+    }
+}
+
+fn switched(names: &str, on: bool, mode: u8) -> String {
+    format!("{names} {} (mode {mode})", if on { "on" } else { "off" })
 }
 
 /// An event in words.
 pub fn words(event: &Event) -> String {
-    let sysctl = |name: &str, on: bool, mode: u8| format!("{name} {} (reads {mode})", if on { "on" } else { "off" });
-    match event.what {
-        What::Full => "table full".to_owned(),
-        What::EarlyDrop => "early_drop begins".to_owned(),
-        What::DropEntry { on, mode } => sysctl("drop_entry", on, mode),
-        What::DropPacket { on, mode } => sysctl("drop_packet", on, mode),
-        What::SecureTcp { on, mode } => sysctl("secure_tcp", on, mode),
+    match (event.what, switch(event)) {
+        (_, Some((name, on, mode))) => switched(name, on, mode),
+        (What::Full, _) => "table full".to_owned(),
+        (What::NoMemory, _) => "no memory left".to_owned(),
+        _ => "early_drop begins".to_owned(),
     }
 }

@@ -45,7 +45,7 @@ fn load(out: &mut String, report: &CapacityReport<'_>, width: usize) {
         if (report.scale - 1.0).abs() < 1e-9 { "as captured".to_owned() } else { format!("{}× as many, moved by chance", report.scale) };
     paragraph(out, "load: ", &format!("{} flows ({times}), {} a second", number(flows), rate(per_second)), width);
     if let Some(flood) = load.flood {
-        let to = flood.to.map_or("the end".to_owned(), |to| long(to));
+        let to = flood.to.map_or("the end".to_owned(), long);
         let answered = if flood.answered { "answered with SYN/ACK and five repetitions" } else { "unanswered" };
         let text =
             format!("{} SYNs a second from {} to {to}, {answered}: {} in all", rate(flood.rate), long(flood.from), number(load.flooders()));
@@ -98,7 +98,7 @@ fn table(out: &mut String, report: &CapacityReport<'_>, (hop, counted, size): (u
         line(out, "at the peak", &shown.join(", "));
     }
     let product = meter.arrivals() * meter.mean_life();
-    let off = if meter.mean() > 0.0 { (product / meter.mean() - 1.0) * 100.0 } else { 0.0 };
+    let off = if meter.mean() > 0.0 { ((product / meter.mean() - 1.0) * 100.0).abs() } else { 0.0 };
     line(
         out,
         "made",
@@ -108,7 +108,7 @@ fn table(out: &mut String, report: &CapacityReport<'_>, (hop, counted, size): (u
         out,
         "Little's law",
         &format!(
-            "{} a second × {:.1} s = {product:.1} entries; the mean over time is {:.1} ({off:+.2} %)",
+            "{} a second × {:.1} s = {product:.1} entries; the mean over time is {:.1} (they differ by {off:.2} %)",
             rate(meter.arrivals()),
             meter.mean_life(),
             meter.mean()
@@ -138,17 +138,15 @@ fn conntrack(out: &mut String, report: &CapacityReport<'_>, counted: &Counted, s
     let peak = counted.meter.peak.1.live();
     let (most, word) = match report.capacity.mode {
         Mode::Independent => (counted.count_max, "at most "),
-        Mode::Global(_) => (counted.count_max, ""),
+        Mode::Global(_) => (counted.count_max, "up to "),
     };
+    if most > peak {
+        line(out, "with ended", &format!("nf_conntrack_count {word}{}, entries included that ended and wait for collection", number(most)));
+    }
     match size.max {
         Some((max, source)) => {
             let share = most as f64 / max.max(1) as f64 * 100.0;
-            let ended = if most > peak {
-                format!("; nf_conntrack_count up to {word}{} with entries that ended and wait for collection", number(most))
-            } else {
-                String::new()
-            };
-            line(out, "limit", &format!("nf_conntrack_max {} ({}): {share:.1} % used{ended}", number(max), source.words()));
+            line(out, "limit", &format!("nf_conntrack_max {} ({}): {share:.1} % used", number(max), source.words()));
         }
         None => line(out, "limit", "none: neither --max nor --memory says one, and the box has no max"),
     }
@@ -232,15 +230,16 @@ fn director(out: &mut String, report: &CapacityReport<'_>, (hop, counted): (usiz
     }
     if let Some(without) = report.capacity.undefended.as_ref().and_then(|outcome| outcome.boxes.get(hop)?.as_ref()) {
         let bare = without.meter.peak.1.live();
-        let bytes = |entries: u64| mib(Size::Director(*size).bytes(entries));
+        let all = size.pages.is_some_and(|pages| (bare * size.entry_bytes).div_ceil(4096) >= pages);
+        let all = if all { ", all the memory there is" } else { "" };
         let saved = bare.saturating_sub(peak);
         line(
             out,
             "saved",
             &format!(
-                "without defences the peak is {} entries ({}): they save {} entries, {}",
+                "without defences the peak is {} entries ({}{all}): they save {} entries, {}",
                 number(bare),
-                bytes(bare),
+                mib(Size::Director(*size).bytes(bare)),
                 number(saved),
                 mib(saved * size.entry_bytes)
             ),
@@ -344,18 +343,15 @@ fn advice(out: &mut String, report: &CapacityReport<'_>, width: usize) {
         if std::mem::take(&mut first) {
             out.push('\n');
         }
-        let max = report.recommended(counted, size);
-        let full = counted.deeds.full_from.is_some();
-        let note = if full {
-            "the table was full: the flows may want more than that; run again with --max 0 to see how much".to_owned()
-        } else {
-            format!("{} entries at once and a quarter to spare, rounded up; as many buckets", number(report.needed(counted, size)))
-        };
+        let max = report.recommended(hop);
+        let full = if counted.deeds.full_from.is_some() { "the table was too small; " } else { "" };
+        let note = format!(
+            "{full}the flows want {} entries at once, ended ones included; with a quarter to spare, rounded up, and as many buckets:",
+            number(report.capacity.wanted.get(hop).copied().unwrap_or(0))
+        );
         paragraph(out, &format!("box {}: ", hop + 1), &note, width);
-        if !full {
-            let _ = writeln!(out, "  sysctl -w net.netfilter.nf_conntrack_max={max}");
-            let _ = writeln!(out, "  echo {max} > /sys/module/nf_conntrack/parameters/hashsize");
-        }
+        let _ = writeln!(out, "  sysctl -w net.netfilter.nf_conntrack_max={max}");
+        let _ = writeln!(out, "  echo {max} > /sys/module/nf_conntrack/parameters/hashsize");
     }
 }
 
@@ -371,7 +367,7 @@ fn number(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);

@@ -27,6 +27,8 @@ pub struct Survival {
     pub steps: Vec<Step>,
     /// Timers in force, and others for comparison.
     pub marks: Vec<Mark>,
+    /// Whether nothing is known below the first step: the curve begins there, and not at nothing.
+    pub sampled: bool,
 }
 
 impl Survival {
@@ -62,8 +64,8 @@ impl Chart for Survival {
             frame.nothing(&mut sheet, "no flow with a silence to measure");
             return sheet;
         }
-        let mut points = vec![(left, up.at(0.0))];
-        let mut level = up.at(0.0);
+        let mut points = if self.sampled { Vec::new() } else { vec![(left, up.at(0.0))] };
+        let mut level = up.at(self.steps.first().filter(|_| self.sampled).map_or(0.0, |first| first.kept));
         for step in &self.steps {
             let x = across.at(step.secs);
             points.push((x, level));

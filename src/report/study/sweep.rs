@@ -302,6 +302,7 @@ impl<R> Report<'_, R> {
             subtitle: "thick: timers in force on the path; thin: usual ones, for comparison".to_owned(),
             steps,
             marks,
+            sampled: true,
         })
     }
 

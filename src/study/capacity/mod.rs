@@ -79,6 +79,8 @@ pub struct Victim {
 pub enum What {
     /// The first new connection was dropped because there was no room.
     Full,
+    /// The first new connection was dropped because a director had no memory left.
+    NoMemory,
     /// The first entry had to make room.
     EarlyDrop,
     /// `drop_entry` went on or off; the sysctl reads as `mode` now.
@@ -199,6 +201,9 @@ pub struct Capacity {
     pub outcome: Outcome,
     /// The same without the defences of directors, where there are some that acted.
     pub undefended: Option<Outcome>,
+    /// For each box, the entries that the flows want at once: the most that the kernel would count if nothing limited it, ended
+    /// entries included until a collection must have found them.
+    pub wanted: Vec<u64>,
     /// The outcomes of all runs, where there were several: refused and evicted for each box.
     pub spreads: Vec<[Spread; 2]>,
 }
@@ -212,9 +217,10 @@ pub fn answer(path: &Path, load: Load, question: &Question, tell: &(dyn Fn(u64) 
     if why.is_empty() && question.always_together {
         why.push("it was asked for".to_owned());
     }
+    let wanted = alone.bounds.clone();
     if why.is_empty() {
         let outcome = Outcome::alone(alone, &sizes);
-        return Capacity { mode: Mode::Independent, sizes, load, outcome, undefended: None, spreads: Vec::new() };
+        return Capacity { mode: Mode::Independent, sizes, load, outcome, undefended: None, wanted, spreads: Vec::new() };
     }
     drop(alone);
     let seeds: Vec<u64> = (0..u64::from(question.runs.max(1))).map(|run| seed_of(question.seed, run)).collect();
@@ -237,7 +243,7 @@ pub fn answer(path: &Path, load: Load, question: &Question, tell: &(dyn Fn(u64) 
             spreads.push([of(0), of(1)]);
         }
     }
-    Capacity { mode: Mode::Global(why), sizes, load, outcome, undefended, spreads }
+    Capacity { mode: Mode::Global(why), sizes, load, outcome, undefended, wanted, spreads }
 }
 
 fn seed_of(seed: u64, run: u64) -> u64 {
@@ -246,7 +252,7 @@ fn seed_of(seed: u64, run: u64) -> u64 {
 
 fn lag(size: &Size) -> Duration {
     match size {
-        Size::Conntrack(size) if size.max.is_some() => size.lag,
+        Size::Conntrack(size) => size.lag,
         _ => Duration::ZERO,
     }
 }

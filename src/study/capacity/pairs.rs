@@ -20,7 +20,7 @@ struct Pair {
 /// The pairs of one table.
 #[derive(Default)]
 pub struct Pairs {
-    pairs: Vec<Pair>,
+    all: Vec<Pair>,
     free: Vec<u32>,
     /// Pairs that were added since the last search for free ones.
     added: usize,
@@ -29,9 +29,9 @@ pub struct Pairs {
 impl Pairs {
     /// A pair for a flow. `holds` says whether the table still holds a number.
     pub fn take(&mut self, owner: u32, flood: bool, holds: impl Fn(u32) -> bool) -> u32 {
-        if self.free.is_empty() && self.added >= 1024.max(self.pairs.len() / 2) {
+        if self.free.is_empty() && self.added >= 1024.max(self.all.len() / 2) {
             self.added = 0;
-            for (number, pair) in self.pairs.iter_mut().enumerate() {
+            for (number, pair) in self.all.iter_mut().enumerate() {
                 let number = number as u32;
                 if pair.owner == GONE && !holds(number * 2) && !holds(number * 2 + 1) {
                     pair.owner = NOBODY;
@@ -44,16 +44,16 @@ impl Pairs {
         let fresh = Pair { owner, flood, class: [NO_CLASS; 2] };
         self.added += 1;
         if let Some(number) = self.free.pop() {
-            self.pairs[number as usize] = fresh;
+            self.all[number as usize] = fresh;
             return number;
         }
-        self.pairs.push(fresh);
-        self.pairs.len() as u32 - 1
+        self.all.push(fresh);
+        self.all.len() as u32 - 1
     }
 
     /// Its flow has nothing more to say.
     pub fn leave(&mut self, pair: u32, holds: impl Fn(u32) -> bool) {
-        let Some(slot) = self.pairs.get_mut(pair as usize) else { return };
+        let Some(slot) = self.all.get_mut(pair as usize) else { return };
         if holds(pair * 2) || holds(pair * 2 + 1) {
             slot.owner = GONE;
         } else {
@@ -64,22 +64,22 @@ impl Pairs {
 
     /// Whose it is, if that flow still has something to say.
     pub fn owner(&self, pair: u32) -> Option<u32> {
-        self.pairs.get(pair as usize).map(|pair| pair.owner).filter(|owner| *owner < GONE)
+        self.all.get(pair as usize).map(|pair| pair.owner).filter(|owner| *owner < GONE)
     }
 
     /// Whether it is the flood's.
     pub fn is_flood(&self, pair: u32) -> bool {
-        self.pairs.get(pair as usize).is_some_and(|pair| pair.flood)
+        self.all.get(pair as usize).is_some_and(|pair| pair.flood)
     }
 
     /// The class of an entry as it was last said.
     pub fn class(&self, id: u32) -> u8 {
-        self.pairs.get((id / 2) as usize).map_or(NO_CLASS, |pair| pair.class[(id % 2) as usize])
+        self.all.get((id / 2) as usize).map_or(NO_CLASS, |pair| pair.class[(id % 2) as usize])
     }
 
     /// Says the class of an entry; returns the one before.
     pub fn set_class(&mut self, id: u32, class: u8) -> u8 {
-        match self.pairs.get_mut((id / 2) as usize) {
+        match self.all.get_mut((id / 2) as usize) {
             Some(pair) => std::mem::replace(&mut pair.class[(id % 2) as usize], class),
             None => NO_CLASS,
         }
@@ -87,12 +87,12 @@ impl Pairs {
 
     /// How many there are, used or not.
     pub fn len(&self) -> usize {
-        self.pairs.len()
+        self.all.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.pairs.is_empty()
+        self.all.is_empty()
     }
 }
 

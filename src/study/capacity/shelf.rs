@@ -223,7 +223,8 @@ impl Shelf {
     fn note_full(&mut self, now: Instant) {
         if self.deeds.full_from.is_none() {
             self.deeds.full_from = Some(now);
-            self.deeds.events.push(Event { at: now, what: What::Full });
+            let what = if matches!(self.model, Model::Conntrack(_)) { What::Full } else { What::NoMemory };
+            self.deeds.events.push(Event { at: now, what });
         }
         let second = now.0 / 1_000_000_000;
         if self.deeds.last_full_second != second {

@@ -142,8 +142,10 @@ impl Run<'_> {
             }
         }
         // Flows that had something to say after the end have come to no harm before it.
-        let waiting: Vec<(Fate, u64)> = self.flows.iter().flatten().filter(|flow| flow.kin != FLOOD).map(|flow| (flow.fate(), 1)).collect();
-        waiting.into_iter().for_each(|(fate, count)| self.fates[fate as usize] += count);
+        let waiting: Vec<Fate> = self.flows.iter().flatten().filter(|flow| flow.kin != FLOOD).map(Flow::fate).collect();
+        for fate in waiting {
+            self.fates[fate as usize] += 1;
+        }
     }
 
     /// Lets the tables do what is due until then.
@@ -223,14 +225,14 @@ impl Run<'_> {
                         let at = moved(next.seg.at, flow.shift).max(now);
                         self.wait(index, flow, at);
                     }
-                    None => self.finish(index, flow, Fate::Passed, now),
+                    None => self.finish(index, &flow, Fate::Passed, now),
                 }
             }
             After::Again(span) => {
                 let at = moved(kin.start(), flow.shift) + span;
                 self.wait(index, flow, at);
             }
-            After::Over(fate) => self.finish(index, flow, fate, now),
+            After::Over(fate) => self.finish(index, &flow, fate, now),
         }
     }
 
@@ -239,7 +241,7 @@ impl Run<'_> {
         self.flows[index as usize] = Some(flow);
     }
 
-    fn finish(&mut self, index: u32, flow: Flow, fate: Fate, at: Instant) {
+    fn finish(&mut self, index: u32, flow: &Flow, fate: Fate, at: Instant) {
         let fate = if fate == Fate::Passed { flow.fate() } else { fate };
         for (held, shelf) in flow.hops.iter().zip(&mut self.shelves.0) {
             if let Some(shelf) = shelf {
