@@ -188,7 +188,12 @@ impl<'p> Class<'p> {
             }
         }
         for part in parts {
-            part.done |= part.run.cut.is_some() || !beyond && part.run.repaired.is_some();
+            if !beyond && part.run.repaired.is_some() && !part.done {
+                // Nothing is known of what it would be at the end.
+                part.run.leave();
+                part.done = true;
+            }
+            part.done |= part.run.cut.is_some();
         }
     }
 
@@ -285,7 +290,7 @@ impl<'p> Class<'p> {
 
     /// The policies of a part in groups that get one verdict: for flows that are silent at the end, by who still has an entry.
     pub fn verdict_groups(&self, part: &Part, capture_end: Instant) -> Vec<Members> {
-        if part.run.cut.is_some() { vec![part.members.clone()] } else { self.groups(part, capture_end) }
+        if part.done { vec![part.members.clone()] } else { self.groups(part, capture_end) }
     }
 }
 

@@ -5,12 +5,11 @@
 
 use super::hop::{Device, Hop};
 use crate::model::conntrack::dialect::release_numbers;
-use crate::model::conntrack::router::Nat;
 use crate::model::ipvs::dialect::DIALECTS;
 
 /// `struct nf_conn` before 3.10, up to 4.11, and in its slab from 4.12 on.
 const NF_CONN: [u64; 3] = [300, 280, 256];
-/// The block of extensions that NAT needs.
+/// The block of extensions that NAT, accounting, labels or events need: the least that it takes, where any of them is in use.
 const EXTENSIONS: u64 = 128;
 
 impl Hop {
@@ -25,7 +24,7 @@ impl Hop {
                     Some(numbers) if numbers < [4, 12, 0] => NF_CONN[1],
                     _ => NF_CONN[2],
                 };
-                Some(base + if router.nat == Nat::None { 0 } else { EXTENSIONS })
+                Some(base + EXTENSIONS)
             }
             Device::Director(director) => {
                 // Rows without a number of their own take up as much as the next one that has it.

@@ -4,7 +4,7 @@
 //! last segment of the connection, if everything that was sent is acknowledged; it is answered at once, which starts the wait
 //! anew. It is sent on time: lateness belongs to the timers that it has to beat. Judges nothing.
 
-use crate::flow::{Closing, Flow, GapEvidence, Observation, Shape};
+use crate::flow::{Flow, GapEvidence, Observation, Shape};
 use crate::net::{Direction, Proto, Segment, Seq, TcpFlags};
 use crate::time::{Duration, Instant};
 
@@ -14,6 +14,8 @@ pub(super) struct Ends {
     last: [Option<Segment>; 2],
     next: [Seq; 2],
     at: Instant,
+    /// Whether a FIN or a RST was sent.
+    closing: bool,
 }
 
 /// How long the answer takes: less than any timer can tell, and not nothing.
@@ -22,7 +24,7 @@ const ANSWER: Duration = Duration::from_millis(1);
 const PROBES_MAX: u32 = 100_000_000;
 
 impl Ends {
-    pub(super) const NEW: Ends = Ends { last: [None; 2], next: [Seq(0); 2], at: Instant::ZERO };
+    pub(super) const NEW: Ends = Ends { last: [None; 2], next: [Seq(0); 2], at: Instant::ZERO, closing: false };
 
     /// Takes a segment of the capture.
     pub(super) fn take(&mut self, seg: &Segment) {
@@ -30,6 +32,10 @@ impl Ends {
         if self.last[side].is_none() || seg.end().after(self.next[side]) {
             self.next[side] = seg.end();
         }
+        if seg.flags.has(TcpFlags::SYN) {
+            self.closing = false;
+        }
+        self.closing |= seg.flags.any(TcpFlags::FIN | TcpFlags::RST);
         self.last[side] = Some(*seg);
         self.at = seg.at;
     }
@@ -37,10 +43,10 @@ impl Ends {
     /// Whether a keepalive timer would run: the connection is open, and each side has acknowledged what the other sent.
     fn is_quiet(&self, flow: &Flow) -> bool {
         let [Some(client), Some(server)] = self.last else { return false };
+        // The flow may have seen the next segment already: only what was taken counts.
         flow.proto == Proto::Tcp
-            && flow.closing() == Closing::Open
-            && !client.flags.any(TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST)
-            && !server.flags.any(TcpFlags::FIN | TcpFlags::RST)
+            && !self.closing
+            && !client.flags.has(TcpFlags::SYN)
             && client.ack == self.next[1]
             && (server.ack == self.next[0] || server.flags.has(TcpFlags::SYN))
     }
