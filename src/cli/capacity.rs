@@ -1,12 +1,12 @@
 //! `flowlapse capacity`: the tables themselves under a load: how full they become, who is refused, who is evicted.
 
+use super::draw::{self, Kind};
 use super::progress::Progress;
-use super::{Ended, Failure, exit, print, traffic, write_whole};
+use super::{Ended, Failure, exit, print, traffic, width};
 use crate::engine::offered::follow_offered;
 use crate::engine::pipeline::{self, Run};
 use crate::engine::{Clock, Path};
 use crate::report::capacity::{CapacityReport, json, text};
-use crate::report::chart::{Chart, Format};
 use crate::scenario::{self, offered::Traffic};
 use crate::study::capacity::gather::{Gather, Heard, kin, nowhere};
 use crate::study::capacity::load::{Flood, Load};
@@ -14,8 +14,6 @@ use crate::study::capacity::sizes::Said;
 use crate::study::capacity::{Question, answer};
 use crate::time::Duration;
 use std::ffi::OsString;
-use std::io::{self, IsTerminal};
-use std::path::PathBuf;
 
 /// How full the tables become under a load, who is refused and who is evicted.
 ///
@@ -25,7 +23,7 @@ use std::path::PathBuf;
 #[command(after_help = "\
 Examples:
   flowlapse capacity web.pcapng --box conntrack:established=3600 --scale 10x --max 65536
-  flowlapse capacity web.pcapng --box conntrack --max 20000 --buckets 8192 --flood 500/s:10s..60s --csv table.csv --svg table.svg
+  flowlapse capacity web.pcapng --box conntrack --max 20000 --buckets 8192 --flood 500/s:10s..60s --draw occupancy=table.svg --draw occupancy=table.csv
   flowlapse capacity web.pcapng --box ipvs:nat,drop_entry=1,drop_packet=1,secure_tcp=1 --memory 64M --flood 5000/s
   flowlapse capacity scenarios/table-full.json --runs 20 --json
 
@@ -64,24 +62,21 @@ pub struct Args {
     /// One JSON document (schema flowlapse-capacity/1)
     #[arg(long)]
     json: bool,
-    /// Write the occupancy over time as CSV
-    #[arg(long, value_name = "FILE")]
-    csv: Option<PathBuf>,
-    /// Draw the occupancy over time, by state (SVG, or PNG by the name)
-    #[arg(long, value_name = "FILE")]
-    svg: Option<PathBuf>,
-    /// Which box the picture and the CSV are about; the first with a table, if not said
-    #[arg(long = "of-box", value_name = "N")]
-    of_box: Option<usize>,
     /// Run all flows together even where they do not influence each other
     #[arg(long)]
     global: bool,
     #[command(flatten)]
+    draw: draw::Options,
+    #[command(flatten)]
     options: traffic::Options,
 }
 
+/// What can be drawn: the entries over time, by state, of the first box with a table or of the one that is named by its place.
+const KINDS: [Kind; 1] = [Kind { name: "occupancy", of: Some("BOX") }];
+
 /// Runs the command.
 pub fn run(args: &Args) -> Ended {
+    let draws = args.draw.wanted(&KINDS)?;
     let question = Question {
         scale: scale(&args.scale)?,
         seed: args.seed,
@@ -106,21 +101,14 @@ pub fn run(args: &Args) -> Ended {
     let capacity = pool.install(|| answer(&path, load, &question, &|share| progress.tick(share)));
     drop(progress);
     let report = CapacityReport { path: &path, capacity: &capacity, names: &names, scale: question.scale, runs: args.runs, records };
-    if args.csv.is_some() || args.svg.is_some() {
-        let hop = match args.of_box {
-            Some(n) => n.checked_sub(1),
+    for draw in &draws {
+        let hop = match draw.of.as_deref() {
+            Some(place) => place.parse::<usize>().ok().and_then(|place| place.checked_sub(1)),
             None => report.counted().next().map(|(hop, ..)| hop),
         };
-        let chart = hop
-            .and_then(|hop| report.occupancy(hop))
-            .ok_or_else(|| Failure(format!("--of-box {}: there is no such box with a table of its own", args.of_box.unwrap_or(1))))?;
-        if let Some(file) = &args.csv {
-            write_whole(file, chart.csv().as_bytes())?;
-        }
-        if let Some(file) = &args.svg {
-            let png = file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("png"));
-            write_whole(file, &chart.draw(if png { Format::Png } else { Format::Svg })?)?;
-        }
+        let none =
+            || Failure(format!("--draw occupancy:{}: there is no such box with a table of its own", draw.of.as_deref().unwrap_or("1")));
+        draw.write(&hop.and_then(|hop| report.occupancy(hop)).ok_or_else(none)?)?;
     }
     if args.json {
         let mut text = serde_json::to_string_pretty(&json::document(&report)).map_err(|e| Failure(e.to_string()))?;
@@ -162,11 +150,6 @@ fn heard(args: &Args) -> Result<(Path, Run<Heard>), Failure> {
 
 fn built(args: &Args, clock: Clock) -> Result<Path, Failure> {
     traffic::path(&traffic::boxes(&args.boxes)?, clock)
-}
-
-fn width() -> usize {
-    let terminal = io::stdout().is_terminal();
-    terminal_size::terminal_size().filter(|_| terminal).map_or(100, |(width, _)| usize::from(width.0).clamp(40, 200))
 }
 
 fn scale(text: &str) -> Result<f64, Failure> {

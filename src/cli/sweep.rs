@@ -105,6 +105,9 @@ pub fn run(args: &Args) -> Ended {
 
 /// Runs a scenario for each combination.
 fn whole(args: &Args, name: &str, text: &str, specs: &[BoxSpec], axes: Vec<Axis>, grid: Vec<Vec<usize>>, base: &Path) -> Ended {
+    if args.options.is_about_packets() {
+        return Err(Failure("--filter and --count are about packets; a scenario that is run whole (--beyond) has flows".to_owned()));
+    }
     if !args.draw.is_empty() {
         return Err(Failure(
             "pictures of a scenario that is run whole: 'flowlapse run --map'; without --beyond they are drawn here".to_owned(),
@@ -118,6 +121,7 @@ fn whole(args: &Args, name: &str, text: &str, specs: &[BoxSpec], axes: Vec<Axis>
         scenario.path = axis::apply(specs, &axes, combination).map_err(|e| Failure(format!("--vary: {e}")))?;
         ready.push(scenario.compile().map_err(|what| Failure(format!("{name}: {what}")))?);
     }
+    let base = ready.first().map_or(base, |ready| &ready.net.path);
     let progress = Progress::steps(Some(grid.len() as u64), "runs");
     let closed = args.options.on_threads(|| Closed::run(axes, grid, &ready, || progress.advance(1)))?;
     drop(progress);

@@ -80,6 +80,11 @@ impl Options {
 }
 
 impl Options {
+    /// Whether only some packets are wanted.
+    pub fn is_about_packets(&self) -> bool {
+        self.filter.is_some() || self.count.is_some()
+    }
+
     /// Does something on the threads that were asked for.
     ///
     /// # Errors
@@ -227,7 +232,11 @@ impl Source {
             return Err(Failure("one scenario, or captures: not both, and not several scenarios".to_owned()));
         };
         let origin = name.to_string_lossy().into_owned();
-        let text = std::fs::read_to_string(name).map_err(|error| Failure(format!("{origin}: cannot be read: {error}")))?;
+        let text = std::fs::read_to_string(name).map_err(|error| {
+            let why =
+                if error.kind() == std::io::ErrorKind::NotFound { "no such file; check the path".to_owned() } else { error.to_string() };
+            Failure(format!("{origin}: cannot be read: {why}"))
+        })?;
         let scenario = load(&text, &origin, &[]).map_err(|e| Failure(e.to_string()))?;
         let ready = scenario.compile().map_err(|what| Failure(format!("{origin}: {what}")))?;
         Ok(Source::Scenario { name: origin, text, scenario: Box::new(scenario), ready: Box::new(ready) })

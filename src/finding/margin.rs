@@ -83,7 +83,8 @@ impl Budget {
             let late = self.margin.lateness(Duration::from_secs(self.idle));
             sum.push_str(&format!(" + {} (timer wheel, HZ={})", plain(late), hz.0));
         }
-        if round_trip > Duration::ZERO {
+        // Less than a millisecond does not show.
+        if round_trip >= Duration::from_millis(1) {
             sum.push_str(&format!(" + {} (round trip)", plain(round_trip)));
         }
         if lost > 0 {

@@ -33,6 +33,7 @@ pub fn survival(report: &Report<'_>) -> Survival {
         subtitle: "thick: timers in force on the path; thin: usual ones, for comparison".to_owned(),
         steps: steps(report),
         marks: in_force(report.path).chain(usual()).collect(),
+        across: String::new(),
         sampled: false,
     }
 }

@@ -47,6 +47,9 @@ pub fn write(report: &Report<'_>, layout: Layout) -> String {
     out
 }
 
+/// No capture is older than this, in nanoseconds since 1970.
+const SCENARIO_BELOW: u64 = 5 * 365 * 86_400 * 1_000_000_000;
+
 /// What was read, and what of it could not be.
 pub(super) fn input<R>(out: &mut String, run: &Run<R>, width: usize) {
     let names = match &run.names[..] {
@@ -54,7 +57,9 @@ pub(super) fn input<R>(out: &mut String, run: &Run<R>, width: usize) {
         many => format!("{} files ({} … {})", many.len(), printable(&many[0]), printable(&many[many.len() - 1])),
     };
     let records = run.counters.records;
-    let _ = writeln!(out, "{names}: {records} packets in {}, from {}", span(run.end.since(run.begin)), date(run.begin));
+    // Scenarios begin at 0, which is no date.
+    let from = if run.begin.0 < SCENARIO_BELOW { String::new() } else { format!(", from {}", date(run.begin)) };
+    paragraph(out, "", &format!("{names}: {records} packets in {}{from}", span(run.end.since(run.begin))), width);
     if run.interrupted {
         paragraph(out, "", "interrupted: only what was read so far is judged", width);
     }
@@ -80,6 +85,12 @@ pub(super) fn input<R>(out: &mut String, run: &Run<R>, width: usize) {
 
 /// The boxes, with the timers in force.
 pub(super) fn path(out: &mut String, path: &Path, width: usize) {
+    boxes(out, path, width);
+    clock(out, path, width);
+}
+
+/// The boxes alone.
+pub(super) fn boxes(out: &mut String, path: &Path, width: usize) {
     let names: Vec<String> = path.hops.iter().map(|h| printable(&h.label)).collect();
     paragraph(out, "path: ", &format!("client → {} → server", names.join(" → ")), width);
     for (index, hop) in path.hops.iter().enumerate() {
@@ -89,6 +100,10 @@ pub(super) fn path(out: &mut String, path: &Path, width: usize) {
             paragraph(out, "     ", &format!("given, but not simulated by replay: {}", idle.join(", ")), width);
         }
     }
+}
+
+/// The clock.
+pub(super) fn clock(out: &mut String, path: &Path, width: usize) {
     let clock = match path.clock {
         Clock::Ideal => format!("ideal; the band of a real kernel is that of HZ={}", path.clock.hz().0),
         Clock::Wheel { hz, phase: None } => format!("timer wheel at HZ={}, phase unknown", hz.0),

@@ -86,6 +86,8 @@ pub struct Plan {
     pub points: Vec<Point>,
     /// Flows that no setting saves: a timer that cannot be set is too short for them.
     pub hopeless: Vec<usize>,
+    /// Flows in the order in which they would be given up.
+    order: Vec<usize>,
 }
 
 /// How many points the curve of cuts against memory has at most.
@@ -140,7 +142,7 @@ impl Plan {
             given_up[*flow] = true;
         }
         let allowed = (asked.share.clamp(0.0, 1.0) * needs.len() as f64).floor() as usize;
-        let mut plan = Plan { timers: Vec::new(), given_up: Vec::new(), points: Vec::new(), hopeless };
+        let mut plan = Plan { timers: Vec::new(), given_up: Vec::new(), points: Vec::new(), hopeless, order: Vec::new() };
         let (mut lost, mut marks) = (Vec::new(), marks(needs.len()));
         let mut enough = 0;
         loop {
@@ -165,10 +167,30 @@ impl Plan {
                 lost.push(flow);
             }
         }
-        lost.truncate(enough);
-        lost.sort_unstable();
-        plan.given_up = lost;
+        plan.given_up = lost[..enough].to_vec();
+        plan.given_up.sort_unstable();
+        plan.order = lost;
         plan
+    }
+
+    /// Takes a point of the curve for the recommendation: boxes that take flows up again cut fewer than were given up.
+    fn adopt(&mut self, index: usize) {
+        let Some(point) = self.points.get(index) else { return };
+        for timer in &mut self.timers {
+            if let Some(secs) = point.values.get(&timer.knob) {
+                timer.value = Duration::from_secs(*secs);
+                if timer.value != timer.current {
+                    timer.reason = if timer.value > timer.current { Reason::Raised } else { Reason::Smallest };
+                }
+            }
+        }
+        self.given_up = self.order[..point.given_up.min(self.order.len())].to_vec();
+        self.given_up.sort_unstable();
+        for timer in &mut self.timers {
+            if timer.need.is_some_and(|spell| Duration::from_secs(keep_secs(spell.idle)) > timer.value) {
+                timer.need = None;
+            }
+        }
     }
 
     /// The boxes with the recommended timers.
@@ -435,6 +457,11 @@ pub fn tune<E: From<String>>(
             break;
         }
     }
+    if asked.share > 0.0
+        && let Some(index) = cheaper(boxes, path, &plan, asked, bearing.flows.len(), &mut follow)?
+    {
+        plan.adopt(index);
+    }
     let trials = Trials::new(boxes, path, &plan, asked, round_trip)?;
     let paths = trials.policies.iter().map(|policy| build(&policy.boxes)).collect::<Result<Vec<_>, _>>()?;
     let keepalives: Vec<_> = trials.policies.iter().map(|policy| policy.keepalive).collect();
@@ -445,6 +472,33 @@ pub fn tune<E: From<String>>(
     let tried = tried.map(|((policy, tally), tables)| Tried { trial: policy.trial, tally, tables }).collect();
     let recommended = plan.recommended(boxes)?;
     Ok((Tuned { plan, asked: *asked, round_trip, keepalives: trials.keepalives, tried }, recommended))
+}
+
+/// The point of the curve with the fewest entries that cuts no more than is allowed, where it has fewer than the recommendation.
+fn cheaper<E: From<String>>(
+    boxes: &[BoxSpec],
+    path: &Path,
+    plan: &Plan,
+    asked: &Asked,
+    flows: usize,
+    follow: &mut impl FnMut(&Many<'_>) -> Result<Run<Parts>, E>,
+) -> Result<Option<usize>, E> {
+    let allowed = (asked.share.clamp(0.0, 1.0) * flows as f64).floor() as u64 + plan.hopeless.len() as u64;
+    let mut paths = vec![Path::build(&plan.recommended(boxes)?, path.clock).map_err(|error| error.to_string())?];
+    for point in &plan.points {
+        let mut boxes = boxes.to_vec();
+        for (knob, secs) in &point.values {
+            set(&mut boxes, *knob, *secs)?;
+        }
+        paths.push(Path::build(&boxes, path.clock).map_err(|error| error.to_string())?);
+    }
+    let many = Many::new(&paths, true);
+    let run = follow(&many)?;
+    let study = Study { many: &many, run: &run };
+    let (tallies, tables) = (study.tallies(), study.occupancies(&study.ledgers()));
+    let cost = |at: usize| tables[at].iter().map(|table| table.area).sum::<u128>();
+    let points = (1..paths.len()).filter(|at| tallies[*at].count(Verdict::Cut) <= allowed && cost(*at) < cost(0));
+    Ok(points.min_by_key(|at| cost(*at)).map(|at| at - 1))
 }
 
 /// A plan, tried.

@@ -38,7 +38,17 @@ pub(crate) fn survival() -> Vec<(&'static str, Survival)> {
     let one = vec![step(42.0, 100.0)];
     let many = (0..100_000).map(|n| step(0.001 * f64::from(n + 1), f64::from(n + 1) / 1000.0)).collect();
     vec![
-        ("usual", Survival { title: title.clone(), subtitle: "a day at the edge".to_owned(), steps: usual, marks: marks(), sampled: true }),
+        (
+            "usual",
+            Survival {
+                title: title.clone(),
+                subtitle: "a day at the edge".to_owned(),
+                steps: usual,
+                marks: marks(),
+                sampled: true,
+                across: "conntrack.established (logarithmic)".to_owned(),
+            },
+        ),
         ("empty", Survival::default()),
         ("one", Survival { title: title.clone(), steps: one, marks: vec![mark(5.0, "conntrack: 5s", true)], ..Survival::default() }),
         (
@@ -48,7 +58,7 @@ pub(crate) fn survival() -> Vec<(&'static str, Survival)> {
                 subtitle: NASTY.repeat(4),
                 steps: many,
                 marks: crowd(200),
-                sampled: false,
+                ..Survival::default()
             },
         ),
     ]

@@ -23,6 +23,8 @@ pub struct Survival {
     pub title: String,
     /// More about it; may be empty.
     pub subtitle: String,
+    /// What the timer is; an idle timer of open connections where nothing is said.
+    pub across: String,
     /// The curve, rising.
     pub steps: Vec<Step>,
     /// Timers in force, and others for comparison.
@@ -57,7 +59,8 @@ impl Chart for Survival {
         frame.up(&mut sheet, &up, &shares);
         flags.axis_title(&mut sheet, frame, "flows kept, %");
         flags.note(&mut sheet);
-        frame.across(&mut sheet, &across, &log_time_ticks(&across), "idle timer of open connections (logarithmic)");
+        let title = if self.across.is_empty() { "idle timer of open connections (logarithmic)" } else { &self.across };
+        frame.across(&mut sheet, &across, &log_time_ticks(&across), title);
         flags.draw(&mut sheet, frame);
         frame.base_line(&mut sheet);
         if self.steps.is_empty() {

@@ -54,8 +54,9 @@ impl Report<'_, '_, '_> {
         text::input(&mut out, self.run(), width);
         for (word, path) in ["old ", "new "].into_iter().zip(self.paths) {
             let _ = write!(out, "{word}");
-            text::path(&mut out, path, width);
+            text::boxes(&mut out, path, width);
         }
+        text::clock(&mut out, self.paths[0], width);
         let flows: u64 = self.tallies.first().map_or(0, Tally::flows);
         let _ = writeln!(out, "\n{}", if flows == 1 { "1 flow".to_owned() } else { format!("{flows} flows") });
         let counts: Vec<String> = Change::ALL

@@ -15,7 +15,7 @@ use std::fmt::Write;
 /// What a cut flow is counted as: the worst that one of its ends feels.
 const FEELINGS: [(Feeling, &str); 5] = [
     (Feeling::Timeout, "TIMEOUT"),
-    (Feeling::KeepaliveTimeout, "KEEPALIVE"),
+    (Feeling::KeepaliveTimeout, "PROBES LOST"),
     (Feeling::Reset, "RESET"),
     (Feeling::Lost, "LOST"),
     (Feeling::Hang, "HANG"),

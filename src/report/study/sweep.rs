@@ -8,6 +8,7 @@ use crate::finding::symptom::Feeling;
 use crate::policy::axis::Target;
 use crate::report::chart::{Axis as ChartAxis, Cells, Map, Mark, Step, Survival};
 use crate::report::{json as whole, plot, text};
+use crate::study::needs::{Knob, knobs};
 use crate::study::sweep::{Case, Sweep};
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -133,6 +134,7 @@ impl<R> Report<'_, R> {
             .iter()
             .map(|axis| match &axis.values[..] {
                 [one] => format!("{} = {one}", axis.key),
+                few @ [first, ..] if first.parse::<f64>().is_err() => format!("{}: {}", axis.key, few.join(", ")),
                 [first, .., last] => format!("{} over {} values, {first} to {last}", axis.key, axis.values.len()),
                 [] => axis.key.clone(),
             })
@@ -181,9 +183,11 @@ impl<R> Report<'_, R> {
         out.push('\n');
         if let [axis] = &sweep.axes[..] {
             let cut = has(&|case| case.tally.count(Verdict::Cut) > 0);
+            let left = !sweep.beyond && has(&|case| case.tally.count(Verdict::Repaired) > 0);
+            let unless = if left { ", unless after an entry was made anew (--beyond)" } else { "" };
             match sweep.safe_from() {
-                Some(value) if cut => text::paragraph(out, "", &format!("no flow is cut from {} = {value} on", axis.key), width),
-                Some(_) => text::paragraph(out, "", "no flow is cut at any of these values", width),
+                Some(value) if cut => text::paragraph(out, "", &format!("no flow is cut from {} = {value} on{unless}", axis.key), width),
+                Some(_) => text::paragraph(out, "", &format!("no flow is cut at any of these values{unless}"), width),
                 None => text::paragraph(out, "", "flows are cut at every value; 'flowlapse tune' says what would be needed", width),
             }
         }
@@ -274,6 +278,14 @@ impl<R> Report<'_, R> {
         out
     }
 
+    /// Whether an axis is one of seconds.
+    fn is_timer(&self, axis: &crate::policy::Axis) -> bool {
+        match axis.target {
+            Target::Keepalive => true,
+            Target::Box { index, setting } => knobs(self.path).iter().any(|(knob, _)| *knob == Knob { hop: index, setting }),
+        }
+    }
+
     /// How many flows each value keeps: for one axis of seconds.
     ///
     /// # Errors
@@ -293,13 +305,21 @@ impl<R> Report<'_, R> {
             steps.push(Step { secs, kept: 100.0 * kept as f64 / flows as f64 });
         }
         let flows = self.sweep.cases.first().map_or(0, |case| case.tally.flows());
+        if !self.is_timer(axis) {
+            return Err(format!("the picture 'survival' needs an axis of seconds; {} is none", axis.key));
+        }
         let marks: Vec<Mark> = match axis.target {
-            Target::Keepalive => Vec::new(),
-            Target::Box { .. } => plot::in_force(self.path).chain(plot::usual()).collect(),
+            Target::Box { setting: "established" | "tcp", .. } => plot::in_force(self.path).chain(plot::usual()).collect(),
+            _ => Vec::new(),
         };
         Ok(Survival {
             title: format!("{flows} flows: how many are not cut at each value of {}", axis.key),
-            subtitle: "thick: timers in force on the path; thin: usual ones, for comparison".to_owned(),
+            subtitle: if marks.is_empty() {
+                String::new()
+            } else {
+                "thick: timers in force on the path; thin: usual ones, for comparison".to_owned()
+            },
+            across: format!("{} (logarithmic)", axis.key),
             steps,
             marks,
             sampled: true,
@@ -319,7 +339,8 @@ impl<R> Report<'_, R> {
                 value.parse().map_err(|_| format!("the picture 'map' needs axes of numbers; '{value}' of {} is none", axis.key))
             };
             let values = axis.values.iter().map(number).collect::<Result<Vec<f64>, String>>()?;
-            Ok(ChartAxis { name: axis.key.clone(), unit: "s".to_owned(), values })
+            let unit = if self.is_timer(axis) { "s".to_owned() } else { String::new() };
+            Ok(ChartAxis { name: axis.key.clone(), unit, values })
         };
         let share = |case: &Case| 100.0 * case.tally.count(Verdict::Cut) as f64 / case.tally.flows().max(1) as f64;
         let flows = self.sweep.cases.first().map_or(0, |case| case.tally.flows());

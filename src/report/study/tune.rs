@@ -87,6 +87,7 @@ impl Report<'_> {
         let flows = self.run.flows.len();
         let _ = writeln!(out, "\n{}", if flows == 1 { "1 flow".to_owned() } else { format!("{flows} flows") });
         self.verdicts(&mut out, width);
+        self.silence(&mut out, width);
         self.timers(&mut out);
         self.keepalive(&mut out, width);
         self.curve(&mut out, width);
@@ -131,7 +132,9 @@ impl Report<'_> {
         if !plan.given_up.is_empty() {
             let streams: Vec<String> = plan.given_up.iter().take(5).map(|flow| self.stream(*flow)).collect();
             let more = if plan.given_up.len() > 5 { ", …" } else { "" };
-            let words = format!("{} flows are given up, as was allowed: {}{more}", plan.given_up.len(), streams.join(", "));
+            let count = several(plan.given_up.len(), "flow is", "flows are");
+            let cut = tuned.of(Trial::Recommended).map_or(0, |tried| tried.tally.count(Verdict::Cut));
+            let words = format!("{count} given up, of which {cut} cut, as was allowed: {}{more}", streams.join(", "));
             text::paragraph(out, "", &words, width);
         }
         if !plan.hopeless.is_empty() {
@@ -141,6 +144,22 @@ impl Report<'_> {
                 "{} flows outlast timers that nothing sets; no setting here saves them: {}{more}",
                 plan.hopeless.len(),
                 streams.join(", ")
+            );
+            text::paragraph(out, "", &words, width);
+        }
+    }
+
+    /// A capture that ends in silence says too little: nobody knows when its flows would have spoken again.
+    fn silence(&self, out: &mut String, width: usize) {
+        let Some(tried) = self.tuned.of(Trial::Recommended) else { return };
+        let dormant = tried.tally.count(Verdict::Dormant);
+        let longest = self.run.flows.iter().filter_map(|judged| judged.flow.last_silence(self.run.end)).map(|gap| gap.length).max();
+        if let (1.., Some(longest)) = (dormant, longest) {
+            let words = format!(
+                "beware: {} when the capture ends, for up to {}, and would have lost an entry under the recommended timers; \
+                 what comes after the end no timer was fitted to",
+                several(dormant as usize, "flow is silent", "flows are silent"),
+                text::span(longest)
             );
             text::paragraph(out, "", &words, width);
         }
@@ -283,7 +302,12 @@ impl Report<'_> {
                     let _ = writeln!(out, "    {line}");
                 }
                 if !block.note.is_empty() {
-                    text::paragraph(out, "    # ", &block.note, width);
+                    // Each line is a comment of its own: it may be pasted with the rest.
+                    let mut note = String::new();
+                    text::paragraph(&mut note, "", &block.note, width.saturating_sub(6).max(20));
+                    for line in note.lines() {
+                        let _ = writeln!(out, "    # {line}");
+                    }
                 }
             }
         }
@@ -397,6 +421,11 @@ impl Report<'_> {
             "tables": tables,
         })
     }
+}
+
+/// A count with its words.
+fn several(count: usize, one: &str, many: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{count} {many}") }
 }
 
 /// The cells about tables.

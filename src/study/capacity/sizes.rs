@@ -4,7 +4,7 @@
 //! and 5.6, ipvs.md section 10. Bytes are computed from the structures, on x86-64, and not measured. It knows no flows.
 
 use crate::engine::hop::{Device, Hop};
-use crate::model::conntrack::dialect::{Dialect, EarlyDrop, Expires, Gc};
+use crate::model::conntrack::dialect::{Dialect, EarlyDrop, Gc};
 use crate::model::ipvs::defence::DefenceSettings;
 use crate::model::ipvs::dialect as vs_dialect;
 use crate::policy::{BoxPolicy, IpvsPolicy};
@@ -88,9 +88,6 @@ pub enum Size {
 const PAGE: u64 = 4096;
 const GIB: u64 = 1 << 30;
 
-/// Entry bytes of 6.1 to 7.0, for releases for which nobody computed them.
-const VS_BYTES: u64 = 320;
-
 impl Size {
     /// The table of a box.
     pub fn of(hop: &Hop, said: Said) -> Size {
@@ -107,7 +104,7 @@ impl Size {
                 Size::Conntrack(CtSize {
                     max,
                     buckets: (buckets.clamp(1, u64::from(u32::MAX) - 1), source),
-                    entry_bytes: conntrack_bytes(dialect),
+                    entry_bytes: hop.entry_bytes().unwrap_or(0),
                     lag: collection_lag(dialect),
                     chain_least: dialect.chain_limit.map(|(least, _)| u64::from(least)),
                 })
@@ -117,7 +114,7 @@ impl Size {
                 Size::Director(VsSize {
                     defences: DefenceSettings { lateness: director.lateness(), ..defences(policy, director.ipvs.dialect) },
                     pages: said.memory.map(|bytes| bytes / PAGE),
-                    entry_bytes: if bytes == 0 { VS_BYTES } else { bytes },
+                    entry_bytes: hop.entry_bytes().unwrap_or(0),
                     bytes_guessed: bytes == 0,
                 })
             }
@@ -190,15 +187,6 @@ pub fn default_size(dialect: &Dialect, memory: u64) -> (u64, u64) {
             };
             (pages(buckets), pages(buckets) * 4)
         }
-    }
-}
-
-/// `struct nf_conn` as its slab rounds it, with a block of extensions of 128 bytes where those exist.
-fn conntrack_bytes(dialect: &Dialect) -> u64 {
-    match (dialect.expiry, dialect.early_drop) {
-        (Expires::AtLookup, _) => 256 + 128,
-        (_, EarlyDrop::V2_6) => 300,
-        _ => 280 + 128,
     }
 }
 
