@@ -277,7 +277,10 @@ fn mistakes_are_told_in_a_line() {
         (&[capture, "--box", "conntrack", "--flood", "much"], "flowlapse: --flood 'much': the rate is no number"),
         (&[capture, "--box", "conntrack", "--flood", "5/s:9s..3s"], "flowlapse: --flood '5/s:9s..3s': it ends before it begins"),
         (&[capture, "--box", "conntrack", "--flood", "5/s:9s"], "flowlapse: --flood '5/s:9s': the time is no FROM..TO"),
-        (&[capture, "--box", "aws-nlb", "--draw", "occupancy=no/such/file.csv"], "flowlapse: --draw occupancy:1: there is no such box with a table"),
+        (
+            &[capture, "--box", "aws-nlb", "--draw", "occupancy=no/such/file.csv"],
+            "flowlapse: --draw occupancy:1: there is no such box with a table",
+        ),
         (&["scenarios/table-full.json", capture], "flowlapse: scenarios/table-full.json: a scenario is looked at alone"),
         (&["no-such.json"], "flowlapse: no-such.json: cannot be read"),
     ] {
