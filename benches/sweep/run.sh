@@ -12,10 +12,10 @@ seconds() {
     begin=$(date +%s.%N)
     target/release/flowlapse "$@" >/dev/null
     end=$(date +%s.%N)
-    echo "$end - $begin" | bc
+    awk -v b="$begin" -v e="$end" 'BEGIN { printf "%.3f", e - b }'
 }
 for _ in $(seq "$rounds"); do
     one=$(seconds replay "$capture" --box conntrack:strict,established=900)
     many=$(seconds sweep "$capture" --box conntrack:strict --vary conntrack.established=300..7200:lin1000)
-    echo "one replay $one s, 1000 policies $many s: $(echo "scale=2; $many / $one" | bc) times"
+    echo "one replay $one s, 1000 policies $many s: $(awk -v m="$many" -v o="$one" 'BEGIN { printf "%.2f", m / o }') times"
 done
