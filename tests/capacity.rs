@@ -281,7 +281,7 @@ fn mistakes_are_told_in_a_line() {
             &[capture, "--box", "aws-nlb", "--draw", "occupancy=no/such/file.csv"],
             "flowlapse: --draw occupancy:1: there is no such box with a table",
         ),
-        (&["scenarios/table-full.json", capture], "flowlapse: scenarios/table-full.json: a scenario is looked at alone"),
+        (&["scenarios/table-full.json", capture], "flowlapse: one scenario, or captures: not both"),
         (&["no-such.json"], "flowlapse: no-such.json: cannot be read"),
     ] {
         let output = program(args);

@@ -2,18 +2,16 @@
 
 use super::draw::{self, Kind};
 use super::progress::Progress;
-use super::{Ended, Failure, exit, print, traffic, width};
-use crate::engine::offered::follow_offered;
-use crate::engine::pipeline::{self, Run};
-use crate::engine::{Clock, Path};
+use super::traffic::{self, Source};
+use super::{Ended, Failure, exit, print, print_json, width};
+use crate::engine::Path;
+use crate::engine::pipeline::Run;
 use crate::report::capacity::{CapacityReport, json, text};
-use crate::scenario::{self, offered::Traffic};
 use crate::study::capacity::gather::{Gather, Heard, kin, nowhere};
 use crate::study::capacity::load::{Flood, Load};
 use crate::study::capacity::sizes::Said;
 use crate::study::capacity::{Question, answer};
 use crate::time::Duration;
-use std::ffi::OsString;
 
 /// How full the tables become under a load, who is refused and who is evicted.
 ///
@@ -29,12 +27,8 @@ Examples:
 
 Exit codes: 0 ran; 2 usage, or nothing could be analysed; 130 interrupted.")]
 pub struct Args {
-    /// Captures, or one scenario (.json)
-    #[arg(required = true, value_name = "INPUT")]
-    inputs: Vec<OsString>,
-    /// A box on the path, from the client on; repeat for several. A scenario has its own
-    #[arg(long = "box", value_name = "SPEC")]
-    boxes: Vec<String>,
+    #[command(flatten)]
+    asked: traffic::Asked,
     /// So many times as many flows of the same kind, such as 10x or 2.5
     #[arg(long, value_name = "N", default_value = "1x")]
     scale: String,
@@ -111,9 +105,7 @@ pub fn run(args: &Args) -> Ended {
         draw.write(&hop.and_then(|hop| report.occupancy(hop)).ok_or_else(none)?)?;
     }
     if args.json {
-        let mut text = serde_json::to_string_pretty(&json::document(&report)).map_err(|e| Failure(e.to_string()))?;
-        text.push('\n');
-        print(text.as_bytes())?;
+        print_json(&json::document(&report))?;
     } else {
         print(text::write(&report, width(), args.limit).as_bytes())?;
     }
@@ -122,34 +114,10 @@ pub fn run(args: &Args) -> Ended {
 
 /// Reads the input and takes its flows apart.
 fn heard(args: &Args) -> Result<(Path, Run<Heard>), Failure> {
+    let source = Source::of(&args.asked.inputs)?;
+    let path = traffic::path(&source.boxes(&args.asked.boxes)?, args.options.clock()?)?;
     let nowhere = nowhere();
-    let (gather, job, stop) = (Gather::new(&nowhere), args.options.job(&args.inputs)?, traffic::stop_on_interrupt());
-    let is_scenario = |name: &OsString| std::path::Path::new(name).extension().is_some_and(|ending| ending == "json");
-    let clock = args.options.clock()?;
-    if let [one] = &args.inputs[..]
-        && is_scenario(one)
-    {
-        let origin = one.to_string_lossy().into_owned();
-        let text = std::fs::read_to_string(one).map_err(|error| Failure(format!("{origin}: cannot be read: {error}")))?;
-        let ready = scenario::load(&text, &origin, &[]).map_err(|e| Failure(e.to_string()))?.compile();
-        let ready = ready.map_err(|what| Failure(format!("{origin}: {what}")))?;
-        let path = if args.boxes.is_empty() { ready.net.path.clone() } else { built(args, clock)? };
-        if path.hops.is_empty() {
-            return Err(Failure(format!("{origin}: the scenario has no box; say which one is asked about with --box")));
-        }
-        let traffic = Traffic::new(&ready);
-        return Ok((path, follow_offered(traffic.chunks(), &traffic.origin(&origin), &gather, &job, &stop)));
-    }
-    if let Some(name) = args.inputs.iter().find(|name| is_scenario(name)) {
-        return Err(Failure(format!("{}: a scenario is looked at alone, without other inputs", name.to_string_lossy())));
-    }
-    let path = built(args, clock)?;
-    let mut capture = traffic::open(&args.inputs)?;
-    Ok((path, pipeline::follow(&mut capture, &gather, &job, &stop)))
-}
-
-fn built(args: &Args, clock: Clock) -> Result<Path, Failure> {
-    traffic::path(&traffic::boxes(&args.boxes)?, clock)
+    Ok((path, source.follow(&Gather::new(&nowhere), &args.options, &traffic::stop_on_interrupt())?))
 }
 
 fn scale(text: &str) -> Result<f64, Failure> {

@@ -1,7 +1,7 @@
 //! `flowlapse diff`: two policies over the same traffic.
 
 use super::traffic::{self, Source};
-use super::{Ended, Failure, exit, print, width};
+use super::{Ended, exit, print, print_json, width};
 use crate::engine::many::Many;
 use crate::report::study::diff::Report;
 use crate::study::Study;
@@ -64,9 +64,7 @@ pub fn run(args: &Args) -> Ended {
         tables: &tables,
     };
     if args.json {
-        let mut text = serde_json::to_string_pretty(&report.json()).map_err(|e| Failure(e.to_string()))?;
-        text.push('\n');
-        print(text.as_bytes())?;
+        print_json(&report.json())?;
     } else {
         print(report.text(width(), args.limit).as_bytes())?;
     }

@@ -103,6 +103,16 @@ pub fn print(text: &[u8]) -> Result<(), Failure> {
     written(out.write_all(text).and_then(|()| out.flush()))
 }
 
+/// Writes a finished JSON document to standard output.
+///
+/// # Errors
+/// As [`print`].
+pub fn print_json(document: &impl serde::Serialize) -> Result<(), Failure> {
+    let mut text = serde_json::to_string_pretty(document).map_err(|error| Failure(error.to_string()))?;
+    text.push('\n');
+    print(text.as_bytes())
+}
+
 /// How many columns a report has: those of the terminal, within reason, and a hundred where there is none.
 pub fn width() -> usize {
     let terminal = io::stdout().is_terminal();

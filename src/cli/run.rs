@@ -3,7 +3,7 @@
 mod mapping;
 
 use super::draw::{self, Kind};
-use super::{Ended, Failure, exit, print, width};
+use super::{Ended, Failure, exit, print, print_json, width};
 use crate::report::story::pcap::{Point, Watch};
 use crate::report::story::{Came, Story, json, life, text, timeline};
 use crate::scenario::load::vary;
@@ -80,9 +80,7 @@ const KINDS: [Kind; 2] = [Kind { name: "lanes", of: None }, Kind { name: "map", 
 /// Runs the command.
 pub fn run(args: &Args) -> Ended {
     if args.schema {
-        let mut text = serde_json::to_string_pretty(&schema::document()).map_err(|e| Failure(e.to_string()))?;
-        text.push('\n');
-        print(text.as_bytes())?;
+        print_json(&schema::document())?;
         return Ok(exit::RAN);
     }
     let pool = rayon::ThreadPoolBuilder::new().num_threads(args.threads).build().map_err(|e| Failure(format!("threads: {e}")))?;
@@ -143,9 +141,7 @@ fn all(args: &Args) -> Ended {
         }
     }
     if args.json {
-        let mut text = serde_json::to_string_pretty(&json::document(&documents)).map_err(|e| Failure(e.to_string()))?;
-        text.push('\n');
-        print(text.as_bytes())?;
+        print_json(&json::document(&documents))?;
     } else if runs > 1 {
         print(format!("\n{runs} runs, {wrong} not as expected\n").as_bytes())?;
     }

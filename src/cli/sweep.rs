@@ -3,7 +3,7 @@
 use super::draw::{self, Kind};
 use super::progress::Progress;
 use super::traffic::{self, Source};
-use super::{Ended, Failure, exit, print, width};
+use super::{Ended, Failure, exit, print, print_json, width};
 use crate::engine::Path;
 use crate::engine::many::Many;
 use crate::policy::{Axis, BoxSpec, axis};
@@ -13,7 +13,6 @@ use crate::scenario::load::load;
 use crate::study::Study;
 use crate::study::closed::Closed;
 use crate::study::sweep::Sweep;
-use std::ffi::OsString;
 
 /// Vary settings over ranges: at each value who is cut, what the ends feel, and what the tables hold.
 ///
@@ -34,12 +33,8 @@ Pictures: --draw survival=FILE (one axis), --draw map=FILE (two axes); .svg, .pn
 
 Exit codes: 0 ran; 2 usage, or nothing could be analysed; 130 interrupted.")]
 pub struct Args {
-    /// Captures (pcap or pcapng, plain, gzip or zstd; several are merged by time; `-` is standard input), or one scenario (.json)
-    #[arg(required = true, value_name = "INPUT")]
-    inputs: Vec<OsString>,
-    /// A box on the path, from the client on; repeat for several. A scenario has boxes of its own
-    #[arg(long = "box", value_name = "SPEC")]
-    boxes: Vec<String>,
+    #[command(flatten)]
+    asked: traffic::Asked,
     /// What to vary, and over which values; repeat for every combination
     #[arg(long = "vary", value_name = "KEY=VALUES", required = true)]
     vary: Vec<String>,
@@ -65,8 +60,8 @@ const KINDS: [Kind; 2] = [Kind { name: "survival", of: None }, Kind { name: "map
 /// Runs the command.
 pub fn run(args: &Args) -> Ended {
     let draws = args.draw.wanted(&KINDS)?;
-    let source = Source::of(&args.inputs)?;
-    let specs = source.boxes(&args.boxes)?;
+    let source = Source::of(&args.asked.inputs)?;
+    let specs = source.boxes(&args.asked.boxes)?;
     let clock = args.options.clock()?;
     let told = |error: axis::AxisError| Failure(format!("--vary: {error}"));
     let axes = args.vary.iter().map(|text| axis::parse(text, &specs)).collect::<Result<Vec<_>, _>>().map_err(told)?;
@@ -92,9 +87,7 @@ pub fn run(args: &Args) -> Ended {
         }
     }
     if args.json {
-        let mut text = serde_json::to_string_pretty(&report.json()).map_err(|e| Failure(e.to_string()))?;
-        text.push('\n');
-        print(text.as_bytes())?;
+        print_json(&report.json())?;
     } else if args.csv {
         print(report.csv().as_bytes())?;
     } else {
@@ -127,9 +120,7 @@ fn whole(args: &Args, name: &str, text: &str, specs: &[BoxSpec], axes: Vec<Axis>
     drop(progress);
     let report = closed::Report { name, closed: &closed, path: base };
     if args.json {
-        let mut text = serde_json::to_string_pretty(&report.json()).map_err(|e| Failure(e.to_string()))?;
-        text.push('\n');
-        print(text.as_bytes())?;
+        print_json(&report.json())?;
     } else if args.csv {
         print(report.csv().as_bytes())?;
     } else {

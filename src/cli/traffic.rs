@@ -20,6 +20,17 @@ use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// What a study is asked of, and through which boxes.
+#[derive(clap::Args, Debug)]
+pub struct Asked {
+    /// Captures (pcap or pcapng, plain, gzip or zstd; several are merged by time; `-` is standard input), or one scenario (.json)
+    #[arg(required = true, value_name = "INPUT")]
+    pub inputs: Vec<OsString>,
+    /// A box on the path, from the client on; repeat for several. A scenario has boxes of its own
+    #[arg(long = "box", value_name = "SPEC")]
+    pub boxes: Vec<String>,
+}
+
 /// The options about traffic and clocks.
 #[derive(clap::Args, Debug)]
 pub struct Options {

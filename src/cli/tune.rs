@@ -1,11 +1,10 @@
 //! `flowlapse tune`: the smallest timers that cut nothing, and the keepalive that saves the rest.
 
 use super::traffic::{self, Source};
-use super::{Ended, Failure, exit, print, width};
+use super::{Ended, Failure, exit, print, print_json, width};
 use crate::engine::replay::Replay;
 use crate::report::study::tune::Report;
 use crate::study::tune::{Asked, tune};
-use std::ffi::OsString;
 
 /// Recommend timers: the smallest that cut nothing, the keepalive that saves the rest, and lines to paste.
 ///
@@ -23,12 +22,8 @@ raised where they are too short and else kept (--lower-all lowers them too).
 
 Exit codes: 0 ran; 2 usage, or nothing could be analysed; 130 interrupted.")]
 pub struct Args {
-    /// Captures (pcap or pcapng, plain, gzip or zstd; several are merged by time; `-` is standard input), or one scenario (.json)
-    #[arg(required = true, value_name = "INPUT")]
-    inputs: Vec<OsString>,
-    /// A box on the path, from the client on; repeat for several. A scenario has boxes of its own
-    #[arg(long = "box", value_name = "SPEC")]
-    boxes: Vec<String>,
+    #[command(flatten)]
+    asked: traffic::Asked,
     /// The share of flows that may be cut, as 0.5% or 0.005
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = share)]
     allow_cut: f64,
@@ -60,8 +55,8 @@ fn share(text: &str) -> Result<f64, String> {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Ended {
-    let source = Source::of(&args.inputs)?;
-    let specs = source.boxes(&args.boxes)?;
+    let source = Source::of(&args.asked.inputs)?;
+    let specs = source.boxes(&args.asked.boxes)?;
     let clock = args.options.clock()?;
     let path = traffic::path(&specs, clock)?;
     let asked = Asked { share: args.allow_cut, lower_all: args.lower_all, hz: clock.hz(), lost: args.lost, interval: args.interval };
@@ -76,9 +71,7 @@ pub fn run(args: &Args) -> Ended {
     let recommended = traffic::path(&recommended, clock)?;
     let report = Report { tuned: &tuned, paths: [&path, &recommended], run: &run };
     if args.json {
-        let mut text = serde_json::to_string_pretty(&report.json()).map_err(|e| Failure(e.to_string()))?;
-        text.push('\n');
-        print(text.as_bytes())?;
+        print_json(&report.json())?;
     } else {
         print(report.text(width()).as_bytes())?;
     }

@@ -2,7 +2,7 @@
 
 use super::advice::{advise, keep_secs};
 use super::cause::cause;
-use super::symptom::{Symptom, felt, predict};
+use super::symptom::{Loss, Symptom, felt, predict};
 use super::{BreakPoint, Caveat, Decisive, Finding, Inconclusive, Verdict, VictimKind};
 use crate::engine::Path;
 use crate::engine::replay::{Fate, FlowRun, Late, Replay};
@@ -27,7 +27,7 @@ pub fn judge(path: &Path, flow: &Flow, run: &FlowRun, capture_end: Instant) -> F
         if matches!(verdict, Verdict::Cut | Verdict::Marginal | Verdict::Dormant) {
             let told = tells_both_ends(path, decisive.hop, decisive.cause.state);
             if let Some(fate) = fate {
-                finding.symptoms = Some(predict(flow.proto, decisive.kind, decisive.dir, fate, flow.rtt(), told, path.clock.hz()));
+                finding.symptoms = Some(predict(&loss(path, flow, decisive.kind, decisive.dir, fate, told)));
             }
             finding.advice = advise(&path.hops[decisive.hop], &decisive, flow.proto, flow.server, path.clock.hz());
         }
@@ -201,7 +201,7 @@ pub fn brief(path: &Path, flow: &Flow, run: &FlowRun, capture_end: Instant) -> B
     let felt = match ground {
         Ground::Late(late, Some(fate), _) if verdict == Verdict::Cut => {
             let told = tells_both_ends(path, usize::from(late.hop), late.lapse.state);
-            Some(felt(flow.proto, kind(flow.proto, late), late.dir, fate, flow.rtt(), told, path.clock.hz()))
+            Some(felt(&loss(path, flow, kind(flow.proto, late), late.dir, fate, told)))
         }
         _ => None,
     };
@@ -296,6 +296,10 @@ pub const fn fate_text(fate: Fate) -> &'static str {
             DropReason::UnderDefence => "dropped by drop_packet",
         },
     }
+}
+
+fn loss(path: &Path, flow: &Flow, kind: VictimKind, dir: Direction, fate: Fate, reset_at_expiry: bool) -> Loss {
+    Loss { proto: flow.proto, kind, dir, fate, rtt: flow.rtt(), reset_at_expiry, hz: path.clock.hz() }
 }
 
 /// Whether the box resets both ends the moment an entry ends.

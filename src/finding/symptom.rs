@@ -87,30 +87,33 @@ fn staircase(rtt: Duration, hz: Option<Hz>) -> (Duration, u32) {
     (first + elapsed, segments)
 }
 
-/// What the client and the server feel of a victim's fate. `reset_at_expiry` says that the box tells both ends when an entry ends.
-pub fn predict(
-    proto: Proto,
-    kind: VictimKind,
-    dir: Direction,
-    fate: Fate,
-    rtt: Option<Duration>,
-    reset_at_expiry: bool,
-    hz: Hz,
-) -> [Symptom; 2] {
-    Words(true).predict(proto, kind, dir, fate, rtt, reset_at_expiry, hz)
+/// A packet that came too late, as far as its ends' feelings depend on it.
+#[derive(Clone, Copy, Debug)]
+pub struct Loss {
+    /// The flow's protocol.
+    pub proto: Proto,
+    /// What the packet was.
+    pub kind: VictimKind,
+    /// Which way it went.
+    pub dir: Direction,
+    /// What became of it.
+    pub fate: Fate,
+    /// The flow's round trip, where it is known.
+    pub rtt: Option<Duration>,
+    /// Whether the box tells both ends when an entry ends.
+    pub reset_at_expiry: bool,
+    /// Ticks a second of the hosts.
+    pub hz: Hz,
+}
+
+/// What the client and the server feel of a victim's fate.
+pub fn predict(loss: &Loss) -> [Symptom; 2] {
+    Words(true).predict(loss)
 }
 
 /// The same without sentences, for those who only count.
-pub fn felt(
-    proto: Proto,
-    kind: VictimKind,
-    dir: Direction,
-    fate: Fate,
-    rtt: Option<Duration>,
-    reset_at_expiry: bool,
-    hz: Hz,
-) -> [Symptom; 2] {
-    Words(false).predict(proto, kind, dir, fate, rtt, reset_at_expiry, hz)
+pub fn felt(loss: &Loss) -> [Symptom; 2] {
+    Words(false).predict(loss)
 }
 
 /// Whether sentences are wanted.
@@ -121,20 +124,9 @@ impl Words {
     fn say(self, text: impl FnOnce() -> String) -> String {
         if self.0 { text() } else { String::new() }
     }
-}
 
-impl Words {
-    #[allow(clippy::too_many_arguments, reason = "the arguments of predict")]
-    fn predict(
-        self,
-        proto: Proto,
-        kind: VictimKind,
-        dir: Direction,
-        fate: Fate,
-        rtt: Option<Duration>,
-        reset_at_expiry: bool,
-        hz: Hz,
-    ) -> [Symptom; 2] {
+    fn predict(self, loss: &Loss) -> [Symptom; 2] {
+        let Loss { proto, kind, dir, fate, rtt, reset_at_expiry, hz } = *loss;
         let names = ["client", "server"];
         let (sender, other) = (names[dir.index()], names[dir.opposite().index()]);
         let pair = |s: Symptom, o: Symptom| if dir == Direction::Original { [s, o] } else { [o, s] };
