@@ -1,6 +1,6 @@
 //! Tables under a load: flows one by one and all together, beside replays and beside what kernels did.
 
-use flowlapse::engine::offered::follow_offered;
+use flowlapse::engine::offered::{Origin, follow_offered};
 use flowlapse::engine::pipeline::Job;
 use flowlapse::engine::replay::{Beginning, Replay};
 use flowlapse::engine::{Clock, Path};
@@ -315,6 +315,10 @@ fn the_report_keeps_to_its_width() {
     );
     let flood = Flood { rate: 500.0, from: Duration::from_secs(30), to: None, answered: true };
     let load = Load::new(kin, span, 1.5, Some(flood), 3);
+    let origin = Origin { name: "it.pcapng".to_owned(), begin: span.0, end: span.1 };
+    let nobody = path("conntrack");
+    let input =
+        follow_offered(std::iter::empty(), &origin, &Replay::new(&nobody), &Job::default(), &AtomicBool::new(false)).without_flows();
     for (boxes, said) in [
         ("conntrack", Said { max: Some(500), buckets: Some(256), memory: None }),
         ("ipvs:nat,drop_entry=1,drop_packet=1,secure_tcp=1", Said { max: None, buckets: None, memory: Some(6 << 20) }),
@@ -322,7 +326,7 @@ fn the_report_keeps_to_its_width() {
         let path = path(boxes);
         let question = Question { said, runs: 3, flood: Some(flood), scale: 1.5, ..QUESTION };
         let capacity = ask(&path, load.clone(), &question);
-        let report = CapacityReport { path: &path, capacity: &capacity, names: &["it.pcapng".to_owned()], scale: 1.5, runs: 3, records: 1 };
+        let report = CapacityReport { path: &path, capacity: &capacity, run: &input, scale: 1.5, runs: 3 };
         for width in [80, 100, 160] {
             let text = text::write(&report, width, 5);
             let long: Vec<&str> = text.lines().filter(|line| line.chars().count() > width).collect();

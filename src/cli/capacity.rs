@@ -66,7 +66,7 @@ pub struct Args {
 }
 
 /// What can be drawn: the entries over time, by state, of the first box with a table or of the one that is named by its place.
-const KINDS: [Kind; 1] = [Kind { name: "occupancy", of: Some("BOX") }];
+const KINDS: [Kind; 1] = [Kind { name: "occupancy", of: Some("N") }];
 
 /// Runs the command.
 pub fn run(args: &Args) -> Ended {
@@ -85,7 +85,7 @@ pub fn run(args: &Args) -> Ended {
     if run.flows.is_empty() {
         return Err(Failure(format!("{}: no TCP or UDP flow to count", run.names.join(", "))));
     }
-    let (names, records, span, interrupted) = (run.names.clone(), run.counters.records, (run.begin, run.end), run.interrupted);
+    let (input, span) = (run.without_flows(), (run.begin, run.end));
     let flows = run.flows.len() as f64 * question.scale;
     if flows > 50e6 {
         return Err(Failure(format!("--scale {}: {flows:.0} flows; at most 50000000 can be counted", args.scale)));
@@ -94,7 +94,7 @@ pub fn run(args: &Args) -> Ended {
     let progress = Progress::steps(Some(1000), "simulating");
     let capacity = pool.install(|| answer(&path, load, &question, &|share| progress.tick(share)));
     drop(progress);
-    let report = CapacityReport { path: &path, capacity: &capacity, names: &names, scale: question.scale, runs: args.runs, records };
+    let report = CapacityReport { path: &path, capacity: &capacity, run: &input, scale: question.scale, runs: args.runs };
     for draw in &draws {
         let hop = match draw.of.as_deref() {
             Some(place) => place.parse::<usize>().ok().and_then(|place| place.checked_sub(1)),
@@ -109,7 +109,7 @@ pub fn run(args: &Args) -> Ended {
     } else {
         print(text::write(&report, width(), args.limit).as_bytes())?;
     }
-    Ok(if interrupted { exit::INTERRUPTED } else { exit::RAN })
+    Ok(if input.interrupted { exit::INTERRUPTED } else { exit::RAN })
 }
 
 /// Reads the input and takes its flows apart.

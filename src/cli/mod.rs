@@ -106,7 +106,7 @@ pub fn print(text: &[u8]) -> Result<(), Failure> {
 /// Writes a finished JSON document to standard output.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn print_json(document: &impl serde::Serialize) -> Result<(), Failure> {
     let mut text = serde_json::to_string_pretty(document).map_err(|error| Failure(error.to_string()))?;
     text.push('\n');
@@ -119,7 +119,7 @@ pub fn width() -> usize {
     terminal_size::terminal_size().filter(|_| terminal).map_or(100, |(width, _)| usize::from(width.0).clamp(40, 200))
 }
 
-/// What a finished write to standard output means; see [`print`].
+/// What a finished write to standard output means; see [`print()`].
 fn written(result: io::Result<()>) -> Result<(), Failure> {
     match result {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure(format!("standard output cannot be written: {error}"))),

@@ -73,8 +73,9 @@ pub fn run(args: &Args) -> Ended {
         keepalives.push(axis::keepalive(&axes, combination));
     }
     let base = traffic::path(&specs, clock)?;
-    if let (true, Source::Scenario { name, text, .. }) = (args.beyond, &source) {
-        return whole(args, name, text, &specs, axes, grid, &base);
+    if let (true, Source::Scenario { name, text, ready, .. }) = (args.beyond, &source) {
+        let base = if args.asked.boxes.is_empty() { &ready.net.path } else { &base };
+        return whole(args, name, text, &specs, axes, grid, base);
     }
     let many = Many::with_keepalive(&paths, &keepalives, args.beyond);
     let run = source.follow(&many, &args.options, &traffic::stop_on_interrupt())?;
@@ -114,7 +115,6 @@ fn whole(args: &Args, name: &str, text: &str, specs: &[BoxSpec], axes: Vec<Axis>
         scenario.path = axis::apply(specs, &axes, combination).map_err(|e| Failure(format!("--vary: {e}")))?;
         ready.push(scenario.compile().map_err(|what| Failure(format!("{name}: {what}")))?);
     }
-    let base = ready.first().map_or(base, |ready| &ready.net.path);
     let progress = Progress::steps(Some(grid.len() as u64), "runs");
     let closed = args.options.on_threads(|| Closed::run(axes, grid, &ready, || progress.advance(1)))?;
     drop(progress);

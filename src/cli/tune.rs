@@ -61,13 +61,14 @@ pub fn run(args: &Args) -> Ended {
     let path = traffic::path(&specs, clock)?;
     let asked = Asked { share: args.allow_cut, lower_all: args.lower_all, hz: clock.hz(), lost: args.lost, interval: args.interval };
     let stop = traffic::stop_on_interrupt();
-    let run = source.follow(&Replay::new(&path).immortal(), &args.options, &stop)?;
+    let mut run = source.follow(&Replay::new(&path).immortal(), &args.options, &stop)?;
     let mut interrupted = run.interrupted;
     let (tuned, recommended) = tune(&specs, &path, &asked, &run, |many| {
         let run = source.follow(many, &args.options, &stop)?;
         interrupted |= run.interrupted;
         Ok::<_, Failure>(run)
     })?;
+    run.interrupted = interrupted;
     let recommended = traffic::path(&recommended, clock)?;
     let report = Report { tuned: &tuned, paths: [&path, &recommended], run: &run };
     if args.json {

@@ -103,6 +103,21 @@ pub struct Run<R = FlowRun> {
 }
 
 impl<R> Run<R> {
+    /// What was read, without the flows.
+    pub fn without_flows(&self) -> Run<()> {
+        Run {
+            flows: Vec::new(),
+            counters: self.counters.clone(),
+            filtered: self.filtered,
+            damages: self.damages.clone(),
+            times: self.times,
+            names: self.names.clone(),
+            begin: self.begin,
+            end: self.end,
+            interrupted: self.interrupted,
+        }
+    }
+
     /// Records that may have held segments but could not be read.
     pub fn left_out(&self) -> u64 {
         self.counters.seen().filter(|(kind, _)| kind.is_left_out()).map(|(_, count)| count).sum()

@@ -77,14 +77,6 @@ pub(super) fn heading<R>(schema: &str, run: &Run<R>, path: &Path) -> Map<String,
         Clock::Wheel { hz, phase } => json!({"model": "wheel", "hz": hz.0, "phase_known": phase.is_some()}),
     };
     let kinds: Map<String, Value> = run.counters.seen().map(|(kind, count)| (kind.name().to_owned(), json!(count))).collect();
-    let damage: Vec<Value> = run
-        .damages
-        .iter()
-        .map(|d| {
-            let name = run.names.get(usize::from(d.file)).cloned().unwrap_or_default();
-            json!({"input": name, "after_frame": d.after_frame, "offset": d.offset, "what": d.what})
-        })
-        .collect();
     let mut map = Map::new();
     map.insert("schema".to_owned(), json!(schema));
     map.insert("inputs".to_owned(), json!(run.names));
@@ -101,12 +93,23 @@ pub(super) fn heading<R>(schema: &str, run: &Run<R>, path: &Path) -> Map<String,
             "times_missing": run.times.absent,
         }),
     );
-    map.insert("damage".to_owned(), json!(damage));
+    map.insert("damage".to_owned(), damage(run));
     map.insert("complete".to_owned(), json!(!run.is_incomplete()));
     map.insert("interrupted".to_owned(), json!(run.interrupted));
     map.insert("begin_ns".to_owned(), json!(run.begin.0));
     map.insert("end_ns".to_owned(), json!(run.end.0));
     map
+}
+
+/// Where inputs were damaged.
+pub(super) fn damage<R>(run: &Run<R>) -> Value {
+    run.damages
+        .iter()
+        .map(|d| {
+            let name = run.names.get(usize::from(d.file)).cloned().unwrap_or_default();
+            json!({"input": name, "after_frame": d.after_frame, "offset": d.offset, "what": d.what})
+        })
+        .collect()
 }
 
 /// The boxes of a path.

@@ -60,6 +60,11 @@ pub(super) fn input<R>(out: &mut String, run: &Run<R>, width: usize) {
     // Scenarios begin at 0, which is no date.
     let from = if run.begin.0 < SCENARIO_BELOW { String::new() } else { format!(", from {}", date(run.begin)) };
     paragraph(out, "", &format!("{names}: {records} packets in {}{from}", span(run.end.since(run.begin))), width);
+    left_out(out, run, width);
+}
+
+/// What of an input could not be read, or was not wanted.
+pub(super) fn left_out<R>(out: &mut String, run: &Run<R>, width: usize) {
     if run.interrupted {
         paragraph(out, "", "interrupted: only what was read so far is judged", width);
     }

@@ -5,6 +5,7 @@ use super::ledger::{Ledger, Occupancy};
 use super::tally::Tally;
 use crate::finding::Verdict;
 use crate::policy::Axis;
+use crate::policy::axis::Target;
 
 /// One combination.
 #[derive(Clone, Debug)]
@@ -46,10 +47,15 @@ impl Sweep {
         self.axes[axis].values.get(case.combination[axis]).map_or("", String::as_str)
     }
 
-    /// Where one axis is varied: the first value from which on no flow is cut.
+    /// Where one axis is varied: the first value from which on no flow is cut; of the hosts' keepalive the last value up to which
+    /// none is.
     pub fn safe_from(&self) -> Option<&str> {
         let cuts = |case: &&Case| case.tally.count(Verdict::Cut) > 0;
-        match self.axes[..] {
+        match &self.axes[..] {
+            [axis] if axis.target == Target::Keepalive => {
+                let first = self.cases.iter().position(|case| cuts(&case)).unwrap_or(self.cases.len());
+                Some(self.value(self.cases.get(first.checked_sub(1)?)?, 0))
+            }
             [_] => {
                 let last = self.cases.iter().rposition(|case| cuts(&case));
                 let case = self.cases.get(last.map_or(0, |at| at + 1))?;

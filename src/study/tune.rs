@@ -71,8 +71,24 @@ pub struct Timer {
 pub struct Point {
     /// How many flows are given up.
     pub given_up: usize,
-    /// The values of the timers that differ from the smallest safe ones, and of all others that wait for people.
-    pub values: BTreeMap<Knob, u64>,
+    /// The timers.
+    pub timers: Vec<Timer>,
+}
+
+impl Point {
+    /// What a timer is set to at this point, whole seconds; nothing where no flow ran under it.
+    pub fn value(&self, knob: Knob) -> Option<u64> {
+        self.timers.iter().find(|timer| timer.knob == knob && timer.reason != Reason::Unused).map(|timer| timer.value.as_secs())
+    }
+
+    /// The boxes with these timers.
+    fn boxes(&self, boxes: &[BoxSpec]) -> Result<Vec<BoxSpec>, String> {
+        let mut boxes = boxes.to_vec();
+        for timer in self.timers.iter().filter(|timer| timer.value != timer.current) {
+            set(&mut boxes, timer.knob, timer.value.as_secs())?;
+        }
+        Ok(boxes)
+    }
 }
 
 /// What is to be tried.
@@ -152,11 +168,8 @@ impl Plan {
             }
             if marks.first().is_some_and(|mark| lost.len() >= *mark) {
                 marks.retain(|mark| *mark > lost.len());
-                let values = columns.iter_mut().filter_map(|column| {
-                    let chosen = timer(column, &given_up, asked.lower_all);
-                    (chosen.reason != Reason::Unused).then_some((chosen.knob, chosen.value.as_secs()))
-                });
-                plan.points.push(Point { given_up: lost.len(), values: values.collect() });
+                let timers = columns.iter_mut().map(|column| timer(column, &given_up, asked.lower_all)).collect();
+                plan.points.push(Point { given_up: lost.len(), timers });
             }
             if marks.is_empty() && lost.len() >= allowed {
                 break;
@@ -176,21 +189,9 @@ impl Plan {
     /// Takes a point of the curve for the recommendation: boxes that take flows up again cut fewer than were given up.
     fn adopt(&mut self, index: usize) {
         let Some(point) = self.points.get(index) else { return };
-        for timer in &mut self.timers {
-            if let Some(secs) = point.values.get(&timer.knob) {
-                timer.value = Duration::from_secs(*secs);
-                if timer.value != timer.current {
-                    timer.reason = if timer.value > timer.current { Reason::Raised } else { Reason::Smallest };
-                }
-            }
-        }
+        self.timers.clone_from(&point.timers);
         self.given_up = self.order[..point.given_up.min(self.order.len())].to_vec();
         self.given_up.sort_unstable();
-        for timer in &mut self.timers {
-            if timer.need.is_some_and(|spell| Duration::from_secs(keep_secs(spell.idle)) > timer.value) {
-                timer.need = None;
-            }
-        }
     }
 
     /// The boxes with the recommended timers.
@@ -421,11 +422,7 @@ impl Trials {
         policies.push(Policy { trial: Trial::CurrentKeepalive, boxes: boxes.to_vec(), keepalive: idle(now) });
         policies.push(Policy { trial: Trial::RecommendedKeepalive, boxes: recommended, keepalive: idle(then) });
         for (index, point) in plan.points.iter().enumerate() {
-            let mut boxes = boxes.to_vec();
-            for (knob, secs) in &point.values {
-                set(&mut boxes, *knob, *secs)?;
-            }
-            policies.push(Policy { trial: Trial::Point(index), boxes, keepalive: None });
+            policies.push(Policy { trial: Trial::Point(index), boxes: point.boxes(boxes)?, keepalive: None });
         }
         Ok(Trials { policies, keepalives: [now, then] })
     }
@@ -486,11 +483,7 @@ fn cheaper<E: From<String>>(
     let allowed = (asked.share.clamp(0.0, 1.0) * flows as f64).floor() as u64 + plan.hopeless.len() as u64;
     let mut paths = vec![Path::build(&plan.recommended(boxes)?, path.clock).map_err(|error| error.to_string())?];
     for point in &plan.points {
-        let mut boxes = boxes.to_vec();
-        for (knob, secs) in &point.values {
-            set(&mut boxes, *knob, *secs)?;
-        }
-        paths.push(Path::build(&boxes, path.clock).map_err(|error| error.to_string())?);
+        paths.push(Path::build(&point.boxes(boxes)?, path.clock).map_err(|error| error.to_string())?);
     }
     let many = Many::new(&paths, true);
     let run = follow(&many)?;

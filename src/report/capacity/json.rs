@@ -2,6 +2,7 @@
 //! traffic; described in docs/json.md.
 
 use super::{CapacityReport, words};
+use crate::report::json::damage;
 use crate::study::capacity::carry::classes;
 use crate::study::capacity::meter::Census;
 use crate::study::capacity::shelf::Losses;
@@ -40,7 +41,10 @@ pub fn document(report: &CapacityReport<'_>) -> Value {
     json!({
         "schema": SCHEMA,
         "version": env!("CARGO_PKG_VERSION"),
-        "inputs": report.names,
+        "inputs": report.run.names,
+        "damage": damage(report.run),
+        "complete": !report.run.is_incomplete(),
+        "interrupted": report.run.interrupted,
         "span_ns": load.end.since(load.begin).0,
         "scale": report.scale,
         "runs": report.runs,

@@ -6,6 +6,7 @@ pub mod text;
 use super::chart::Occupancy;
 use crate::engine::Path;
 use crate::engine::hop::Device;
+use crate::engine::pipeline::Run;
 use crate::study::capacity::carry::classes;
 use crate::study::capacity::sizes::Size;
 use crate::study::capacity::{Capacity, Counted, Event, Mode, What};
@@ -18,14 +19,12 @@ pub struct CapacityReport<'r> {
     pub path: &'r Path,
     /// The answer.
     pub capacity: &'r Capacity,
-    /// The names of the inputs.
-    pub names: &'r [String],
+    /// What was read.
+    pub run: &'r Run<()>,
     /// How many times as many flows.
     pub scale: f64,
     /// How often the whole was repeated.
     pub runs: u32,
-    /// Packets of the input.
-    pub records: u64,
 }
 
 impl CapacityReport<'_> {

@@ -3,7 +3,7 @@
 use super::{CapacityReport, together};
 use crate::engine::hop::Device;
 use crate::report::printable;
-use crate::report::text::{describe, paragraph};
+use crate::report::text::{describe, left_out, paragraph};
 use crate::study::capacity::carry::classes;
 use crate::study::capacity::shelf::Losses;
 use crate::study::capacity::sizes::{CtSize, Size, VsSize};
@@ -26,24 +26,29 @@ pub fn write(report: &CapacityReport<'_>, width: usize, victims: usize) -> Strin
     out
 }
 
+fn some_flows(count: u64) -> String {
+    if count == 1 { "1 flow".to_owned() } else { format!("{} flows", number(count)) }
+}
+
 fn load(out: &mut String, report: &CapacityReport<'_>, width: usize) {
     let load = &report.capacity.load;
     let span = load.end.since(load.begin);
-    let names = match report.names {
+    let names = match &report.run.names[..] {
         [one] => printable(one),
         many => format!("{} files", many.len()),
     };
     paragraph(
         out,
         "",
-        &format!("{names}: {} flows, {} packets in {}", number(load.kin.len() as u64), number(report.records), long(span)),
+        &format!("{names}: {}, {} packets in {}", some_flows(load.kin.len() as u64), number(report.run.counters.records), long(span)),
         width,
     );
+    left_out(out, report.run, width);
     let flows = load.members.len() as u64;
     let per_second = flows as f64 / span.as_secs_f64().max(1e-9);
     let times =
         if (report.scale - 1.0).abs() < 1e-9 { "as captured".to_owned() } else { format!("{}× as many, moved by chance", report.scale) };
-    paragraph(out, "load: ", &format!("{} flows ({times}), {} a second", number(flows), rate(per_second)), width);
+    paragraph(out, "load: ", &format!("{} ({times}), {} a second", some_flows(flows), rate(per_second)), width);
     if let Some(flood) = load.flood {
         let to = flood.to.map_or("the end".to_owned(), long);
         let answered = if flood.answered { "answered with SYN/ACK and five repetitions" } else { "unanswered" };

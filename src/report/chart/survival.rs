@@ -36,8 +36,10 @@ pub struct Survival {
 impl Survival {
     /// The share that a timer of `secs` seconds keeps, per cent; nothing where there are no flows.
     fn kept(&self, secs: f64) -> Option<f64> {
-        let before = self.steps.iter().filter(|step| step.secs <= secs).map(|step| step.kept);
-        (!self.steps.is_empty()).then(|| before.fold(0.0, f64::max))
+        let last = self.steps.last()?;
+        let before = self.steps.iter().rfind(|step| step.secs <= secs).map(|step| step.kept);
+        // Of values that were sampled nothing is known before the first and beyond the last.
+        if self.sampled { before.filter(|_| secs <= last.secs) } else { Some(before.unwrap_or(0.0)) }
     }
 }
 
@@ -75,10 +77,13 @@ impl Chart for Survival {
             level = up.at(step.kept);
             points.push((x, level));
         }
-        points.push((right, level));
+        if !self.sampled {
+            points.push((right, level));
+        }
         sheet.line(&points, BLUE, 2.5);
         for mark in self.marks.iter().filter(|mark| mark.strong) {
-            let at = (across.at(mark.secs), up.at(self.kept(mark.secs).unwrap_or(0.0)));
+            let Some(kept) = self.kept(mark.secs) else { continue };
+            let at = (across.at(mark.secs), up.at(kept));
             sheet.dot(at, 6.0, WHITE);
             sheet.dot(at, 4.5, VERMILLION);
         }

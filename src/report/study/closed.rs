@@ -74,10 +74,11 @@ impl Report<'_> {
     pub fn text(&self, width: usize) -> String {
         let mut out = String::new();
         let flows = self.closed.cases.first().map_or(0, |case| case.tally.flows);
-        let _ = writeln!(out, "{}: {flows} flows", self.name);
+        let _ = writeln!(out, "{}: {flows} flow{}", self.name, if flows == 1 { "" } else { "s" });
         text::path(&mut out, self.path, width);
         let runs = self.closed.cases.len();
-        let how = format!("{runs} policies, each run whole: the hosts react to what the boxes do, beyond the first cut too");
+        let count = if runs == 1 { "1 policy".to_owned() } else { format!("{runs} policies, each") };
+        let how = format!("{count} run whole: the hosts react to what the boxes do, beyond the first cut too");
         text::paragraph(&mut out, "", &how, width);
         out.push('\n');
         let (head, rows) = self.rows(false);

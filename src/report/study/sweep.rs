@@ -185,8 +185,13 @@ impl<R> Report<'_, R> {
             let cut = has(&|case| case.tally.count(Verdict::Cut) > 0);
             let left = !sweep.beyond && has(&|case| case.tally.count(Verdict::Repaired) > 0);
             let unless = if left { ", unless after an entry was made anew (--beyond)" } else { "" };
+            let way = |value: &str| match axis.target {
+                Target::Keepalive => format!("up to {} = {value}", axis.key),
+                Target::Box { .. } => format!("from {} = {value} on", axis.key),
+            };
             match sweep.safe_from() {
-                Some(value) if cut => text::paragraph(out, "", &format!("no flow is cut from {} = {value} on{unless}", axis.key), width),
+                _ if !self.is_timer(axis) && cut => {}
+                Some(value) if cut => text::paragraph(out, "", &format!("no flow is cut {}{unless}", way(value)), width),
                 Some(_) => text::paragraph(out, "", &format!("no flow is cut at any of these values{unless}"), width),
                 None => text::paragraph(out, "", "flows are cut at every value; 'flowlapse tune' says what would be needed", width),
             }
@@ -349,7 +354,7 @@ impl<R> Report<'_, R> {
             subtitle: String::new(),
             across: axis(across)?,
             up: axis(up)?,
-            cells: Cells::Shares { cells: self.sweep.cases.iter().map(share).collect(), label: "flows cut, %".to_owned() },
+            cells: Cells::Shares { cells: self.sweep.cases.iter().map(share).collect(), label: "flows cut".to_owned() },
         })
     }
 }

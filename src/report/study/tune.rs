@@ -151,18 +151,22 @@ impl Report<'_> {
 
     /// A capture that ends in silence says too little: nobody knows when its flows would have spoken again.
     fn silence(&self, out: &mut String, width: usize) {
-        let Some(tried) = self.tuned.of(Trial::Recommended) else { return };
-        let dormant = tried.tally.count(Verdict::Dormant);
-        let longest = self.run.flows.iter().filter_map(|judged| judged.flow.last_silence(self.run.end)).map(|gap| gap.length).max();
-        if let (1.., Some(longest)) = (dormant, longest) {
+        if let Some((dormant, longest)) = self.silent() {
             let words = format!(
-                "beware: {} when the capture ends, for up to {}, and would have lost an entry under the recommended timers; \
-                 what comes after the end no timer was fitted to",
+                "beware: {} when the capture ends and would have lost an entry under the recommended timers (the longest silence at \
+                 the end is {}); what comes after the end no timer was fitted to",
                 several(dormant as usize, "flow is silent", "flows are silent"),
                 text::span(longest)
             );
             text::paragraph(out, "", &words, width);
         }
+    }
+
+    /// How many flows are silent at the end for longer than the recommended timers, and the longest silence of an open flow.
+    fn silent(&self) -> Option<(u64, Duration)> {
+        let dormant = self.tuned.of(Trial::Recommended)?.tally.count(Verdict::Dormant);
+        let longest = self.run.flows.iter().filter_map(|judged| judged.flow.last_silence(self.run.end)).map(|gap| gap.length).max()?;
+        (dormant > 0).then_some((dormant, longest))
     }
 
     fn timers(&self, out: &mut String) {
@@ -268,9 +272,13 @@ impl Report<'_> {
 
     fn value(&self, tried: &Tried, knob: Knob) -> String {
         match tried.trial {
-            Trial::Point(index) => {
-                self.tuned.plan.points.get(index).and_then(|point| point.values.get(&knob)).map_or_else(|| "-".to_owned(), u64::to_string)
-            }
+            Trial::Point(index) => self
+                .tuned
+                .plan
+                .points
+                .get(index)
+                .and_then(|point| point.value(knob))
+                .map_or_else(|| "-".to_owned(), |secs| secs.to_string()),
             _ => "-".to_owned(),
         }
     }
@@ -336,6 +344,8 @@ impl Report<'_> {
             })
         });
         map.insert("keepalive".to_owned(), json!({"as_it_is": keepalives[0], "recommended": keepalives[1]}));
+        let silent = self.silent().map(|(flows, longest)| json!({"flows": flows, "longest_ns": longest.0}));
+        map.insert("silent_at_the_end".to_owned(), json!(silent));
         map.insert("given_up".to_owned(), self.streams(&tuned.plan.given_up));
         map.insert("beyond_settings".to_owned(), self.streams(&tuned.plan.hopeless));
         let pareto: Vec<usize> = tuned
@@ -402,7 +412,8 @@ impl Report<'_> {
         };
         let knob = if let Trial::OneLess(knob) = tried.trial { Some(json!({"box": knob.hop + 1, "setting": knob.setting})) } else { None };
         let values: Option<Vec<Value>> = point.and_then(|index| self.tuned.plan.points.get(index)).map(|point| {
-            point.values.iter().map(|(knob, secs)| json!({"box": knob.hop + 1, "setting": knob.setting, "value_s": secs})).collect()
+            let set = point.timers.iter().filter_map(|timer| Some((timer.knob, point.value(timer.knob)?)));
+            set.map(|(knob, secs)| json!({"box": knob.hop + 1, "setting": knob.setting, "value_s": secs})).collect()
         });
         let verdicts: serde_json::Map<String, Value> =
             Verdict::ALL.into_iter().map(|verdict| (verdict.name().to_owned(), json!(tried.tally.count(verdict)))).collect();
