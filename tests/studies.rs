@@ -120,6 +120,26 @@ fn a_scenario_is_swept_by_its_traffic_and_run_whole_if_asked() {
     assert_eq!(failed, [1, 0]);
 }
 
+/// The curve of entries and their mean are of one cloth.
+#[test]
+fn entries_over_time_have_the_mean_and_the_peak_that_are_told() {
+    let file = std::env::temp_dir().join(format!("flowlapse-entries-{}.csv", std::process::id()));
+    let draw = format!("entries={}", file.display());
+    let swept = json(&["sweep", POPULATION, "--vary", "conntrack.established=300,1800,7200", "--json", "--draw", &draw]);
+    let csv = std::fs::read_to_string(&file).expect("it was written");
+    let _ = std::fs::remove_file(&file);
+    for case in swept["cases"].as_array().expect("cases") {
+        let label = format!("established {}", case["values"][0].as_str().expect("a value"));
+        let counts: Vec<f64> = csv.lines().filter_map(|line| line.strip_prefix(&label)?.rsplit(',').next()?.parse().ok()).collect();
+        assert_eq!(counts.len(), 401, "{label}");
+        let (mean, peak) = (case["tables"][0]["entries_mean"].as_f64(), case["tables"][0]["entries_peak"].as_f64());
+        let (mean, peak) = (mean.expect("a mean"), peak.expect("a peak"));
+        let sampled = counts.iter().sum::<f64>() / counts.len() as f64;
+        assert!((sampled - mean).abs() < mean * 0.02 + 1.0, "{label}: {sampled} against {mean}");
+        assert!(counts.iter().all(|count| *count <= peak), "{label}: never above {peak}");
+    }
+}
+
 #[test]
 fn threads_change_nothing() {
     for args in [

@@ -29,7 +29,7 @@ Examples:
 Values: FROM..TO with :logN, :linN or :stepS (default :log20), or a list; spans as 900, 15m, 2h. A box is named by its
 kind, its place on the path, its preset or its label. 'keepalive' is the idle time after which the client sends probes.
 
-Pictures: --draw survival=FILE (one axis), --draw map=FILE (two axes); .svg, .png or .csv.
+Pictures: --draw survival=FILE (one axis), map=FILE (two axes), entries[:N]=FILE (box N over time); .svg, .png or .csv.
 
 Exit codes: 0 ran; 2 usage, or nothing could be analysed; 130 interrupted.")]
 pub struct Args {
@@ -54,8 +54,12 @@ pub struct Args {
     options: traffic::Options,
 }
 
-/// What can be drawn: how many flows each value of one axis keeps; the share that is cut for each pair of values of two.
-const KINDS: [Kind; 2] = [Kind { name: "survival", of: None }, Kind { name: "map", of: None }];
+/// What can be drawn: how many flows each value of one axis keeps; the share that is cut for each pair of values of two; the
+/// entries over time, of the first box or of the one that is named by its place.
+const KINDS: [Kind; 3] = [Kind { name: "survival", of: None }, Kind { name: "map", of: None }, Kind { name: "entries", of: Some("N") }];
+
+/// At how many moments entries are counted for a picture.
+const MOMENTS: u64 = 400;
 
 /// Runs the command.
 pub fn run(args: &Args) -> Ended {
@@ -84,6 +88,14 @@ pub fn run(args: &Args) -> Ended {
     for draw in &draws {
         match draw.kind {
             "survival" => draw.write(&report.survival()?)?,
+            "entries" => {
+                let hop = draw.of.as_deref().map_or(Some(1), |place| place.parse::<usize>().ok()).and_then(|place| place.checked_sub(1));
+                let none = || Failure(format!("--draw entries:{}: there is no such box", draw.of.as_deref().unwrap_or("1")));
+                let hop = hop.filter(|hop| *hop < base.hops.len()).ok_or_else(none)?;
+                let study = Study { many: &many, run: &run };
+                let curves = args.options.on_threads(|| study.curves(&study.ledgers(), hop, MOMENTS))?;
+                draw.write(&report.entries(hop, &curves))?;
+            }
             _ => draw.write(&report.map()?)?,
         }
     }

@@ -440,4 +440,18 @@ impl Study<'_, '_> {
         }
         all
     }
+
+    /// The entries of one box over time, at so many moments from the first packet to the last, for each policy.
+    pub fn curves(&self, ledgers: &[Vec<Ledger>], hop: usize, points: u64) -> Vec<Vec<(Instant, u64)>> {
+        let span = (self.run.begin, self.run.end);
+        let policies = self.many.classes.iter().map(|class| class.members.len()).sum();
+        let mut all = vec![Vec::new(); policies];
+        for (class, ledgers) in self.many.classes.iter().zip(ledgers) {
+            let Some(ledger) = ledgers.get(hop) else { continue };
+            let members = 0..class.members.len() as u32;
+            let curves: Vec<_> = members.into_par_iter().map(|member| ledger.curve(class, member, hop, span, points)).collect();
+            class.members.iter().zip(curves).for_each(|(policy, curve)| all[*policy] = curve);
+        }
+        all
+    }
 }

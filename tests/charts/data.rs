@@ -1,7 +1,8 @@
 //! Made-up data for charts: the usual, nothing, and what should break a layout. Nothing here is random.
 
 use flowlapse::report::chart::{
-    Axis, Cells, Chart, Cut, Fuse, GapBin, Gaps, LaneBox, LanePacket, Lanes, Map, Mark, Occupancy, PacketKind, Scaled, Step, Survival,
+    Axis, Cells, Chart, Cut, Entries, EntriesLine, Fuse, GapBin, Gaps, LaneBox, LanePacket, Lanes, Map, Mark, Occupancy, PacketKind,
+    Scaled, Step, Survival,
 };
 
 /// Words of 80 characters with everything that XML minds.
@@ -140,6 +141,20 @@ pub(crate) fn occupancy() -> Vec<(&'static str, Occupancy)> {
         total_scaled: Some(Scaled { label: NASTY.to_owned(), values: vec![f64::NAN, 1e12, f64::INFINITY, 2e12] }),
     };
     vec![("usual", usual), ("minute", minute), ("dense", dense), ("one", one), ("empty", Occupancy::default()), ("extreme", extreme)]
+}
+
+pub(crate) fn entries() -> Vec<(&'static str, Entries)> {
+    let times: Vec<f64> = (0..100).map(|n| f64::from(n) * 60.0).collect();
+    let line = |secs: u64| EntriesLine {
+        label: format!("established {secs}"),
+        counts: (0..100).map(|n| (n * 7 % 31 + 20) * secs / 300).collect(),
+    };
+    let usual =
+        Entries { title: "entries of conntrack over time".to_owned(), times: times.clone(), lines: [300, 900, 3600].map(line).to_vec() };
+    let many = Entries { lines: (1..200).map(line).collect(), ..usual.clone() };
+    let nasty = EntriesLine { label: NASTY.to_owned(), counts: vec![0; 100] };
+    let extreme = Entries { title: NASTY.repeat(3), times, lines: vec![nasty] };
+    vec![("usual", usual), ("many", many), ("extreme", extreme), ("empty", Entries::default())]
 }
 
 pub(crate) fn maps() -> Vec<(&'static str, Map)> {
@@ -308,6 +323,7 @@ pub(crate) fn all() -> Vec<(String, Box<dyn Chart>)> {
     let mut out = boxed("survival", survival());
     out.extend(boxed("gaps", gaps()));
     out.extend(boxed("occupancy", occupancy()));
+    out.extend(boxed("entries", entries()));
     out.extend(boxed("map", maps()));
     out.extend(boxed("lanes", lanes()));
     out

@@ -139,6 +139,9 @@ fn csv_holds_everything_that_is_drawn() {
         let wanted = chart.states.len() * chart.times.len() + scaled + usize::from(chart.limit.is_some()) + chart.events.len();
         assert_eq!(rows[&format!("occupancy-{name}")], wanted, "{name}");
     }
+    for (name, chart) in data::entries() {
+        assert_eq!(rows[&format!("entries-{name}")], chart.lines.len() * chart.times.len(), "{name}");
+    }
     for (name, chart) in data::maps() {
         assert_eq!(rows[&format!("map-{name}")], chart.across.values.len() * chart.up.values.len(), "{name}");
     }

@@ -4,6 +4,7 @@
 //! from: no flow, no box, no scenario, and no file. The same data gives the same bytes.
 
 mod csv;
+mod entries;
 mod frame;
 mod gaps;
 mod lanes;
@@ -16,6 +17,7 @@ mod sheet;
 mod survival;
 mod text;
 
+pub use entries::{Entries, EntriesLine};
 pub use gaps::{GapBin, Gaps};
 pub use lanes::{Cut, Fuse, LaneBox, LanePacket, Lanes, PacketKind};
 pub use map::{Axis, Cells, Map};

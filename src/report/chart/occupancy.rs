@@ -150,11 +150,11 @@ impl Chart for Occupancy {
 }
 
 /// What stands beside the frame, at the height of what it names.
-struct Label {
-    y: f64,
-    colour: Option<RGBColor>,
-    ink: RGBColor,
-    words: String,
+pub(super) struct Label {
+    pub(super) y: f64,
+    pub(super) colour: Option<RGBColor>,
+    pub(super) ink: RGBColor,
+    pub(super) words: String,
 }
 
 impl Occupancy {
@@ -209,7 +209,7 @@ fn strips(sheet: &mut Sheet, low: &[Point], high: &[Point], colour: RGBColor) {
 }
 
 /// Writes labels beside the frame without letting them touch, each with a thin line to what it names.
-fn column(sheet: &mut Sheet, frame: Frame, mut labels: Vec<Label>) {
+pub(super) fn column(sheet: &mut Sheet, frame: Frame, mut labels: Vec<Label>) {
     labels.sort_by(|a, b| b.y.total_cmp(&a.y));
     let mut places: Vec<f64> = Vec::new();
     let mut floor = frame.bottom + 2.0;

@@ -1,15 +1,16 @@
 //! A sweep as text, JSON (`flowlapse-sweep/1`) and CSV, and what its pictures show.
 
-use super::{FEELINGS, Rows, by_feeling, bytes, mean, memory};
+use super::{FEELINGS, Rows, by_feeling, bytes, mean, memory, short_name};
 use crate::engine::Path;
 use crate::engine::pipeline::Run;
 use crate::finding::Verdict;
 use crate::finding::symptom::Feeling;
 use crate::policy::axis::Target;
-use crate::report::chart::{Axis as ChartAxis, Cells, Map, Mark, Step, Survival};
+use crate::report::chart::{Axis as ChartAxis, Cells, Entries, EntriesLine, Map, Mark, Step, Survival};
 use crate::report::{json as whole, plot, text};
 use crate::study::needs::{Knob, knobs};
 use crate::study::sweep::{Case, Sweep};
+use crate::time::Instant;
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -281,6 +282,28 @@ impl<R> Report<'_, R> {
             out.push_str("\r\n");
         }
         out
+    }
+
+    /// A combination in words: `established 900, keepalive 300`.
+    fn label(&self, case: &Case) -> String {
+        let axes = self.sweep.axes.iter().enumerate();
+        let name = |key: &str| key.rsplit('.').next().unwrap_or(key).to_owned();
+        axes.map(|(index, axis)| format!("{} {}", name(&axis.key), self.sweep.value(case, index))).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The entries of one box over time at each combination, from the curves of [`crate::study::Study::curves`].
+    pub fn entries(&self, hop: usize, curves: &[Vec<(Instant, u64)>]) -> Entries {
+        let begin = self.run.begin;
+        let times = curves.first().map_or_else(Vec::new, |curve| curve.iter().map(|(at, _)| at.since(begin).as_secs_f64()).collect());
+        let line = |(case, curve): (&Case, &Vec<(Instant, u64)>)| EntriesLine {
+            label: self.label(case),
+            counts: curve.iter().map(|(_, count)| *count).collect(),
+        };
+        Entries {
+            title: format!("entries of {} over time", short_name(self.path, hop)),
+            times,
+            lines: self.sweep.cases.iter().zip(curves).map(line).collect(),
+        }
     }
 
     /// Whether an axis is one of seconds.
