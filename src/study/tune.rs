@@ -229,7 +229,11 @@ impl Plan {
                 continue;
             };
             let value = Duration::from_secs(keep_secs(late.idle()));
-            if value > timer.value {
+            if value <= timer.value {
+                // The timer was long enough: the entry ended by a rule that no length reaches, as one that a RST made in 2.4.
+                self.hopeless.push(flow);
+                learned = true;
+            } else {
                 timer.value = value;
                 timer.need = Some(Spell { idle: late.idle(), flow, frame: late.frame, evidence: late.evidence });
                 timer.reason = if value > timer.current { Reason::Raised } else { Reason::Smallest };
