@@ -29,6 +29,11 @@ impl Addr {
         self.six
     }
 
+    /// The bits of an IPv4 address; the first four bytes of an IPv6 address.
+    pub const fn four_bits(self) -> u32 {
+        u32::from_be_bytes([self.octets[0], self.octets[1], self.octets[2], self.octets[3]])
+    }
+
     /// The address as the standard library knows it.
     pub fn ip(self) -> IpAddr {
         if self.six {

@@ -21,7 +21,7 @@ fn tell(capture: &str, spec: &str, hz: u32) -> String {
     let path = Path::build(&boxes, Clock::Wheel { hz: Hz(hz), phase: None }).expect("the path is sound");
     let mut capture = capture::open(&[Input::Path(file)]).expect("the fixture is there");
     let run = pipeline::run(&mut capture, &path, &Job::default(), &AtomicBool::new(false));
-    let finding = judge(&path, &run.flows[0].flow, &run.flows[0].run, run.end);
+    let finding = judge(&path, run.socks(run.flows.flow(0)), run.flows.flow(0), &run.flows.run(0), run.end);
     match &finding.decisive {
         None => finding.verdict.name().to_owned(),
         Some(d) => {

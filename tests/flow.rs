@@ -1,6 +1,6 @@
 //! Flows from segments: dialogues with the shape and the evidence that each line must get, and the numbering of streams.
 
-use flowlapse::flow::{Closing, Flow, FlowTable, GapEvidence, Opening, Orientation, Shape, StreamRule, number_streams, shard_hash};
+use flowlapse::flow::{Book, Closing, Flow, FlowTable, GapEvidence, Opening, Orientation, Shape, StreamRule, number_streams};
 use flowlapse::net::{Addr, Direction, Proto, Segment, Seq, Sock, TcpFlags};
 use flowlapse::time::{Duration, Instant};
 
@@ -37,13 +37,13 @@ fn play(dialogue: &str) -> Flow {
         let parts: Vec<&str> = line.split('|').map(str::trim).collect();
         let (forth, mut seg) = parse(parts[0], frame);
         let (src, dst) = if forth { (client, server) } else { (server, client) };
-        let (_, seen) = table.observe(src, dst, Proto::Tcp, &mut seg, u64::from(frame));
+        let (_, seen) = table.observe(&Book::new().ends(src, dst, Proto::Tcp), &mut seg, u64::from(frame));
         assert_eq!(format!("{:?} {:?}", seen.evidence, seen.shape), parts[1], "line {frame}: {line}\nof {dialogue}");
         let revised = seen.revises.map(|r| format!("{} {:?}", r.ordinal + 1, r.evidence)).unwrap_or_default();
         assert_eq!(revised, parts.get(2).copied().unwrap_or(""), "revision at line {frame}: {line}\nof {dialogue}");
     }
-    assert_eq!(table.flows().len(), 1, "{dialogue}");
-    table.flows()[0]
+    assert_eq!(table.len(), 1, "{dialogue}");
+    table.into_flows().next().expect("one flow")
 }
 
 fn longest(flow: &Flow, evidence: GapEvidence) -> (f64, u32, u32) {
@@ -308,12 +308,12 @@ fn udp_has_no_evidence_and_its_first_sender_calls() {
         let at = Instant::from_secs(30 * order as u64);
         let mut seg = Segment { at, frame: order as u32 + 1, len: 9, ..Segment::EMPTY };
         let host = |port| if port == 53 { sock(2, 53) } else { sock(1, port) };
-        let (_, seen) = table.observe(host(from), host(to), Proto::Udp, &mut seg, order as u64);
+        let (_, seen) = table.observe(&Book::new().ends(host(from), host(to), Proto::Udp), &mut seg, order as u64);
         assert_eq!((seen.shape, seen.evidence), (Shape::Datagram, GapEvidence::Unknown));
     }
-    let flow = table.flows()[0];
-    assert_eq!((flow.client.port, flow.bytes, flow.closing()), (40_000, [9, 9], Closing::Open));
-    assert_eq!(longest(&flow, GapEvidence::Unknown), (30.0, 1, 2));
+    let flow = table.flows().next().expect("one flow");
+    assert_eq!((flow.ports()[0], flow.bytes, flow.closing()), (40_000, [9, 9], Closing::Open));
+    assert_eq!(longest(flow, GapEvidence::Unknown), (30.0, 1, 2));
 }
 
 /// What tshark 4.0.17 answers for these dialogues (the first column), and what the later rule gives (the second).
@@ -341,9 +341,10 @@ fn streams_begin_where_wireshark_begins_them() {
             for (order, line) in dialogue.split(',').enumerate() {
                 let (forth, mut seg) = parse(&format!("{order} {line} 0"), order as u32 + 1);
                 let (src, dst) = if forth { (sock(1, 40_000), sock(2, 80)) } else { (sock(2, 80), sock(1, 40_000)) };
-                places.push(table.lookup_or_create(src, dst, Proto::Tcp, &mut seg, order as u64).flow);
+                let ends = Book::new().ends(src, dst, Proto::Tcp);
+                places.push(table.place(&ends, ends.hash(), &mut seg, order as u64).flow);
             }
-            number_streams([&mut table]);
+            number_streams(&mut [&mut table]);
             let streams: String = places.iter().map(|place| table.flow(*place).stream.to_string()).collect();
             assert_eq!(streams, expected, "{what} by {rule:?}");
         }
@@ -359,20 +360,24 @@ fn streams_are_numbered_across_shards_by_their_first_packet() {
             .enumerate()
     {
         let mut seg = Segment { flags: TcpFlags(TcpFlags::ACK), ..Segment::EMPTY };
-        shards[shard].lookup_or_create(sock(1, 40_000 + port), sock(2, 80), proto, &mut seg, order as u64);
+        let ends = Book::new().ends(sock(1, 40_000 + port), sock(2, 80), proto);
+        shards[shard].place(&ends, ends.hash(), &mut seg, order as u64);
     }
-    number_streams(shards.iter_mut());
-    let streams = |shard: &FlowTable| shard.flows().iter().map(|f| (f.client.port - 40_000, f.stream)).collect::<Vec<_>>();
+    let order = number_streams(&mut shards.iter_mut().collect::<Vec<_>>());
+    assert_eq!(order.iter().map(|(shard, at)| (*shard, at.0)).collect::<Vec<_>>(), [(1, 0), (0, 0), (0, 1), (1, 1), (0, 2)]);
+    let streams = |shard: &FlowTable| shard.flows().map(|f| (f.ports()[0] - 40_000, f.stream)).collect::<Vec<_>>();
     assert_eq!(streams(&shards[0]), [(2, 0), (3, 1), (5, 1)]);
     assert_eq!(streams(&shards[1]), [(1, 0), (4, 2)]);
 }
 
 #[test]
-fn the_shard_hash_is_symmetric_and_tells_protocols_apart() {
-    let six = Sock { addr: Addr::v6([7; 16]), port: 9 };
-    for (a, b) in [(sock(1, 40_000), sock(2, 80)), (six, sock(1, 8)), (six, Sock { addr: Addr::v6([8; 16]), port: 10 })] {
-        assert_eq!(shard_hash(a, b, Proto::Tcp), shard_hash(b, a, Proto::Tcp));
-        assert_ne!(shard_hash(a, b, Proto::Tcp), shard_hash(a, b, Proto::Udp));
-        assert_ne!(shard_hash(a, b, Proto::Tcp), shard_hash(Sock { port: b.port, ..a }, Sock { port: a.port, ..b }, Proto::Tcp));
+fn the_hash_of_ends_is_symmetric_and_tells_protocols_apart() {
+    let six = |last| Sock { addr: Addr::v6([last; 16]), port: 9 + u16::from(last) };
+    let mut book = Book::new();
+    for (a, b) in [(sock(1, 40_000), sock(2, 80)), (six(7), six(1)), (six(7), six(8))] {
+        let hash = book.ends(a, b, Proto::Tcp).hash();
+        assert_eq!(hash, book.ends(b, a, Proto::Tcp).hash());
+        assert_ne!(hash, book.ends(a, b, Proto::Udp).hash());
+        assert_ne!(hash, book.ends(Sock { port: b.port, ..a }, Sock { port: a.port, ..b }, Proto::Tcp).hash());
     }
 }

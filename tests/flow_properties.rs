@@ -1,6 +1,6 @@
 //! Properties of the flow layer over arbitrary segments.
 
-use flowlapse::flow::{Flow, FlowTable, GapEvidence, StreamRule, number_streams, shard_hash};
+use flowlapse::flow::{Book, Ends, Flow, FlowTable, GapEvidence, StreamRule, number_streams};
 use flowlapse::net::{Addr, Direction, Proto, Segment, Seq, Sock, TcpFlags};
 use flowlapse::time::{Duration, Instant};
 use proptest::prelude::*;
@@ -42,14 +42,15 @@ fn packet() -> impl Strategy<Value = Packet> {
 }
 
 /// Everything that a flow says of itself, the numbers of the whole input left out.
-fn summary(flow: &Flow) -> String {
+fn summary(book: &Book, flow: &Flow) -> String {
     let gaps = [GapEvidence::ProvenIdle, GapEvidence::Hole, GapEvidence::Unknown].map(|kind| flow.longest_gap(kind));
+    let [client, server] = book.socks(&flow.ends);
     let probes = [Direction::Original, Direction::Reply].map(|dir| flow.probes(dir));
     format!(
         "{:?} {:?} {:?} {} {} {:?} {:?} {:?} {:?} {:?} {:?} {gaps:?} {probes:?}",
-        flow.client,
-        flow.server,
-        flow.proto,
+        client,
+        server,
+        flow.proto(),
         flow.first_frame,
         flow.last_frame,
         flow.segments,
@@ -61,21 +62,44 @@ fn summary(flow: &Flow) -> String {
     )
 }
 
-fn run(packets: &[Packet], rule: StreamRule, shards: u64) -> Vec<FlowTable> {
+/// The tables of some packets, with the book of their addresses.
+struct Tables {
+    tables: Vec<FlowTable>,
+    book: Book,
+}
+
+impl Tables {
+    fn flows(&self) -> impl Iterator<Item = &Flow> {
+        self.tables.iter().flat_map(FlowTable::flows)
+    }
+
+    fn summaries(&self) -> Vec<String> {
+        let mut all: Vec<String> = self.flows().map(|flow| summary(&self.book, flow)).collect();
+        all.sort();
+        all
+    }
+
+    fn by_stream(&self) -> Vec<(Proto, u32, String)> {
+        let mut all: Vec<_> = self.flows().map(|f| (f.proto(), f.stream, summary(&self.book, f))).collect();
+        all.sort();
+        all
+    }
+}
+
+fn ends_of(book: &mut Book, packet: &Packet) -> Ends {
+    book.ends(packet.src, packet.dst, packet.proto)
+}
+
+fn run(packets: &[Packet], rule: StreamRule, shards: u64) -> Tables {
+    let mut book = Book::new();
     let mut tables: Vec<FlowTable> = (0..shards).map(|_| FlowTable::new(rule)).collect();
     for (order, packet) in packets.iter().enumerate() {
         let mut seg = packet.seg;
-        let shard = shard_hash(packet.src, packet.dst, packet.proto) % shards;
-        tables[shard as usize].observe(packet.src, packet.dst, packet.proto, &mut seg, order as u64);
+        let ends = ends_of(&mut book, packet);
+        tables[(ends.hash() % shards) as usize].observe(&ends, &mut seg, order as u64);
     }
-    number_streams(&mut tables);
-    tables
-}
-
-fn by_stream(tables: &[FlowTable]) -> Vec<(Proto, u32, String)> {
-    let mut all: Vec<_> = tables.iter().flat_map(FlowTable::flows).map(|f| (f.proto, f.stream, summary(f))).collect();
-    all.sort();
-    all
+    number_streams(&mut tables.iter_mut().collect::<Vec<_>>());
+    Tables { tables, book }
 }
 
 proptest! {
@@ -87,12 +111,11 @@ proptest! {
             packet.seg.frame = at as u32 + 1;
         }
         let tables = run(&packets, rule, 1);
-        let flows = tables[0].flows();
-        let count: u32 = flows.iter().flat_map(|f| f.segments).sum();
-        let bytes: u64 = flows.iter().flat_map(|f| f.bytes).sum();
+        let count: u32 = tables.flows().flat_map(|f| f.segments).sum();
+        let bytes: u64 = tables.flows().flat_map(|f| f.bytes).sum();
         prop_assert_eq!(count as usize, packets.len());
         prop_assert_eq!(bytes, packets.iter().map(|p| u64::from(p.seg.len)).sum::<u64>());
-        for flow in flows {
+        for flow in tables.flows() {
             for kind in [GapEvidence::ProvenIdle, GapEvidence::Hole, GapEvidence::Unknown] {
                 if let Some(gap) = flow.longest_gap(kind) {
                     prop_assert!(gap.length > Duration::ZERO && gap.before < gap.after.expect("a frame after it"));
@@ -110,13 +133,13 @@ proptest! {
         for (at, packet) in packets.iter_mut().enumerate() {
             packet.seg.frame = at as u32 + 1;
         }
-        let one = by_stream(&run(&packets, StreamRule::BaseSeq, 1));
-        prop_assert_eq!(&one, &by_stream(&run(&packets, StreamRule::BaseSeq, 7)));
+        let one = run(&packets, StreamRule::BaseSeq, 1).by_stream();
+        prop_assert_eq!(&one, &run(&packets, StreamRule::BaseSeq, 7).by_stream());
         // Another interleaving that keeps the order inside each tuple: draw the tuples' queues in a random order.
         let mut queues: Vec<Vec<Packet>> = Vec::new();
         for packet in packets.iter().rev() {
-            let hash = |p: &Packet| shard_hash(p.src, p.dst, p.proto);
-            match queues.iter_mut().find(|queue| hash(&queue[0]) == hash(packet)) {
+            let tuple = |p: &Packet| if p.src <= p.dst { (p.src, p.dst, p.proto) } else { (p.dst, p.src, p.proto) };
+            match queues.iter_mut().find(|queue| tuple(&queue[0]) == tuple(packet)) {
                 Some(queue) => queue.push(packet.clone()),
                 None => queues.push(vec![packet.clone()]),
             }
@@ -128,11 +151,6 @@ proptest! {
             shuffled.extend(queues[at].pop());
             queues.retain(|queue| !queue.is_empty());
         }
-        let summaries = |tables: &[FlowTable]| {
-            let mut all: Vec<String> = tables.iter().flat_map(FlowTable::flows).map(summary).collect();
-            all.sort();
-            all
-        };
-        prop_assert_eq!(summaries(&run(&shuffled, StreamRule::BaseSeq, 3)), summaries(&run(&packets, StreamRule::BaseSeq, 1)));
+        prop_assert_eq!(run(&shuffled, StreamRule::BaseSeq, 3).summaries(), run(&packets, StreamRule::BaseSeq, 1).summaries());
     }
 }

@@ -1,10 +1,12 @@
 //! The traffic that a scenario offers, replayed through its own boxes, and what its run says.
 
 use flowlapse::engine::offered::follow_offered;
-use flowlapse::engine::pipeline::{Job, Run};
-use flowlapse::engine::replay::{FlowRun, Replay};
+use flowlapse::engine::pipeline::{Followed, Job, Run};
+use flowlapse::engine::replay::Replay;
 use flowlapse::finding::Verdict;
 use flowlapse::finding::judge::judge;
+use flowlapse::flow::Flow;
+use flowlapse::net::Sock;
 use flowlapse::scenario::compile::Ready;
 use flowlapse::scenario::offered::{Traffic, client_sock};
 use flowlapse::scenario::{load, run};
@@ -23,15 +25,19 @@ fn ready(name: &str, settings: &[&str]) -> Ready {
     scenario.compile().expect("it makes sense")
 }
 
-fn replayed(ready: &Ready, threads: usize) -> Run {
+fn replayed(ready: &Ready, threads: usize) -> Followed {
     let traffic = Traffic::new(ready);
     let job = Job { threads, ..Job::default() };
     follow_offered(traffic.chunks(), &traffic.origin("it"), &Replay::new(&ready.net.path), &job, &AtomicBool::new(false))
 }
 
+fn run_client<L>(run: &Run<L>, flow: &Flow) -> Sock {
+    run.socks(flow)[0]
+}
+
 fn verdicts(ready: &Ready) -> Vec<Verdict> {
     let run = replayed(ready, 1);
-    run.flows.iter().map(|judged| judge(&ready.net.path, &judged.flow, &judged.run, run.end).verdict).collect()
+    run.flows.iter().map(|judged| judge(&ready.net.path, run.socks(&judged.flow), &judged.flow, &judged.run, run.end).verdict).collect()
 }
 
 /// Whether the closed loop had a packet that came too late and was not taken up again.
@@ -70,13 +76,13 @@ fn frames_follow_one_another_flow_by_flow_and_threads_change_nothing() {
     let mut frame = 1;
     for (number, judged) in one.flows.iter().enumerate() {
         assert_eq!(judged.flow.stream as usize, number);
-        assert_eq!(judged.flow.client, client_sock(number as u64));
+        assert_eq!(run_client(&one, &judged.flow), client_sock(number as u64));
         assert_eq!(judged.flow.first_frame, frame);
         frame += judged.flow.segments[0] + judged.flow.segments[1];
     }
     assert_eq!(one.counters.records, u64::from(frame - 1));
     let two = replayed(&ready, 2);
-    let brief = |run: &Run<FlowRun>| -> Vec<String> { run.flows.iter().map(|j| format!("{:?} {:?}", j.flow, j.run)).collect() };
+    let brief = |run: &Followed| -> Vec<String> { run.flows.iter().map(|j| format!("{:?} {:?}", j.flow, j.run)).collect() };
     assert_eq!(brief(&one), brief(&two));
 }
 
@@ -96,7 +102,7 @@ fn a_filter_and_a_number_of_records_apply() {
     assert_eq!(follow_offered(traffic.chunks(), &origin, &replay, &job, &stop).counters.records, 100);
     let filter = flowlapse::decode::Filter::parse("host 10.0.0.7").expect("a filter");
     let run = follow_offered(traffic.chunks(), &origin, &replay, &Job { filter: Some(filter), ..Job::default() }, &stop);
-    assert_eq!((run.flows.len(), run.flows[0].flow.client), (1, client_sock(7)));
+    assert_eq!((run.flows.len(), run_client(&run, &run.flows[0].flow)), (1, client_sock(7)));
     let stopped = follow_offered(traffic.chunks(), &origin, &replay, &Job::default(), &AtomicBool::new(true));
     assert!(stopped.interrupted && stopped.flows.is_empty());
 }

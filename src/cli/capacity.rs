@@ -5,7 +5,7 @@ use super::progress::Progress;
 use super::traffic::{self, Source};
 use super::{Ended, Failure, exit, print, print_json, width};
 use crate::engine::Path;
-use crate::engine::pipeline::Run;
+use crate::engine::pipeline::Followed;
 use crate::report::capacity::{CapacityReport, json, text};
 use crate::study::capacity::gather::{Gather, Heard, kin, nowhere};
 use crate::study::capacity::load::{Flood, Load};
@@ -113,7 +113,7 @@ pub fn run(args: &Args) -> Ended {
 }
 
 /// Reads the input and takes its flows apart.
-fn heard(args: &Args) -> Result<(Path, Run<Heard>), Failure> {
+fn heard(args: &Args) -> Result<(Path, Followed<Heard>), Failure> {
     let source = Source::of(&args.asked.inputs)?;
     let path = traffic::path(&source.boxes(&args.asked.boxes)?, args.options.clock()?)?;
     let nowhere = nowhere();

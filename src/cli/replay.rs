@@ -5,8 +5,7 @@ mod life;
 use super::draw::{self, Kind};
 use super::{Ended, Failure, exit, print, traffic, width, write_whole, written};
 use crate::engine::pipeline::{self, Run};
-use crate::engine::replay::Replay;
-use crate::engine::silences::{Listening, Silences};
+use crate::engine::silences::Silences;
 use crate::finding::Verdict;
 use crate::report::chart::{Chart, Format};
 use crate::report::{Report, json, plot, text};
@@ -91,11 +90,11 @@ pub fn run(args: &Args) -> Ended {
     let path = traffic::path(&traffic::boxes(&args.boxes)?, args.options.clock()?)?;
     let job = args.options.job(&args.captures)?;
     let mut capture = traffic::open(&args.captures)?;
-    let (stop, replay) = (traffic::stop_on_interrupt(), Replay::new(&path));
+    let stop = traffic::stop_on_interrupt();
     let silences = draws.iter().any(|draw| draw.kind == "gaps").then(Silences::new);
     let run: Run = match &silences {
-        Some(silences) => pipeline::follow(&mut capture, &Listening { follow: &replay, silences }, &job, &stop),
-        None => pipeline::follow(&mut capture, &replay, &job, &stop),
+        Some(silences) => pipeline::run_heard(&mut capture, &path, silences, &job, &stop),
+        None => pipeline::run(&mut capture, &path, &job, &stop),
     };
     let report = Report::new(&path, &run);
 

@@ -5,10 +5,10 @@ use super::progress::Progress;
 use crate::capture::{self, Capture, Input};
 use crate::decode::Filter;
 use crate::engine::offered::follow_offered;
-use crate::engine::pipeline::{self, Follow, Job, Run, Watch};
+use crate::engine::pipeline::{self, Follow, Followed, Job, Watch};
 use crate::engine::{Clock, Path};
-use crate::flow::Flow;
 use crate::kernel::wheel::{Hz, Phase};
+use crate::net::{Proto, Sock};
 use crate::policy::{self, BoxSpec};
 use crate::scenario::Scenario;
 use crate::scenario::compile::Ready;
@@ -109,16 +109,9 @@ impl Options {
     ///
     /// # Errors
     /// What is wrong with the filter.
-    pub fn job_of(&self, flow: &Flow) -> Result<Job, Failure> {
-        let (client, server) = (flow.client, flow.server);
-        let mut text = format!(
-            "{} and host {} and host {} and port {} and port {}",
-            flow.proto.name(),
-            client.addr,
-            server.addr,
-            client.port,
-            server.port
-        );
+    pub fn job_of(&self, proto: Proto, [client, server]: [Sock; 2]) -> Result<Job, Failure> {
+        let mut text =
+            format!("{} and host {} and host {} and port {} and port {}", proto.name(), client.addr, server.addr, client.port, server.port);
         if let Some(filter) = self.filter.as_deref().filter(|filter| !filter.trim().is_empty()) {
             text.push_str(&format!(" and ({filter})"));
         }
@@ -268,7 +261,7 @@ impl Source {
     ///
     /// # Errors
     /// An input that cannot be read.
-    pub fn follow<F: Follow>(&self, follow: &F, options: &Options, stop: &AtomicBool) -> Result<Run<F::Run>, Failure> {
+    pub fn follow<F: Follow>(&self, follow: &F, options: &Options, stop: &AtomicBool) -> Result<Followed<F::Run>, Failure> {
         match self {
             Source::Captures { names, inputs } => {
                 let job = options.job(names)?;

@@ -6,7 +6,7 @@ use super::{Cut, Kind, Outcome, Walk, be16};
 use crate::capture::Record;
 use crate::net::{Proto, Segment, SegmentBits, Seq, TcpFlags};
 
-const TCP_HEADER: usize = 20;
+pub(super) const TCP_HEADER: usize = 20;
 const UDP_HEADER: usize = 8;
 /// The beginning of an options area that is nothing but an aligned time stamp: NOP, NOP, kind 8, length 10.
 const ALIGNED_TIMESTAMP: [u8; 4] = [1, 1, 8, 10];
@@ -112,7 +112,7 @@ impl Walk<'_, '_> {
 }
 
 /// Reads the captured part of an options area of `whole` bytes.
-fn options(area: &[u8], whole: usize, segment: &mut Segment) {
+pub(super) fn options(area: &[u8], whole: usize, segment: &mut Segment) {
     if whole == 12 && area.starts_with(&ALIGNED_TIMESTAMP) {
         return;
     }
@@ -151,6 +151,6 @@ fn options(area: &[u8], whole: usize, segment: &mut Segment) {
 }
 
 #[inline]
-fn be32(bytes: &[u8], at: usize) -> u32 {
+pub(super) fn be32(bytes: &[u8], at: usize) -> u32 {
     u32::from(be16(bytes, at)) << 16 | u32::from(be16(bytes, at + 2))
 }

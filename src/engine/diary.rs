@@ -261,7 +261,7 @@ impl Follow for Diarist<'_> {
         let blocked = kept.run.blocked;
         self.replay.witnessed(&mut kept.run, flow, seg, observation, previous_frame, &mut notes);
         let passed = kept.run.cut.is_none() && kept.run.blocked == blocked;
-        let sort = Sort::of(flow.proto, seg, observation.shape == Shape::KeepaliveProbe);
+        let sort = Sort::of(flow.proto(), seg, observation.shape == Shape::KeepaliveProbe);
         let kept_by = notes.last.filter(|_| !passed);
         kept.diary.packet(Crossing { at: seg.at, dir: seg.dir, sort, passed, from_box: None, kept_by });
         if let (Some(what), false) = (notes.reset, passed) {

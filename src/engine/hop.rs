@@ -224,7 +224,7 @@ fn adopted_entry(router: &Router, from_client: Tuple, now: Instant) -> Entry {
         clause: Clause::State(state),
         rule: Rule::of(state, 0),
         tcp: TcpTrack { state, last_win: 1, ..TcpTrack::NEW },
-        stream_from: now,
+        stream_from: Instant::ZERO,
         refreshed: now,
         timeout: router.conntrack.settings.tcp_timeouts[state as usize],
     }

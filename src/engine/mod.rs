@@ -18,6 +18,8 @@ mod probes;
 pub mod profile;
 mod ranks;
 pub mod replay;
+pub mod replayed;
+mod rest;
 pub mod shared;
 pub mod silences;
 pub mod timers;

@@ -3,13 +3,12 @@
 //! Flows go through the same tables and the same shards as those of a capture ([`super::pipeline`]). It does not know who made
 //! them.
 
-use super::pipeline::{Follow, Item, Job, Run, SHARDS, Shard, new_bins, new_shards, settle};
+use super::pipeline::{Bin, Follow, Followed, Intake, Job, Run, Singly, drive, on_threads, put, settle};
 use crate::capture::TimeCounters;
 use crate::decode::{DecodeCounters, Decoded};
-use crate::flow::shard_hash;
+use crate::flow::Book;
 use crate::net::{Direction, Proto, Segment, Sock};
 use crate::time::Instant;
-use rayon::prelude::*;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// One flow, complete. No two flows of a source have the same pair of sockets.
@@ -48,28 +47,24 @@ pub fn follow_offered<F: Follow>(
     follow: &F,
     job: &Job,
     stop: &AtomicBool,
-) -> Run<F::Run> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(job.threads).build().expect("threads can be started");
-    let mut shards: Vec<Shard<F::Run>> = new_shards();
-    let (mut filling, mut working) = (new_bins(), new_bins());
-    let mut intake =
-        Intake { chunks, job, records_max: job.records_max.unwrap_or(u64::MAX), records: 0, filtered: 0, stop, interrupted: false };
-    let mut more = pool.install(|| intake.window(&mut filling));
-    while more {
-        std::mem::swap(&mut filling, &mut working);
-        let (again, ()) = pool.install(|| {
-            rayon::join(
-                || intake.window(&mut filling),
-                || shards.par_iter_mut().zip(working.par_iter_mut()).for_each(|(shard, items)| shard.work(follow, items)),
-            )
-        });
-        more = again;
-    }
-    let (records, filtered, interrupted) = (intake.records, intake.filtered, intake.interrupted);
+) -> Followed<F::Run> {
+    let mut intake = Offer {
+        chunks,
+        job,
+        book: Book::new(),
+        records_max: job.records_max.unwrap_or(u64::MAX),
+        records: 0,
+        filtered: 0,
+        stop,
+        interrupted: false,
+    };
+    let flows = on_threads(job, || settle(drive(&mut intake, &Singly(follow)), follow, origin.end));
+    let Offer { book, records, filtered, interrupted, .. } = intake;
     let mut counters = DecodeCounters::default();
     (counters.records, counters.decoded) = (records, records);
     Run {
-        flows: pool.install(|| settle(shards, follow, origin.end)),
+        flows,
+        book,
         counters,
         filtered,
         damages: Vec::new(),
@@ -81,9 +76,10 @@ pub fn follow_offered<F: Follow>(
     }
 }
 
-struct Intake<'j, C> {
+struct Offer<'j, C> {
     chunks: C,
     job: &'j Job,
+    book: Book,
     records_max: u64,
     records: u64,
     filtered: u64,
@@ -91,9 +87,9 @@ struct Intake<'j, C> {
     interrupted: bool,
 }
 
-impl<C: Iterator<Item = Vec<Offered>>> Intake<'_, C> {
-    /// Fills the bins with the next chunk; false where nothing was left.
-    fn window(&mut self, bins: &mut [Vec<Item>]) -> bool {
+impl<C: Iterator<Item = Vec<Offered>> + Send> Intake for Offer<'_, C> {
+    /// A window is a chunk.
+    fn window(&mut self, bins: &mut [Bin]) -> bool {
         if self.stop.load(Ordering::Relaxed) {
             self.interrupted = true;
             return false;
@@ -102,15 +98,19 @@ impl<C: Iterator<Item = Vec<Offered>>> Intake<'_, C> {
             return false;
         }
         let Some(flows) = self.chunks.next() else { return false };
+        let base = self.records;
+        for bin in bins.iter_mut() {
+            bin.base = base;
+        }
         for flow in flows {
-            let bin = &mut bins[(shard_hash(flow.client, flow.server, flow.proto) % SHARDS as u64) as usize];
+            let ends = self.book.ends(flow.client, flow.server, flow.proto);
             for segment in flow.segments {
                 if self.records >= self.records_max {
                     return true;
                 }
-                let (src, dst) = match segment.dir {
-                    Direction::Original => (flow.client, flow.server),
-                    Direction::Reply => (flow.server, flow.client),
+                let (src, dst, ends) = match segment.dir {
+                    Direction::Original => (flow.client, flow.server, ends),
+                    Direction::Reply => (flow.server, flow.client, ends.inverse()),
                 };
                 self.records += 1;
                 let seg = Segment { frame: u32::try_from(self.records).unwrap_or(u32::MAX), file: 0, ..segment };
@@ -120,7 +120,7 @@ impl<C: Iterator<Item = Vec<Offered>>> Intake<'_, C> {
                     .as_ref()
                     .is_none_or(|filter| filter.matches(&Decoded { src, dst, proto: flow.proto, ttl: 64, ip_id: 0, segment: seg }));
                 if passes {
-                    bin.push(Item { src, dst, proto: flow.proto, seg, order: self.records - 1 });
+                    put(bins, &seg, ends, (self.records - 1 - base) as u32);
                 } else {
                     self.filtered += 1;
                 }

@@ -6,19 +6,21 @@
 
 use super::path::Path;
 use super::replay::{FlowRun, Replay};
+use super::replayed::{Replayed, Resting};
+use super::silences::{Listening, Silences};
 use crate::capture::{Batch, Capture, Damage, TimeCounters};
 use crate::decode::{DecodeCounters, Decoder, Filter};
-use crate::flow::{Flow, FlowTable, Observation, StreamRule, number_streams, shard_hash};
-use crate::net::{Proto, Segment, Sock};
+use crate::flow::{Arena, Book, Ends, Flow, FlowIndex, FlowTable, Observation, StreamRule, number_streams};
+use crate::net::{Segment, Sock};
 use crate::time::Instant;
 use rayon::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Into how many shards flows are distributed: a constant, so that nothing depends on the number of threads.
-pub(super) const SHARDS: usize = 64;
+const SHARDS: usize = 64;
 /// How many segments make a window.
-const WINDOW: usize = 1 << 17;
+const WINDOW: u32 = 1 << 17;
 
 /// What a run is to do.
 #[derive(Clone, Debug, Default)]
@@ -70,6 +72,45 @@ impl Follow for Replay<'_> {
     }
 }
 
+/// Who keeps what is known of the flows of a shard while they are followed, by their numbers in it.
+pub trait Keep: Sync {
+    /// What is kept for the flows of a shard.
+    type Rack: Send;
+
+    /// Nothing yet.
+    fn rack(&self) -> Self::Rack;
+
+    /// Begins the next flow with its first segment.
+    fn begin(&self, rack: &mut Self::Rack, at: usize, flow: &Flow, seg: &Segment);
+
+    /// Takes a segment, the first one too. `observation` is what the flow said of it.
+    fn segment(&self, rack: &mut Self::Rack, at: usize, flow: &Flow, seg: &Segment, observation: &Observation, previous_frame: u32);
+
+    /// Reads a little of whatever [`Keep::segment`] will need: what is asked of many flows in a row comes from memory at once.
+    fn touch(&self, _rack: &Self::Rack, _at: usize) -> u64 {
+        0
+    }
+}
+
+/// Keeps a run for each flow as it is.
+pub(super) struct Singly<'f, F>(pub(super) &'f F);
+
+impl<F: Follow> Keep for Singly<'_, F> {
+    type Rack = Arena<F::Run>;
+
+    fn rack(&self) -> Arena<F::Run> {
+        Arena::default()
+    }
+
+    fn begin(&self, rack: &mut Arena<F::Run>, _at: usize, flow: &Flow, seg: &Segment) {
+        rack.push(self.0.begin(flow, seg));
+    }
+
+    fn segment(&self, rack: &mut Arena<F::Run>, at: usize, flow: &Flow, seg: &Segment, observation: &Observation, previous_frame: u32) {
+        self.0.segment(rack.at_mut(at), flow, seg, observation, previous_frame);
+    }
+}
+
 /// A flow and what became of it.
 #[derive(Clone, Debug)]
 pub struct Judged<R = FlowRun> {
@@ -79,11 +120,13 @@ pub struct Judged<R = FlowRun> {
     pub run: R,
 }
 
-/// Everything that one run found out.
+/// Everything that one run found out. `L` holds the flows.
 #[derive(Debug)]
-pub struct Run<R = FlowRun> {
+pub struct Run<L = Replayed> {
     /// The flows, in the order of their first packets.
-    pub flows: Vec<Judged<R>>,
+    pub flows: L,
+    /// The addresses of the flows' ends.
+    pub book: Book,
     /// What the records were.
     pub counters: DecodeCounters,
     /// Packets that the filter left out.
@@ -102,11 +145,15 @@ pub struct Run<R = FlowRun> {
     pub interrupted: bool,
 }
 
-impl<R> Run<R> {
+/// A run whose flows were followed by a [`Follow`] of one's own.
+pub type Followed<R = FlowRun> = Run<Vec<Judged<R>>>;
+
+impl<L> Run<L> {
     /// What was read, without the flows.
     pub fn without_flows(&self) -> Run<()> {
         Run {
-            flows: Vec::new(),
+            flows: (),
+            book: Book::new(),
             counters: self.counters.clone(),
             filtered: self.filtered,
             damages: self.damages.clone(),
@@ -116,6 +163,17 @@ impl<R> Run<R> {
             end: self.end,
             interrupted: self.interrupted,
         }
+    }
+
+    /// The same with the flows held otherwise.
+    pub(super) fn with<M>(self, hold: impl FnOnce(L) -> M) -> Run<M> {
+        let Run { flows, book, counters, filtered, damages, times, names, begin, end, interrupted } = self;
+        Run { flows: hold(flows), book, counters, filtered, damages, times, names, begin, end, interrupted }
+    }
+
+    /// A flow's client and server.
+    pub fn socks(&self, flow: &Flow) -> [Sock; 2] {
+        self.book.socks(&flow.ends)
     }
 
     /// Records that may have held segments but could not be read.
@@ -129,63 +187,128 @@ impl<R> Run<R> {
     }
 }
 
-/// One packet for a shard.
+/// One packet for a shard, in one cache line.
+#[derive(Clone, Copy)]
 pub(super) struct Item {
-    pub(super) src: Sock,
-    pub(super) dst: Sock,
-    pub(super) proto: Proto,
     pub(super) seg: Segment,
-    pub(super) order: u64,
+    pub(super) ends: Ends,
+    pub(super) hash: u64,
+}
+
+const _: () = assert!(size_of::<Item>() == 64);
+
+/// How many packets are looked up together, so that what they need comes from memory at once.
+const GROUP: usize = 16;
+
+/// The packets of a window for one shard, and their places in the whole input.
+#[derive(Default)]
+pub(super) struct Bin {
+    pub(super) items: Vec<Item>,
+    pub(super) orders: Vec<u32>,
+    /// What the orders count from.
+    pub(super) base: u64,
 }
 
 /// The flows that belong together to be looked after by one thread at a time.
 pub(super) struct Shard<R> {
     table: FlowTable,
-    runs: Vec<R>,
+    rack: R,
 }
 
 impl<R> Shard<R> {
-    pub(super) fn work(&mut self, follow: &impl Follow<Run = R>, items: &mut Vec<Item>) {
-        for item in items.iter_mut() {
-            let placed = self.table.lookup_or_create(item.src, item.dst, item.proto, &mut item.seg, item.order);
-            let flow = &mut self.table.flows_mut()[placed.flow.get()];
-            let previous = flow.last_frame;
-            let observation = flow.observe(&item.seg);
-            if placed.is_new {
-                self.runs.push(follow.begin(flow, &item.seg));
+    fn work(&mut self, keep: &impl Keep<Rack = R>, bin: &mut Bin) {
+        for (group, orders) in bin.items.chunks_mut(GROUP).zip(bin.orders.chunks(GROUP)) {
+            let mut guesses = [None; GROUP];
+            for (guess, item) in guesses.iter_mut().zip(group.iter()) {
+                *guess = self.table.guess(item.hash);
             }
-            follow.segment(&mut self.runs[placed.flow.get()], flow, &item.seg, &observation, previous);
+            let mut touched = 0;
+            for index in guesses.iter().flatten() {
+                touched ^= self.table.flow(*index).touch() ^ keep.touch(&self.rack, index.get());
+            }
+            std::hint::black_box(touched);
+            for (item, order) in group.iter_mut().zip(orders) {
+                self.one(keep, item, bin.base + u64::from(*order));
+            }
         }
-        items.clear();
+        bin.items.clear();
+        bin.orders.clear();
+    }
+
+    #[inline]
+    fn one(&mut self, keep: &impl Keep<Rack = R>, item: &mut Item, order: u64) {
+        let placed = self.table.place(&item.ends, item.hash, &mut item.seg, order);
+        let flow = self.table.flow_mut(placed.flow);
+        let previous = flow.last_frame;
+        let observation = flow.observe(&item.seg);
+        let at = placed.flow.get();
+        if placed.is_new {
+            keep.begin(&mut self.rack, at, flow, &item.seg);
+        }
+        keep.segment(&mut self.rack, at, flow, &item.seg, &observation, previous);
     }
 }
 
-pub(super) fn new_shards<R>() -> Vec<Shard<R>> {
-    (0..SHARDS).map(|_| Shard { table: FlowTable::new(StreamRule::default()), runs: Vec::new() }).collect()
-}
-
 /// One bin of packets for each shard.
-pub(super) fn new_bins() -> Vec<Vec<Item>> {
-    (0..SHARDS).map(|_| Vec::new()).collect()
+fn new_bins() -> Vec<Bin> {
+    (0..SHARDS).map(|_| Bin::default()).collect()
 }
 
-/// All flows with their numbers, in the order of their first packets.
-pub(super) fn settle<F: Follow>(mut shards: Vec<Shard<F::Run>>, follow: &F, end: Instant) -> Vec<Judged<F::Run>> {
-    number_streams(shards.iter_mut().map(|s| &mut s.table));
+/// What the shards have come to.
+pub(super) struct Kept<R> {
+    /// The tables of flows, each with what was kept for them.
+    pub(super) shards: Vec<(FlowTable, R)>,
+    /// The flows' places in the order of their first packets.
+    pub(super) order: Vec<(u32, FlowIndex)>,
+}
+
+/// Where packets come from, a window at a time.
+pub(super) trait Intake: Send {
+    /// Fills the bins with the next window; false where nothing was left.
+    fn window(&mut self, bins: &mut [Bin]) -> bool;
+
+    /// Is told that a window is filled.
+    fn filled(&self) {}
+}
+
+/// Fills one window while the one before it is worked on. A flow's packets go to one shard, in their order.
+pub(super) fn drive<K: Keep>(intake: &mut impl Intake, keep: &K) -> Kept<K::Rack> {
+    let mut shards: Vec<Shard<K::Rack>> =
+        (0..SHARDS).map(|_| Shard { table: FlowTable::new(StreamRule::default()), rack: keep.rack() }).collect();
+    let (mut filling, mut working) = (new_bins(), new_bins());
+    let mut more = intake.window(&mut filling);
+    while more {
+        intake.filled();
+        std::mem::swap(&mut filling, &mut working);
+        (more, ()) = rayon::join(
+            || intake.window(&mut filling),
+            || shards.par_iter_mut().zip(working.par_iter_mut()).for_each(|(shard, bin)| shard.work(keep, bin)),
+        );
+    }
+    drop((filling, working));
+    let mut tables: Vec<&mut FlowTable> = shards.iter_mut().map(|shard| &mut shard.table).collect();
+    let order = number_streams(&mut tables);
+    Kept { shards: shards.into_iter().map(|shard| (shard.table, shard.rack)).collect(), order }
+}
+
+/// All flows with their runs, in the order of their first packets.
+pub(super) fn settle<F: Follow>(kept: Kept<Arena<F::Run>>, follow: &F, end: Instant) -> Vec<Judged<F::Run>> {
+    let judged = |(flow, run)| Judged { flow, run };
     let mut flows: Vec<Judged<F::Run>> =
-        shards.into_iter().flat_map(|s| s.table.into_flows().into_iter().zip(s.runs).map(|(flow, run)| Judged { flow, run })).collect();
+        kept.shards.into_iter().flat_map(|(table, rack)| table.into_flows().zip(rack.into_items()).map(judged)).collect();
     flows.sort_unstable_by_key(|j| j.flow.first_order);
     flows.par_iter_mut().for_each(|judged| follow.finish(&mut judged.run, &judged.flow, end));
     flows
 }
 
 /// Reading and decoding, a window at a time.
-struct Intake<'c> {
+struct Reading<'c> {
     capture: &'c mut Capture,
     batch: Batch,
     next: usize,
     decoder: Decoder,
-    filter: Option<&'c Filter>,
+    book: Book,
+    job: &'c Job,
     filtered: u64,
     records: u64,
     records_max: u64,
@@ -196,9 +319,11 @@ struct Intake<'c> {
     interrupted: bool,
 }
 
-impl Intake<'_> {
-    /// Fills the bins with the next window; false where nothing was left.
-    fn window(&mut self, bins: &mut [Vec<Item>]) -> bool {
+impl Intake for Reading<'_> {
+    fn window(&mut self, bins: &mut [Bin]) -> bool {
+        for bin in bins.iter_mut() {
+            bin.base = self.order;
+        }
         let mut count = 0;
         while count < WINDOW {
             if self.next >= self.batch.len() {
@@ -221,17 +346,32 @@ impl Intake<'_> {
             self.begin = self.begin.min(record.at);
             self.end = self.end.max(record.at);
             let Some(packet) = self.decoder.decode(&record) else { continue };
-            if self.filter.is_some_and(|f| !f.matches(packet)) {
+            if self.job.filter.as_ref().is_some_and(|f| !f.matches(packet)) {
                 self.filtered += 1;
                 continue;
             }
-            let shard = (shard_hash(packet.src, packet.dst, packet.proto) % SHARDS as u64) as usize;
-            bins[shard].push(Item { src: packet.src, dst: packet.dst, proto: packet.proto, seg: packet.segment, order: self.order });
-            self.order += 1;
+            let ends = self.book.ends(packet.src, packet.dst, packet.proto);
+            put(bins, &packet.segment, ends, count);
             count += 1;
         }
+        self.order += u64::from(count);
         count > 0
     }
+
+    fn filled(&self) {
+        if let Some(Watch(tell)) = &self.job.watch {
+            tell(self.capture.consumed());
+        }
+    }
+}
+
+/// Puts a packet into the bin of its shard; `order` counts from the bins' base.
+#[inline]
+pub(super) fn put(bins: &mut [Bin], seg: &Segment, ends: Ends, order: u32) {
+    let hash = ends.hash();
+    let bin = &mut bins[(hash % SHARDS as u64) as usize];
+    bin.items.push(Item { seg: *seg, ends, hash });
+    bin.orders.push(order);
 }
 
 /// Replays a capture through a path. When `stop` becomes true, what was read so far is judged.
@@ -239,23 +379,41 @@ impl Intake<'_> {
 /// # Panics
 /// Where the operating system cannot start a thread.
 pub fn run(capture: &mut Capture, path: &Path, job: &Job, stop: &AtomicBool) -> Run {
-    follow(capture, &Replay::new(path), job, stop)
+    let resting = Resting::new(path);
+    keep(capture, &resting, job, stop).with(|kept| Replayed::new(kept, resting))
+}
+
+/// The same, with somebody who listens to what the flows say of each segment.
+///
+/// # Panics
+/// Where the operating system cannot start a thread.
+pub fn run_heard(capture: &mut Capture, path: &Path, silences: &Silences, job: &Job, stop: &AtomicBool) -> Run {
+    let resting = Resting::new(path);
+    keep(capture, &Listening { keep: &resting, silences }, job, stop).with(|kept| Replayed::new(kept, resting))
 }
 
 /// Has the flows of a capture followed. When `stop` becomes true, what was read so far is kept.
 ///
 /// # Panics
 /// Where the operating system cannot start a thread.
-pub fn follow<F: Follow>(capture: &mut Capture, follow: &F, job: &Job, stop: &AtomicBool) -> Run<F::Run> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(job.threads).build().expect("threads can be started");
-    let mut shards: Vec<Shard<F::Run>> = new_shards();
-    let (mut filling, mut working) = (new_bins(), new_bins());
-    let mut intake = Intake {
+pub fn follow<F: Follow>(capture: &mut Capture, follow: &F, job: &Job, stop: &AtomicBool) -> Followed<F::Run> {
+    let run = keep(capture, &Singly(follow), job, stop);
+    let end = run.end;
+    run.with(|kept| on_threads(job, || settle(kept, follow, end)))
+}
+
+pub(super) fn on_threads<R: Send>(job: &Job, work: impl FnOnce() -> R + Send) -> R {
+    rayon::ThreadPoolBuilder::new().num_threads(job.threads).build().expect("threads can be started").install(work)
+}
+
+fn keep<K: Keep>(capture: &mut Capture, keep: &K, job: &Job, stop: &AtomicBool) -> Run<Kept<K::Rack>> {
+    let mut reading = Reading {
         capture,
         batch: Batch::new(),
         next: 0,
         decoder: Decoder::new(),
-        filter: job.filter.as_ref(),
+        book: Book::new(),
+        job,
         filtered: 0,
         records: 0,
         records_max: job.records_max.unwrap_or(u64::MAX),
@@ -265,30 +423,17 @@ pub fn follow<F: Follow>(capture: &mut Capture, follow: &F, job: &Job, stop: &At
         stop,
         interrupted: false,
     };
-    let mut more = intake.window(&mut filling);
-    while more {
-        if let Some(Watch(tell)) = &job.watch {
-            tell(intake.capture.consumed());
-        }
-        std::mem::swap(&mut filling, &mut working);
-        let (again, ()) = pool.install(|| {
-            rayon::join(
-                || intake.window(&mut filling),
-                || shards.par_iter_mut().zip(working.par_iter_mut()).for_each(|(shard, items)| shard.work(follow, items)),
-            )
-        });
-        more = again;
-    }
-    let (counters, filtered, interrupted, begin, end) =
-        (intake.decoder.counters(), intake.filtered, intake.interrupted, intake.begin.min(intake.end), intake.end);
+    let flows = on_threads(job, || drive(&mut reading, keep));
+    let Reading { capture, decoder, book, filtered, begin, end, interrupted, .. } = reading;
     Run {
-        flows: pool.install(|| settle(shards, follow, end)),
-        counters,
+        flows,
+        book,
+        counters: decoder.counters(),
         filtered,
         damages: capture.damages(),
         times: capture.times(),
         names: capture.names().to_vec(),
-        begin,
+        begin: begin.min(end),
         end,
         interrupted,
     }

@@ -44,7 +44,7 @@ impl Ends {
     fn is_quiet(&self, flow: &Flow) -> bool {
         let [Some(client), Some(server)] = self.last else { return false };
         // The flow may have seen the next segment already: only what was taken counts.
-        flow.proto == Proto::Tcp
+        flow.proto() == Proto::Tcp
             && !self.closing
             && !client.flags.has(TcpFlags::SYN)
             && client.ack == self.next[1]

@@ -1,10 +1,11 @@
 //! The longest idle spell that each timer of each box had to bear: from it follow the exact break-points.
 //!
-//! Knows no boxes; it keeps maxima.
+//! Every flow has one, and nearly every packet asks it, so it is small and in one piece: the boxes of a path mostly bear the
+//! same spells, which are kept once, and a row is a box, a timer and a reference in two bytes. A flow that needs more than fits
+//! has a plain list. Knows no boxes; it keeps maxima.
 
 use super::timers::TimerId;
 use crate::flow::GapEvidence;
-use crate::model::Clause;
 use crate::time::Duration;
 
 /// The longest spell under one timer.
@@ -12,14 +13,10 @@ use crate::time::Duration;
 pub struct Spell {
     /// How long nothing renewed the timer.
     pub idle: Duration,
-    /// What the timer was set to.
-    pub timeout: Duration,
     /// The frame that set the timer.
     pub before: u32,
     /// The frame that found it.
     pub after: u32,
-    /// The place of that frame's segment among the flow's.
-    pub ordinal: u32,
     /// What is known about the silence.
     pub evidence: GapEvidence,
 }
@@ -27,59 +24,254 @@ pub struct Spell {
 /// One timer's row.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Row {
+    /// The box, from 0 at the client.
+    pub hop: usize,
     /// The timer.
     pub timer: TimerId,
-    /// The clause that it came to.
-    pub clause: Clause,
     /// The longest spell that is not known to be a hole.
     pub longest: Spell,
-    /// The one before it, for the case that a later segment shows the longest to be a hole.
-    prior: Option<Spell>,
 }
 
-/// The rows of one box and one flow, in order of first occurrence.
-#[derive(Clone, Debug, Default)]
+/// Spells and rows that fit in place: what nine of ten flows have behind three boxes.
+const SPELLS: usize = 7;
+const ROWS: usize = 18;
+/// No prior spell.
+const NONE: u8 = 0xff;
+
+/// A row in two bytes: two bits for the box, eleven for the timer, three for the spell.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+struct Short(u16);
+
+const SPELL: u16 = 0x0007;
+const _: () = assert!(TimerId::NUMBERS <= 1 << 11 && SPELLS <= 8);
+
+impl Short {
+    const fn key(hop: usize, timer: TimerId) -> u16 {
+        (hop as u16) << 14 | timer.0 << 3
+    }
+
+    const fn spell(self) -> usize {
+        (self.0 & SPELL) as usize
+    }
+
+    const fn hop(self) -> usize {
+        (self.0 >> 14) as usize
+    }
+
+    const fn timer(self) -> TimerId {
+        TimerId(self.0 >> 3 & 0x7ff)
+    }
+
+    const fn is(self, key: u16) -> bool {
+        self.0 & !SPELL == key
+    }
+}
+
+/// The rows of a flow, in the order of their first occurrence.
+#[derive(Clone, Debug)]
 pub struct Profile {
-    rows: Vec<Row>,
+    idle: [Duration; SPELLS],
+    frames: [(u32, u32); SPELLS],
+    rows: [Short; ROWS],
+    count: u8,
+    /// For each box the spell that was the longest before the one that a later segment may still show to be a hole.
+    prior: [u8; 4],
+    /// The rows whose longest spell may still be shown to be a hole.
+    open: u32,
+    evidence: [GapEvidence; SPELLS],
+    /// The rows of a flow that needs more, in place of those above.
+    #[allow(clippy::box_collection, reason = "eight bytes where there is nothing, in place of twenty-four")]
+    more: Option<Box<Vec<Long>>>,
+}
+
+const _: () = assert!(size_of::<Profile>() <= 176);
+
+/// A row in full.
+#[derive(Clone, Copy, Debug)]
+struct Long {
+    row: Row,
+    prior: Option<Spell>,
+    open: bool,
+}
+
+impl Default for Profile {
+    fn default() -> Profile {
+        Profile {
+            idle: [Duration::ZERO; SPELLS],
+            frames: [(0, 0); SPELLS],
+            rows: [Short(0); ROWS],
+            count: 0,
+            prior: [NONE; 4],
+            open: 0,
+            evidence: [GapEvidence::Unknown; SPELLS],
+            more: None,
+        }
+    }
 }
 
 impl Profile {
-    /// The rows.
-    pub fn rows(&self) -> &[Row] {
-        &self.rows
+    /// The rows of all boxes.
+    pub fn rows(&self) -> impl Iterator<Item = Row> + '_ {
+        let short = if self.more.is_some() { 0 } else { usize::from(self.count) };
+        let row = |row: &Short| Row { hop: row.hop(), timer: row.timer(), longest: self.spell(row.spell()) };
+        self.rows[..short].iter().map(row).chain(self.more.iter().flat_map(|rows| rows.iter()).map(|long| long.row))
     }
 
-    /// Records one spell; holes prove nothing and are left out.
-    pub fn note(&mut self, timer: TimerId, clause: Clause, spell: Spell) {
+    /// Reads a little of each of its cache lines: what is asked of many flows in a row comes from memory at once.
+    #[inline]
+    pub fn touch(&self) -> u64 {
+        self.idle[0].0 ^ u64::from(self.frames[SPELLS - 1].0) ^ u64::from(self.open)
+    }
+
+    fn spell(&self, at: usize) -> Spell {
+        Spell { idle: self.idle[at], before: self.frames[at].0, after: self.frames[at].1, evidence: self.evidence[at] }
+    }
+
+    /// A segment begins a silence that a later one may show to be a hole: all earlier ones are settled.
+    #[inline]
+    pub fn settle(&mut self) {
+        self.open = 0;
+        self.prior = [NONE; 4];
+        if let Some(rows) = &mut self.more {
+            for long in rows.iter_mut() {
+                (long.open, long.prior) = (false, None);
+            }
+        }
+    }
+
+    /// Records one spell; holes prove nothing and are left out. `open` says whether a later segment may show this one to be a
+    /// hole.
+    #[inline]
+    pub fn note(&mut self, hop: usize, timer: TimerId, spell: Spell, open: bool) {
         if spell.evidence == GapEvidence::Hole {
             return;
         }
-        match self.rows.iter_mut().find(|r| r.timer == timer) {
-            None => {
-                // Most flows have two or three rows at a box: no room is kept for more.
-                self.rows.reserve_exact(1);
-                self.rows.push(Row { timer, clause, longest: spell, prior: None });
+        if self.more.is_none() && hop < 4 {
+            let key = Short::key(hop, timer);
+            let count = usize::from(self.count).min(ROWS);
+            if let Some(at) = self.rows[..count].iter().position(|row| row.is(key)) {
+                if spell.idle > self.idle[self.rows[at].spell()] {
+                    self.lengthen(at, spell, open);
+                }
+                return;
             }
-            Some(row) if spell.idle > row.longest.idle => {
-                row.prior = Some(row.longest);
-                row.longest = spell;
+        }
+        self.begin(hop, timer, spell, open);
+    }
+
+    /// A row has a new longest spell.
+    fn lengthen(&mut self, at: usize, spell: Spell, open: bool) {
+        let row = self.rows[at];
+        let hop = row.hop();
+        let was_open = self.open >> at & 1 == 1;
+        if was_open {
+            self.prior[hop] = NONE;
+        }
+        // The old spell stays where it may be needed again.
+        self.open = self.open & !(1 << at) | u32::from(open) << at;
+        if open {
+            self.prior[hop] = row.spell() as u8;
+        } else {
+            // Its own place is free, if nobody else is there.
+            self.rows[at] = Short(row.0 | SPELL);
+        }
+        let Some(place) = self.place(spell) else {
+            self.rows[at] = row;
+            self.spill();
+            return self.begin(hop, row.timer(), spell, open);
+        };
+        self.rows[at] = Short(row.0 & !SPELL | place as u16);
+    }
+
+    #[cold]
+    fn begin(&mut self, hop: usize, timer: TimerId, spell: Spell, open: bool) {
+        let count = usize::from(self.count);
+        if self.more.is_none()
+            && hop < 4
+            && count < ROWS
+            && let Some(place) = self.place(spell)
+        {
+            self.rows[count] = Short(Short::key(hop, timer) | place as u16);
+            self.count += 1;
+            if open {
+                self.open |= 1 << count;
+                self.prior[hop] = NONE;
+            }
+            return;
+        }
+        self.spill();
+        let rows = self.more.get_or_insert_default();
+        match rows.iter_mut().find(|long| (long.row.hop, long.row.timer) == (hop, timer)) {
+            Some(long) if spell.idle > long.row.longest.idle => {
+                long.prior = Some(long.row.longest).filter(|_| open);
+                (long.row.longest, long.open) = (spell, open);
             }
             Some(_) => {}
+            None => rows.push(Long { row: Row { hop, timer, longest: spell }, prior: None, open }),
         }
     }
 
-    /// A later segment changed what is known about the silence before a segment.
-    pub fn revise(&mut self, ordinal: u32, evidence: GapEvidence) {
-        for row in &mut self.rows {
-            if row.longest.ordinal == ordinal {
-                if evidence == GapEvidence::Hole {
-                    match row.prior.take() {
-                        Some(prior) => row.longest = prior,
-                        None => row.longest.idle = Duration::ZERO,
-                    }
+    /// Where a spell stands, or is put; nothing where there is no room.
+    fn place(&mut self, spell: Spell) -> Option<usize> {
+        let mut used = 0_u32;
+        for row in &self.rows[..usize::from(self.count)] {
+            used |= 1 << row.spell();
+        }
+        for prior in self.prior.iter().filter(|prior| **prior != NONE) {
+            used |= 1 << prior;
+        }
+        if let Some(same) = (0..SPELLS).rfind(|at| used >> at & 1 == 1 && self.spell(*at) == spell) {
+            return Some(same);
+        }
+        let free = (0..SPELLS).find(|at| used >> at & 1 == 0)?;
+        (self.idle[free], self.frames[free], self.evidence[free]) = (spell.idle, (spell.before, spell.after), spell.evidence);
+        Some(free)
+    }
+
+    /// Goes over to the plain list.
+    fn spill(&mut self) {
+        if self.more.is_some() {
+            return;
+        }
+        let long = |at: usize| {
+            let row = self.rows[at];
+            let open = self.open >> at & 1 == 1;
+            let prior = self.prior[row.hop()];
+            let prior = (open && prior != NONE).then(|| self.spell(usize::from(prior)));
+            Long { row: Row { hop: row.hop(), timer: row.timer(), longest: self.spell(row.spell()) }, prior, open }
+        };
+        self.more = Some(Box::new((0..usize::from(self.count)).map(long).collect()));
+    }
+
+    /// A later segment changed what is known about the silence that is not settled.
+    pub fn revise(&mut self, evidence: GapEvidence) {
+        if let Some(rows) = &mut self.more {
+            for long in rows.iter_mut().filter(|long| long.open) {
+                if evidence != GapEvidence::Hole {
+                    long.row.longest.evidence = evidence;
+                } else if let Some(prior) = long.prior.take() {
+                    (long.row.longest, long.open) = (prior, false);
                 } else {
-                    row.longest.evidence = evidence;
+                    long.row.longest.idle = Duration::ZERO;
                 }
+            }
+            return;
+        }
+        for at in 0..usize::from(self.count) {
+            if self.open >> at & 1 == 0 {
+                continue;
+            }
+            let row = self.rows[at];
+            let prior = std::mem::replace(&mut self.prior[row.hop()], NONE);
+            if evidence != GapEvidence::Hole {
+                self.prior[row.hop()] = prior;
+                self.evidence[row.spell()] = evidence;
+            } else if prior != NONE {
+                self.rows[at] = Short(row.0 & !SPELL | u16::from(prior));
+                self.open &= !(1 << at);
+            } else {
+                // The rows that share the spell are open too, and end here with it.
+                self.idle[row.spell()] = Duration::ZERO;
             }
         }
     }

@@ -81,12 +81,10 @@ pub struct Doubt {
 pub struct HopRun {
     /// What the box remembers.
     pub state: HopState,
-    /// The longest spells.
-    pub profile: Profile,
     /// The frame that last renewed the timer.
-    renewed_by: u32,
+    pub(super) renewed_by: u32,
     /// Whether packets are missing from the capture since then.
-    hole_since: bool,
+    pub(super) hole_since: bool,
     /// The lives of its entries, where they are asked for.
     pub lives: Option<Box<Lives>>,
 }
@@ -96,6 +94,8 @@ pub struct HopRun {
 pub struct FlowRun {
     /// Each box's part.
     pub hops: Box<[HopRun]>,
+    /// The longest spells under each timer.
+    pub profile: Profile,
     /// The first packet that did not get through because an entry had ended, and its fate.
     pub cut: Option<Box<(Late, Fate)>>,
     /// The first packet that got through although an entry had ended, because the box took the flow up again.
@@ -111,9 +111,9 @@ pub struct FlowRun {
     /// Packets that conntrack called INVALID.
     pub invalid: u32,
     /// Whether the flow was over before this point.
-    over: bool,
+    pub(super) over: bool,
     /// The last RST: which way it went, and when.
-    reset: Option<(Direction, Instant)>,
+    pub(super) reset: Option<(Direction, Instant)>,
 }
 
 /// What stays the same for all flows.
@@ -217,8 +217,8 @@ impl<'p> Replay<'p> {
 
     /// How a flow begins: with nothing, with a SYN that was sent before the capture began, or in the middle.
     pub fn beginning(flow: &Flow, seg: &Segment) -> Beginning {
-        let syn_ack = flow.proto == Proto::Tcp && seg.flags.has(TcpFlags::SYN | TcpFlags::ACK);
-        if flow.proto == Proto::Udp || flow.opening() != Opening::Midstream && !syn_ack {
+        let syn_ack = flow.proto() == Proto::Tcp && seg.flags.has(TcpFlags::SYN | TcpFlags::ACK);
+        if flow.proto() == Proto::Udp || flow.opening() != Opening::Midstream && !syn_ack {
             Beginning::Seen
         } else if syn_ack {
             Beginning::JustBefore
@@ -230,23 +230,12 @@ impl<'p> Replay<'p> {
     /// Begins a flow with its first segment.
     pub fn begin(&self, flow: &Flow, seg: &Segment) -> FlowRun {
         let beginning = Replay::beginning(flow, seg);
-        let states = beginning.states(self.path, flow.proto, [flow.client.port, flow.server.port], seg);
+        let states = beginning.states(self.path, flow.proto(), flow.ports(), seg);
         let hops = self.path.hops.iter().zip(states).map(|(hop, state)| {
             let lives = self.counts_lives.then(|| Box::new(Lives::begun(hop.entries(&state), seg.at)));
-            HopRun { state, profile: Profile::default(), renewed_by: seg.frame, hole_since: false, lives }
+            HopRun { state, renewed_by: seg.frame, hole_since: false, lives }
         });
-        FlowRun {
-            hops: hops.collect(),
-            cut: None,
-            repaired: None,
-            repairs: 0,
-            doubt: None,
-            hole: None,
-            blocked: 0,
-            invalid: 0,
-            over: false,
-            reset: None,
-        }
+        FlowRun { hops: hops.collect(), ..FlowRun::blank() }
     }
 
     /// Leads one segment through the path. `observation` is what the flow said of it.
@@ -264,14 +253,20 @@ impl<'p> Replay<'p> {
         previous_frame: u32,
         witness: &mut impl Witness,
     ) -> Compared {
+        let mut profile = std::mem::take(&mut run.profile);
+        let goes_on = run.is_told(&mut profile, flow, observation);
+        let told = Told { flow, seg, observation, previous_frame };
+        let compared = if goes_on { self.lead(run, &mut profile, &told, witness) } else { Compared::default() };
+        run.profile = profile;
+        compared
+    }
+
+    /// Leads a segment through the path that is to go through it, as [`FlowRun::is_told`] says.
+    pub(super) fn lead(&self, run: &mut FlowRun, profile: &mut Profile, told: &Told<'_>, witness: &mut impl Witness) -> Compared {
+        let Told { flow, seg, observation, previous_frame } = *told;
         let mut compared = Compared::default();
-        run.observed(observation);
-        // A packet that the capture point saw twice crossed the boxes once.
-        if run.cut.is_some() || observation.shape == Shape::Duplicate {
-            return compared;
-        }
         run.notice_life(flow, seg);
-        let (client_port, server_port) = (flow.client.port, flow.server.port);
+        let [client_port, server_port] = flow.ports();
         let mut tuple = match seg.dir {
             Direction::Original => Path::from_client(client_port, server_port),
             Direction::Reply => self.path.from_server(client_port, server_port),
@@ -281,8 +276,10 @@ impl<'p> Replay<'p> {
             Direction::Reply => Path::from_client(client_port, server_port).inverse(),
         };
         // The flow has counted the segment already.
-        let ordinal = flow.segments[0].wrapping_add(flow.segments[1]).wrapping_sub(1);
+        let ordinal = ordinal(flow);
+        let open = flow.pending() == Some(ordinal);
         let now = self.judged_at(seg.at);
+        let proto = flow.proto();
         let count = self.path.hops.len();
         let mut late: Option<Late> = None;
         for step in 0..count {
@@ -300,19 +297,12 @@ impl<'p> Replay<'p> {
             let running = hop.running_timer(&part.state, tuple);
             let found = running.map(|(lapse, _)| lapse);
             if let Some((found, timer)) = running.filter(|_| !(self.immortal && run.over)) {
-                let spell = Spell {
-                    idle: now.since(found.refreshed),
-                    timeout: found.timeout,
-                    before: part.renewed_by,
-                    after: seg.frame,
-                    ordinal,
-                    evidence,
-                };
-                part.profile.note(timer, found.clause, spell);
+                let spell = Spell { idle: now.since(found.refreshed), before: part.renewed_by, after: seg.frame, evidence };
+                profile.note(index, timer, spell, open);
             }
             let mut moment = Moment { blur: self.blur, keep: self.immortal || part.hole_since && !run.over, ..Moment::exact(now) };
             let from = if seg.dir == Direction::Original { Side::Client } else { Side::Server };
-            let packet = Packet { from, tuple, proto: flow.proto, seg };
+            let packet = Packet { from, tuple, proto, seg };
             // Only where the clock cannot decide is the other possibility played through as well.
             let doubtful = !run.over && run.doubt.is_none() && found.is_some_and(|f| self.is_doubtful(hop, f, now));
             let untouched = doubtful.then(|| part.state.clone());
@@ -398,7 +388,10 @@ impl<'p> Replay<'p> {
 
     /// The timers that run at each box when the capture ends, as seen from the client.
     pub fn running<'r>(&self, run: &'r FlowRun, flow: &Flow) -> impl Iterator<Item = (u8, Lapse)> + use<'r, 'p> {
-        let mut tuple = Path::from_client(flow.client.port, flow.server.port);
+        let mut tuple = {
+            let [client, server] = flow.ports();
+            Path::from_client(client, server)
+        };
         let path = self.path;
         run.hops.iter().enumerate().filter_map(move |(index, part)| {
             let hop = &path.hops[index];
@@ -410,11 +403,43 @@ impl<'p> Replay<'p> {
 }
 
 impl FlowRun {
+    /// A flow that crossed no box and of which nothing is known.
+    pub(super) fn blank() -> FlowRun {
+        FlowRun {
+            hops: Box::default(),
+            profile: Profile::default(),
+            cut: None,
+            repaired: None,
+            repairs: 0,
+            doubt: None,
+            hole: None,
+            blocked: 0,
+            invalid: 0,
+            over: false,
+            reset: None,
+        }
+    }
+
     /// Takes from a segment only what it says about an earlier silence.
     pub fn observed(&mut self, observation: &Observation) {
         if let Some(revision) = observation.revises {
+            self.profile.revise(revision.evidence);
             self.revise(revision.ordinal, revision.evidence);
         }
+    }
+
+    /// Takes from a segment what it says about earlier silences, and says whether it is to go through the boxes: not after a cut,
+    /// and a packet that the capture point saw twice crossed them once.
+    #[inline]
+    pub(super) fn is_told(&mut self, profile: &mut Profile, flow: &Flow, observation: &Observation) -> bool {
+        if let Some(revision) = observation.revises {
+            profile.revise(revision.evidence);
+            self.revise(revision.ordinal, revision.evidence);
+        }
+        if flow.pending() == Some(ordinal(flow)) {
+            profile.settle();
+        }
+        self.cut.is_none() && observation.shape != Shape::Duplicate
     }
 
     fn not_forwarded(&mut self, late: Option<Late>, fate: Fate) {
@@ -430,7 +455,7 @@ impl FlowRun {
     /// been on its way already.
     fn notice_life(&mut self, flow: &Flow, seg: &Segment) {
         const IN_FLIGHT: Duration = Duration::from_secs(1);
-        if flow.proto == Proto::Udp {
+        if flow.proto() == Proto::Udp {
             return;
         }
         if seg.flags.has(TcpFlags::RST) {
@@ -444,9 +469,6 @@ impl FlowRun {
     }
 
     fn revise(&mut self, ordinal: u32, evidence: GapEvidence) {
-        for part in &mut self.hops {
-            part.profile.revise(ordinal, evidence);
-        }
         let settle = |late: &mut Late| {
             if late.ordinal == ordinal {
                 late.evidence = evidence;
@@ -475,6 +497,20 @@ impl FlowRun {
     pub fn is_over(&self) -> bool {
         self.over
     }
+}
+
+/// One segment and what its flow said of it.
+#[derive(Clone, Copy)]
+pub(super) struct Told<'s> {
+    pub(super) flow: &'s Flow,
+    pub(super) seg: &'s Segment,
+    pub(super) observation: &'s Observation,
+    pub(super) previous_frame: u32,
+}
+
+/// The place of the last segment that a flow has counted.
+const fn ordinal(flow: &Flow) -> u32 {
+    flow.segments[0].wrapping_add(flow.segments[1]).wrapping_sub(1)
 }
 
 /// A box's entries just before a packet: how many, and the first few with their timers.

@@ -3,7 +3,7 @@
 //! Nothing is kept for a flow or a packet, and sums do not depend on the order of what is summed: the counts are the same for any
 //! number of threads. It knows no timers.
 
-use super::pipeline::Follow;
+use super::pipeline::Keep;
 use crate::flow::{Flow, GapEvidence, Observation};
 use crate::net::Segment;
 use crate::time::Duration;
@@ -116,23 +116,31 @@ impl Silences {
 
 /// Follows flows as another does, and counts their silences beside it.
 #[derive(Debug)]
-pub struct Listening<'f, F> {
+pub(super) struct Listening<'f, K> {
     /// Who follows the flows.
-    pub follow: &'f F,
+    pub(super) keep: &'f K,
     /// Where silences are counted.
-    pub silences: &'f Silences,
+    pub(super) silences: &'f Silences,
 }
 
-impl<F: Follow> Follow for Listening<'_, F> {
-    type Run = F::Run;
+impl<K: Keep> Keep for Listening<'_, K> {
+    type Rack = K::Rack;
 
-    fn begin(&self, flow: &Flow, seg: &Segment) -> F::Run {
-        self.follow.begin(flow, seg)
+    fn rack(&self) -> K::Rack {
+        self.keep.rack()
     }
 
-    fn segment(&self, run: &mut F::Run, flow: &Flow, seg: &Segment, observation: &Observation, previous_frame: u32) {
+    fn begin(&self, rack: &mut K::Rack, at: usize, flow: &Flow, seg: &Segment) {
+        self.keep.begin(rack, at, flow, seg);
+    }
+
+    fn segment(&self, rack: &mut K::Rack, at: usize, flow: &Flow, seg: &Segment, observation: &Observation, previous_frame: u32) {
         self.silences.note(observation);
-        self.follow.segment(run, flow, seg, observation, previous_frame);
+        self.keep.segment(rack, at, flow, seg, observation, previous_frame);
+    }
+
+    fn touch(&self, rack: &K::Rack, at: usize) -> u64 {
+        self.keep.touch(rack, at)
     }
 }
 

@@ -19,17 +19,22 @@ pub struct TimerId(pub u16);
 /// Numbers of a director's timers: its states, UDP, the same for entries born under defence, and the one that has run out.
 const VS_UDP: u16 = 11;
 const VS_DOS: u16 = 16;
+/// Set to end at the next tick, whatever the state.
 const VS_NOW: u16 = 32;
 
 fn of_conn(conn: &Conn) -> TimerId {
-    if conn.timeout == Duration::ZERO {
-        return TimerId(VS_NOW);
-    }
-    let base = match conn.clause {
+    let state = match conn.clause {
         Clause::IpvsUdp => VS_UDP,
         _ => conn.state as u16,
     };
-    TimerId(base + if conn.is(flag::DOS_TIMEOUTS) { VS_DOS } else { 0 })
+    let base = if conn.timeout == Duration::ZERO {
+        VS_NOW
+    } else if conn.is(flag::DOS_TIMEOUTS) {
+        VS_DOS
+    } else {
+        0
+    };
+    TimerId(base + state)
 }
 
 fn of_idle(idle: &IdleBox, entry: &IdleEntry) -> TimerId {
@@ -122,7 +127,7 @@ impl Hop {
                     (&settings.dos_timeouts, settings.dos_udp_timeout)
                 };
                 match id.0 {
-                    VS_NOW => Duration::ZERO,
+                    VS_NOW.. => Duration::ZERO,
                     number if number % VS_DOS == VS_UDP => udp,
                     number => timeouts[usize::from(number % VS_DOS).min(timeouts.len() - 1)],
                 }

@@ -3,21 +3,22 @@
 use super::advice::{advise, keep_secs};
 use super::cause::cause;
 use super::symptom::{Loss, Symptom, felt, predict};
-use super::{BreakPoint, Caveat, Decisive, Finding, Inconclusive, Verdict, VictimKind};
+use super::{BreakPoint, Caveat, Decisive, Finding, Glance, Inconclusive, Verdict, VictimKind, share_of};
 use crate::engine::Path;
+use crate::engine::profile::Row;
 use crate::engine::replay::{Fate, FlowRun, Late, Replay};
 use crate::flow::{Closing, Flow, GapEvidence, Opening, Orientation};
 use crate::kernel::wheel::lateness_max;
 use crate::model::{DropReason, Lapse};
-use crate::net::{Direction, Proto, TcpFlags};
+use crate::net::{Direction, Proto, Sock, TcpFlags};
 use crate::policy::BoxPolicy;
 use crate::policy::idle::{OnExpiry, OnStray};
 use crate::time::{Duration, Instant};
 
-/// Judges one flow. `capture_end` is the time of the last packet of the whole capture.
-pub fn judge(path: &Path, flow: &Flow, run: &FlowRun, capture_end: Instant) -> Finding {
+/// Judges one flow between a client and a server. `capture_end` is the time of the last packet of the whole capture.
+pub fn judge(path: &Path, socks: [Sock; 2], flow: &Flow, run: &FlowRun, capture_end: Instant) -> Finding {
     let replay = Replay::new(path);
-    let mut finding = outline(path, flow, run);
+    let mut finding = outline(path, socks, flow, run);
     let decided = decide(&replay, path, flow, run, capture_end);
     if let Some((verdict, decisive, fate)) = decided {
         finding.verdict = verdict;
@@ -29,7 +30,7 @@ pub fn judge(path: &Path, flow: &Flow, run: &FlowRun, capture_end: Instant) -> F
             if let Some(fate) = fate {
                 finding.symptoms = Some(predict(&loss(path, flow, decisive.kind, decisive.dir, fate, told)));
             }
-            finding.advice = advise(&path.hops[decisive.hop], &decisive, flow.proto, flow.server, path.clock.hz());
+            finding.advice = advise(&path.hops[decisive.hop], &decisive, flow.proto(), socks[1], path.clock.hz());
         }
         if matches!(verdict, Verdict::Cut | Verdict::Dormant) && undocumented(path, decisive.hop) {
             finding.caveats.push(Caveat::Undocumented);
@@ -50,16 +51,55 @@ pub fn judge(path: &Path, flow: &Flow, run: &FlowRun, capture_end: Instant) -> F
     finding
 }
 
+/// What [`judge`] and [`Finding::glance`] come to, without words.
+pub fn glance(path: &Path, flow: &Flow, run: &FlowRun, capture_end: Instant) -> Glance {
+    let replay = Replay::new(path);
+    let ground = ground(&replay, flow, run, capture_end);
+    let verdict = ground.as_ref().map_or(Verdict::Survives, |(verdict, _)| *verdict);
+    let excess = ground.as_ref().map_or(Duration::ZERO, |(_, ground)| match ground {
+        Ground::Late(late, ..) => late.idle().saturating_sub(late.lapse.timeout),
+        Ground::Silence { lapse, .. } => capture_end.since(lapse.refreshed).saturating_sub(lapse.timeout),
+    });
+    Glance {
+        verdict,
+        excess,
+        share: if verdict == Verdict::Survives { share(path, run) } else { 0 },
+        outlived: if ground.is_none() { outlived(&replay, flow, run) } else { Duration::ZERO },
+        blocked: run.blocked,
+        invalid: run.invalid,
+    }
+}
+
+/// The largest share of a timer that a spell used up without ending it, in millionths. Of rules that come to one clause the one
+/// with the longest spell counts, as among [`break_points`].
+fn share(path: &Path, run: &FlowRun) -> u32 {
+    let clause = |row: &Row| path.hops[row.hop].clause(row.timer);
+    let mut best = 0;
+    for (place, row) in run.profile.rows().enumerate() {
+        let (idle, timeout) = (row.longest.idle, path.hops[row.hop].span(row.timer));
+        let share = if idle < timeout { share_of(idle, timeout) } else { 0 };
+        if share <= best {
+            continue;
+        }
+        let counts = run.profile.rows().enumerate().all(|(at, other)| {
+            let longer = other.longest.idle > idle || other.longest.idle == idle && at < place;
+            !longer || other.hop != row.hop || clause(&other) != clause(&row)
+        });
+        best = if counts { share } else { best };
+    }
+    best
+}
+
 /// Everything but the verdict.
-fn outline(path: &Path, flow: &Flow, run: &FlowRun) -> Finding {
+fn outline(path: &Path, [client, server]: [Sock; 2], flow: &Flow, run: &FlowRun) -> Finding {
     let mut caveats = Vec::new();
     if flow.orientation == Orientation::Guessed {
         caveats.push(Caveat::OrientationGuessed);
     }
-    if flow.proto == Proto::Tcp && flow.opening() == Opening::Midstream {
+    if flow.proto() == Proto::Tcp && flow.opening() == Opening::Midstream {
         caveats.push(Caveat::Adopted);
     }
-    if flow.proto == Proto::Udp {
+    if flow.proto() == Proto::Udp {
         caveats.push(Caveat::UdpUnproven);
     }
     if flow.clock_backwards > 0 {
@@ -75,9 +115,9 @@ fn outline(path: &Path, flow: &Flow, run: &FlowRun) -> Finding {
     let margin = break_points.iter().filter(|b| b.longest < b.timeout).map(|b| b.timeout.saturating_sub(b.longest)).min();
     Finding {
         stream: flow.stream,
-        proto: flow.proto,
-        client: flow.client,
-        server: flow.server,
+        proto: flow.proto(),
+        client,
+        server,
         orientation: flow.orientation,
         opening: flow.opening(),
         closing: flow.closing(),
@@ -104,28 +144,29 @@ fn outline(path: &Path, flow: &Flow, run: &FlowRun) -> Finding {
 /// The longest spell under each clause of each box. Several rules may come to one clause: the longest of their spells counts.
 fn break_points(path: &Path, run: &FlowRun) -> Vec<BreakPoint> {
     let mut points: Vec<BreakPoint> = Vec::new();
-    for (hop, part) in run.hops.iter().enumerate() {
-        for row in part.profile.rows() {
-            let spell = row.longest;
-            let place = points.iter().position(|p| p.hop == hop && p.cause.clause == row.clause);
-            if place.is_some_and(|at| points[at].longest >= spell.idle) {
-                continue;
-            }
-            let point = BreakPoint {
-                hop,
-                cause: cause(&path.hops[hop], row.clause, ""),
-                timeout: spell.timeout,
-                longest: spell.idle,
-                keep_secs: keep_secs(spell.idle),
-                frames: (spell.before, spell.after),
-                evidence: spell.evidence,
-            };
-            match place {
-                Some(at) => points[at] = point,
-                None => points.push(point),
-            }
+    for row in run.profile.rows() {
+        let (hop, spell) = (row.hop, row.longest);
+        let clause = path.hops[hop].clause(row.timer);
+        let place = points.iter().position(|p| p.hop == hop && p.cause.clause == clause);
+        if place.is_some_and(|at| points[at].longest >= spell.idle) {
+            continue;
+        }
+        let point = BreakPoint {
+            hop,
+            cause: cause(&path.hops[hop], clause, ""),
+            timeout: path.hops[hop].span(row.timer),
+            longest: spell.idle,
+            keep_secs: keep_secs(spell.idle),
+            frames: (spell.before, spell.after),
+            evidence: spell.evidence,
+        };
+        match place {
+            Some(at) => points[at] = point,
+            None => points.push(point),
         }
     }
+    // In the order of the boxes; a box's in that of their first spells.
+    points.sort_by_key(|point| point.hop);
     points
 }
 
@@ -152,11 +193,11 @@ fn ground<'r>(replay: &Replay<'_>, flow: &Flow, run: &'r FlowRun, capture_end: I
         return Some((Verdict::Inconclusive, Ground::Late(late, None, None)));
     }
     // A SYN that nobody answered opened nothing that could be forgotten.
-    let opened = flow.proto == Proto::Udp || flow.opening() != Opening::SynOnly;
+    let opened = flow.proto() == Proto::Udp || flow.opening() != Opening::SynOnly;
     if !run.is_over() && opened {
         // A UDP server that was asked once is not expected to speak again unasked.
         let speakers: &[Direction] =
-            if flow.proto == Proto::Udp { &[Direction::Original] } else { &[Direction::Original, Direction::Reply] };
+            if flow.proto() == Proto::Udp { &[Direction::Original] } else { &[Direction::Original, Direction::Reply] };
         for &dir in speakers {
             if let Err((hop, lapse, fate)) = replay.would_pass(run, flow, dir, capture_end) {
                 return Some((Verdict::Dormant, Ground::Silence { hop, lapse, dir, fate }));
@@ -201,7 +242,7 @@ pub fn brief(path: &Path, flow: &Flow, run: &FlowRun, capture_end: Instant) -> B
     let felt = match ground {
         Ground::Late(late, Some(fate), _) if verdict == Verdict::Cut => {
             let told = tells_both_ends(path, usize::from(late.hop), late.lapse.state);
-            Some(felt(&loss(path, flow, kind(flow.proto, late), late.dir, fate, told)))
+            Some(felt(&loss(path, flow, kind(flow.proto(), late), late.dir, fate, told)))
         }
         _ => None,
     };
@@ -219,7 +260,7 @@ fn decisive(path: &Path, flow: &Flow, late: &Late, fate: &'static str) -> Decisi
         refreshed: lapse.refreshed,
         before: late.before,
         victim: Some((late.frame, late.file)),
-        kind: kind(flow.proto, late),
+        kind: kind(flow.proto(), late),
         dir: late.dir,
         evidence: late.evidence,
         fate,
@@ -299,7 +340,7 @@ pub const fn fate_text(fate: Fate) -> &'static str {
 }
 
 fn loss(path: &Path, flow: &Flow, kind: VictimKind, dir: Direction, fate: Fate, reset_at_expiry: bool) -> Loss {
-    Loss { proto: flow.proto, kind, dir, fate, rtt: flow.rtt(), reset_at_expiry, hz: path.clock.hz() }
+    Loss { proto: flow.proto(), kind, dir, fate, rtt: flow.rtt(), reset_at_expiry, hz: path.clock.hz() }
 }
 
 /// Whether the box resets both ends the moment an entry ends.

@@ -340,6 +340,11 @@ impl Finding {
 impl BreakPoint {
     /// The share of the timer that the spell used up, in millionths.
     pub fn share(&self) -> u32 {
-        (u128::from(self.longest.0) * 1_000_000 / u128::from(self.timeout.0.max(1))).min(u128::from(u32::MAX)) as u32
+        share_of(self.longest, self.timeout)
     }
+}
+
+/// The share of a timer that a spell used up, in millionths.
+fn share_of(idle: Duration, timeout: Duration) -> u32 {
+    (u128::from(idle.0) * 1_000_000 / u128::from(timeout.0.max(1))).min(u128::from(u32::MAX)) as u32
 }

@@ -4,7 +4,8 @@
 //! gap gives a provisional class; what comes next can still change it. Nothing here reads a sequence number: the tracker
 //! in `sequence` has already said what continued and what did not.
 
-use crate::net::Direction;
+use super::Rarely;
+use crate::net::{Direction, Proto};
 use crate::time::Duration;
 
 /// What is known about a silence.
@@ -71,6 +72,21 @@ enum Pending {
     Filling(Direction),
 }
 
+/// One segment, as far as gaps are concerned.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step {
+    /// How long the silence before it was.
+    pub(super) length: Duration,
+    /// The frame before the silence, and its own.
+    pub(super) frames: (u32, u32),
+    /// Its place among the flow's segments.
+    pub(super) ordinal: u32,
+    /// Which way it goes.
+    pub(super) dir: Direction,
+    /// What the tracker said of it.
+    pub(super) reading: Reading,
+}
+
 /// What the tracker read off one segment, as far as gaps are concerned.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reading {
@@ -84,46 +100,62 @@ pub(super) struct Reading {
     pub(super) filled: bool,
 }
 
-/// The longest gap of each class, and the one that is not settled yet.
+/// The longest gap of the class that nearly all of a flow's gaps have, and the one that is not settled yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Gaps {
-    longest: [Record; 3],
+    longest: Record,
     pending: Record,
-    waits: Pending,
-    next: [Direction; 3],
-    pending_next: Direction,
     /// The place of the segment after the pending gap among the flow's segments.
     pending_ordinal: u32,
+    waits: Pending,
+    next: Direction,
+    pending_next: Direction,
+}
+
+/// The longest gaps of the other classes, which few flows have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OtherGaps {
+    longest: [(Record, Direction); 2],
+}
+
+impl OtherGaps {
+    pub(super) const EMPTY: OtherGaps =
+        OtherGaps { longest: [(Record { length: Duration::ZERO, before: 0, after: 0 }, Direction::Original); 2] };
+}
+
+/// The class of nearly all gaps of a protocol.
+const fn usual(proto: Proto) -> GapEvidence {
+    match proto {
+        Proto::Tcp => GapEvidence::ProvenIdle,
+        Proto::Udp => GapEvidence::Unknown,
+    }
 }
 
 impl Gaps {
     pub(super) const EMPTY: Gaps = Gaps {
-        longest: [Record { length: Duration::ZERO, before: 0, after: 0 }; 3],
+        longest: Record { length: Duration::ZERO, before: 0, after: 0 },
         pending: Record { length: Duration::ZERO, before: 0, after: 0 },
-        waits: Pending::Nothing,
-        next: [Direction::Original; 3],
-        pending_next: Direction::Original,
         pending_ordinal: 0,
+        waits: Pending::Nothing,
+        next: Direction::Original,
+        pending_next: Direction::Original,
     };
 
     /// Takes the gap before a segment, and settles or revises an earlier one.
-    pub(super) fn note(
-        &mut self,
-        length: Duration,
-        frames: (u32, u32),
-        ordinal: u32,
-        dir: Direction,
-        reading: Reading,
-    ) -> Option<Revision> {
-        let (before, after) = frames;
-        let revision = self.revise(length, dir, reading);
-        if length > Duration::ZERO {
-            self.take(Record { length, before, after }, ordinal, dir, reading);
+    pub(super) fn note(&mut self, step: Step, proto: Proto, rare: &mut Rarely) -> Option<Revision> {
+        let revision = self.revise(step.length, step.dir, step.reading, proto, rare);
+        if step.length > Duration::ZERO {
+            self.take(step, proto, rare);
         }
         revision
     }
 
-    fn revise(&mut self, length: Duration, dir: Direction, reading: Reading) -> Option<Revision> {
+    /// The place of the segment after the gap that a later segment may still call something else, if there is such a gap.
+    pub(super) fn pending(&self) -> Option<u32> {
+        (self.waits != Pending::Nothing).then_some(self.pending_ordinal)
+    }
+
+    fn revise(&mut self, length: Duration, dir: Direction, reading: Reading, proto: Proto, rare: &mut Rarely) -> Option<Revision> {
         let (ordinal, suspect) = (self.pending_ordinal, self.pending.length);
         match self.waits {
             // The missing bytes lie in one of two gaps, and the longer one is the suspect.
@@ -132,28 +164,30 @@ impl Gaps {
                 Some(Revision { ordinal, length: suspect, evidence: GapEvidence::Hole })
             }
             Pending::OtherSide if dir != self.pending_next => {
-                self.settle(GapEvidence::ProvenIdle);
+                self.settle(GapEvidence::ProvenIdle, proto, rare);
                 None
             }
             Pending::Filling(side) if reading.filled && side == dir => {
-                self.settle(GapEvidence::ProvenIdle);
+                self.settle(GapEvidence::ProvenIdle, proto, rare);
                 Some(Revision { ordinal, length: suspect, evidence: GapEvidence::ProvenIdle })
             }
             _ => None,
         }
     }
 
-    fn take(&mut self, gap: Record, ordinal: u32, dir: Direction, reading: Reading) {
+    fn take(&mut self, step: Step, proto: Proto, rare: &mut Rarely) {
+        let Step { length, frames: (before, after), ordinal, dir, reading } = step;
+        let gap = Record { length, before, after };
         let waits = match reading.evidence {
             GapEvidence::ProvenIdle => Pending::OtherSide,
             GapEvidence::Hole => Pending::Filling(reading.missing),
-            GapEvidence::Unknown | GapEvidence::Censored => return self.keep(gap, dir, GapEvidence::Unknown),
+            GapEvidence::Unknown | GapEvidence::Censored => return self.keep(gap, dir, GapEvidence::Unknown, proto, rare),
         };
         if self.waits != Pending::Nothing {
             if gap.length < SETTLED && gap.length <= self.pending.length {
-                return self.keep(gap, dir, reading.evidence);
+                return self.keep(gap, dir, reading.evidence, proto, rare);
             }
-            self.settle(self.provisional());
+            self.settle(self.provisional(), proto, rare);
         }
         (self.pending, self.pending_next, self.waits) = (gap, dir, waits);
         self.pending_ordinal = ordinal;
@@ -163,26 +197,34 @@ impl Gaps {
         if self.waits == Pending::OtherSide { GapEvidence::ProvenIdle } else { GapEvidence::Hole }
     }
 
-    fn settle(&mut self, evidence: GapEvidence) {
+    fn settle(&mut self, evidence: GapEvidence, proto: Proto, rare: &mut Rarely) {
         self.waits = Pending::Nothing;
-        self.keep(self.pending, self.pending_next, evidence);
+        self.keep(self.pending, self.pending_next, evidence, proto, rare);
     }
 
-    fn keep(&mut self, gap: Record, dir: Direction, evidence: GapEvidence) {
-        let kind = evidence as usize;
-        if gap.length > self.longest[kind].length {
-            self.longest[kind] = gap;
-            self.next[kind] = dir;
+    #[inline]
+    fn keep(&mut self, gap: Record, dir: Direction, evidence: GapEvidence, proto: Proto, rare: &mut Rarely) {
+        if evidence != usual(proto) {
+            let kept = &mut rare.get_or_insert_default().gaps.longest[usize::from(evidence == GapEvidence::Hole)];
+            if gap.length > kept.0.length {
+                *kept = (gap, dir);
+            }
+        } else if gap.length > self.longest.length {
+            self.longest = gap;
+            self.next = dir;
         }
     }
 
     /// The longest gap of a class, the pending one counted as it looks now. The last silence is the flow's to tell.
-    pub(super) fn longest(&self, evidence: GapEvidence) -> Option<Gap> {
+    pub(super) fn longest(&self, evidence: GapEvidence, proto: Proto, rare: &Rarely) -> Option<Gap> {
         if evidence == GapEvidence::Censored {
             return None;
         }
-        let kind = evidence as usize;
-        let (mut gap, mut next) = (self.longest[kind], self.next[kind]);
+        let (mut gap, mut next) = if evidence == usual(proto) {
+            (self.longest, self.next)
+        } else {
+            rare.as_ref().map_or(OtherGaps::EMPTY, |rare| rare.gaps).longest[usize::from(evidence == GapEvidence::Hole)]
+        };
         if self.waits != Pending::Nothing && self.provisional() == evidence && self.pending.length > gap.length {
             (gap, next) = (self.pending, self.pending_next);
         }

@@ -5,25 +5,28 @@
 //! allocated per segment. This layer knows neither files nor boxes: whether a silence was too long for something is not
 //! its question.
 
+mod arena;
+mod ends;
 mod gaps;
-mod key;
 mod orient;
 mod probes;
 mod sequence;
 mod stream;
 mod table;
 
+pub use arena::Arena;
+pub use ends::{Book, Ends};
 pub use gaps::{Gap, GapEvidence, Revision};
-pub use key::{FlowKey, shard_hash};
 pub use orient::Orientation;
 pub use probes::ProbeTrain;
 pub use sequence::Shape;
 pub use stream::StreamRule;
 pub use table::{FlowIndex, FlowTable, Placed, number_streams};
 
-use crate::net::{Direction, Proto, Segment, Sock, TcpFlags};
+use crate::net::{Direction, Proto, Segment, TcpFlags};
 use crate::time::{Duration, Instant};
-use gaps::{Gaps, Reading};
+use gaps::{Gaps, OtherGaps, Reading, Step};
+use probes::Probes;
 use sequence::{Context, Side};
 
 /// How much of the beginning of a TCP connection was captured.
@@ -63,15 +66,28 @@ pub struct Observation {
     pub revises: Option<Revision>,
 }
 
-/// A flow: one incarnation of a tuple.
+/// What few flows have: keepalive probes, and silences that are not of the usual kind.
 #[derive(Clone, Copy, Debug)]
+struct Rare {
+    probes: [Probes; 2],
+    gaps: OtherGaps,
+}
+
+impl Default for Rare {
+    fn default() -> Rare {
+        Rare { probes: [Probes::EMPTY; 2], gaps: OtherGaps::EMPTY }
+    }
+}
+
+/// Eight bytes where there is nothing.
+type Rarely = Option<Box<Rare>>;
+
+/// A flow: one incarnation of a tuple. Three cache lines, of which each segment needs all.
+#[derive(Clone, Debug)]
+#[repr(align(64))]
 pub struct Flow {
-    /// The side that opened it.
-    pub client: Sock,
-    /// The side that was called.
-    pub server: Sock,
-    /// TCP or UDP.
-    pub proto: Proto,
+    /// The client, which opened it, and the server, which was called.
+    pub ends: Ends,
     /// How the sides were told apart.
     pub orientation: Orientation,
     /// Which of the input files its first segment came from.
@@ -92,8 +108,8 @@ pub struct Flow {
     pub segments: [u32; 2],
     /// How many payload bytes went each way, repetitions included.
     pub bytes: [u64; 2],
-    /// How often the clock went back from one segment to the next.
-    pub clock_backwards: u32,
+    /// How often the clock went back from one segment to the next; 65,535 stands for as many or more.
+    pub clock_backwards: u16,
     /// How many segments had bytes or acknowledgements missing before them, late ones included.
     pub holes: u32,
     rtt_micros: u32,
@@ -102,9 +118,10 @@ pub struct Flow {
     last_dir: Direction,
     sides: [Side; 2],
     gaps: Gaps,
+    rare: Rarely,
 }
 
-const _: () = assert!(size_of::<Flow>() <= 288);
+const _: () = assert!(size_of::<Flow>() == 192);
 
 const SYN: u8 = 0x01;
 const SYN_ACK: u8 = 0x02;
@@ -114,11 +131,9 @@ const TIMED: u8 = 0x04;
 const CLOSED: u8 = 0x08;
 
 impl Flow {
-    fn new(client: Sock, server: Sock, proto: Proto, orientation: Orientation, order: u64, seg: &Segment) -> Flow {
+    fn new(ends: Ends, orientation: Orientation, order: u64, seg: &Segment) -> Flow {
         Flow {
-            client,
-            server,
-            proto,
+            ends,
             orientation,
             first_file: seg.file,
             stream: 0,
@@ -137,20 +152,36 @@ impl Flow {
             last_dir: seg.dir,
             sides: [Side::NEW; 2],
             gaps: Gaps::EMPTY,
+            rare: None,
         }
     }
 
-    /// The key that both directions share.
-    pub fn key(&self) -> FlowKey {
-        FlowKey::new(self.client, self.server, self.proto)
+    /// TCP or UDP.
+    pub const fn proto(&self) -> Proto {
+        self.ends.proto()
     }
 
-    fn matches(&self, src: Sock, dst: Sock, proto: Proto) -> bool {
-        self.proto == proto && (self.client == src && self.server == dst || self.client == dst && self.server == src)
+    /// The client's port and the server's.
+    pub const fn ports(&self) -> [u16; 2] {
+        self.ends.ports()
     }
 
-    fn direction_from(&self, src: Sock) -> Direction {
-        if src == self.client { Direction::Original } else { Direction::Reply }
+    /// Which way a packet with these ends goes, if it belongs to this tuple.
+    #[inline]
+    fn direction_of(&self, ends: &Ends) -> Option<Direction> {
+        if self.ends == *ends {
+            Some(Direction::Original)
+        } else if self.ends == ends.inverse() {
+            Some(Direction::Reply)
+        } else {
+            None
+        }
+    }
+
+    /// Reads a little of each of its cache lines: what is asked of many flows in a row comes from memory at once.
+    #[inline]
+    pub fn touch(&self) -> u64 {
+        self.first.0 ^ u64::from(self.last_print) ^ u64::from(self.sides[1].base.0) ^ self.bytes[0] ^ self.last.0
     }
 
     fn begins_anew(&self, rule: StreamRule, seg: &Segment) -> bool {
@@ -169,19 +200,21 @@ impl Flow {
         let previous = (self.segments != [0; 2]).then_some(self.last_dir);
         let backwards = previous.is_some() && seg.at < self.last;
         let gap = if previous.is_some() { seg.at.since(self.last) } else { Duration::ZERO };
-        self.clock_backwards += u32::from(backwards);
-        let (shape, reading) = if self.proto == Proto::Tcp {
+        self.clock_backwards = self.clock_backwards.saturating_add(u16::from(backwards));
+        let (shape, reading) = if self.proto() == Proto::Tcp {
             let print = sequence::fingerprint(seg);
             let copy = print == self.last_print;
             self.last_print = print;
             let context = Context { gap, previous, copy, age: (self.last.since(self.first), seg.at.since(self.first)) };
             self.time_handshake(seg, context.age.1);
-            sequence::track(&mut self.sides, seg, context)
+            sequence::track(&mut self.sides, &mut self.rare, seg, context)
         } else {
             (Shape::Datagram, Reading { evidence: GapEvidence::Unknown, missing: seg.dir, jumped: false, filled: false })
         };
         self.holes += u32::from(reading.evidence == GapEvidence::Hole);
-        let revises = self.gaps.note(gap, (self.last_frame, seg.frame), self.segments[0].wrapping_add(self.segments[1]), seg.dir, reading);
+        let ordinal = self.segments[0].wrapping_add(self.segments[1]);
+        let step = Step { length: gap, frames: (self.last_frame, seg.frame), ordinal, dir: seg.dir, reading };
+        let revises = self.gaps.note(step, self.proto(), &mut self.rare);
         self.segments[seg.dir.index()] += 1;
         self.bytes[seg.dir.index()] += u64::from(seg.len);
         self.last = seg.at;
@@ -233,7 +266,7 @@ impl Flow {
 
     /// The keepalive probes that went one way.
     pub fn probes(&self, dir: Direction) -> Option<ProbeTrain> {
-        self.sides[dir.index()].probes.train()
+        self.rare.as_ref()?.probes[dir.index()].train()
     }
 
     /// Whether a silence lasted so long that a keepalive probe of this flow should have been in it. No sequence number
@@ -246,7 +279,12 @@ impl Flow {
     /// The longest silence of a class so far, the earliest of equals. For [`GapEvidence::Censored`] ask
     /// [`Flow::last_silence`], which needs to know when the capture ended.
     pub fn longest_gap(&self, evidence: GapEvidence) -> Option<Gap> {
-        self.gaps.longest(evidence)
+        self.gaps.longest(evidence, self.proto(), &self.rare)
+    }
+
+    /// The place, among the flow's segments, of the segment whose silence a later one may still call something else.
+    pub fn pending(&self) -> Option<u32> {
+        self.gaps.pending()
     }
 
     /// The silence from the last segment to the end of the capture; none after an orderly close or a reset, when there

@@ -3,7 +3,7 @@
 //! A connection-opening packet says it outright; everything else is a guess by port numbers and is flagged as one.
 //! Nothing here looks at a second packet: an orientation that changed later would turn earlier verdicts around.
 
-use crate::net::{Proto, Sock, TcpFlags};
+use crate::net::{Proto, TcpFlags};
 
 /// How it is known which side is the client.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -42,8 +42,8 @@ fn rank(port: u16) -> u8 {
 ///
 /// TCP without a SYN: the better-known port is the server's, then the lower one, then the receiver's. UDP: the sender
 /// is the client, unless it speaks from a service port to one that is none, which is what an answer looks like.
-pub(super) fn sender_is_client(src: Sock, dst: Sock, proto: Proto, flags: TcpFlags) -> (bool, Orientation) {
-    let (from, to) = ((rank(src.port), src.port), (rank(dst.port), dst.port));
+pub(super) fn sender_is_client([src, dst]: [u16; 2], proto: Proto, flags: TcpFlags) -> (bool, Orientation) {
+    let (from, to) = ((rank(src), src), (rank(dst), dst));
     match proto {
         Proto::Udp => (!(from.0 < 2 && to.0 == 2), Orientation::Guessed),
         Proto::Tcp if flags.has(TcpFlags::SYN | TcpFlags::ACK) => (false, Orientation::SynAck),
@@ -55,11 +55,9 @@ pub(super) fn sender_is_client(src: Sock, dst: Sock, proto: Proto, flags: TcpFla
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::Addr;
 
     #[test]
     fn the_first_packet_decides_who_is_the_client() {
-        let sock = |port| Sock { addr: Addr::v4([10, 0, 0, 1]), port };
         let (syn, syn_ack, ack) = (TcpFlags(2), TcpFlags(0x12), TcpFlags(0x10));
         for (from, to, proto, flags, expected) in [
             (40_000, 80, Proto::Tcp, syn, (true, Orientation::Handshake)),
@@ -77,7 +75,7 @@ mod tests {
             (123, 123, Proto::Udp, TcpFlags(0), (true, Orientation::Guessed)),
             (30_000, 40_000, Proto::Udp, TcpFlags(0), (true, Orientation::Guessed)),
         ] {
-            assert_eq!(sender_is_client(sock(from), sock(to), proto, flags), expected, "{from} to {to} {proto:?} {flags:?}");
+            assert_eq!(sender_is_client([from, to], proto, flags), expected, "{from} to {to} {proto:?} {flags:?}");
         }
     }
 }

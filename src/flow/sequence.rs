@@ -4,8 +4,8 @@
 //! sampled capture can miss more than 2 GiB at once. Nothing here knows time beyond the length of the gap, and nothing
 //! knows boxes.
 
+use super::Rarely;
 use super::gaps::{GapEvidence, Reading};
-use super::probes::Probes;
 use crate::net::{Direction, Segment, Seq, TcpFlags};
 use crate::time::Duration;
 
@@ -60,7 +60,6 @@ pub(super) struct Side {
     acked: Seq,
     /// The last range of bytes that was skipped; empty where both are equal.
     hole: (Seq, Seq),
-    pub(super) probes: Probes,
     bits: u8,
 }
 
@@ -98,7 +97,7 @@ fn fit(number: Seq, expected: Option<Seq>) -> Fit {
 }
 
 impl Side {
-    pub(super) const NEW: Side = Side { base: Seq(0), next: Seq(0), acked: Seq(0), hole: (Seq(0), Seq(0)), probes: Probes::EMPTY, bits: 0 };
+    pub(super) const NEW: Side = Side { base: Seq(0), next: Seq(0), acked: Seq(0), hole: (Seq(0), Seq(0)), bits: 0 };
 
     const fn is(&self, bit: u8) -> bool {
         self.bits & bit != 0
@@ -143,7 +142,7 @@ impl Side {
 
     /// Forgets everything but what belongs to the whole flow: a SYN begins the direction anew.
     fn restart(&mut self) {
-        *self = Side { base: self.base, probes: self.probes, bits: self.bits & BASE, ..Side::NEW };
+        *self = Side { base: self.base, bits: self.bits & BASE, ..Side::NEW };
     }
 }
 
@@ -169,7 +168,7 @@ pub(super) struct Context {
 }
 
 /// Reads one TCP segment: its shape, and what it says about the gap before it.
-pub(super) fn track(sides: &mut [Side; 2], seg: &Segment, context: Context) -> (Shape, Reading) {
+pub(super) fn track(sides: &mut [Side; 2], rare: &mut Rarely, seg: &Segment, context: Context) -> (Shape, Reading) {
     let [original, reply] = sides;
     let (me, peer) = if seg.dir == Direction::Original { (original, reply) } else { (reply, original) };
     if context.copy && context.previous == Some(seg.dir) && context.gap <= DUPLICATE_MAX {
@@ -198,7 +197,7 @@ pub(super) fn track(sides: &mut [Side; 2], seg: &Segment, context: Context) -> (
         peer.next = seg.ack;
         peer.set(SOFT, false);
         peer.set(PROBING, true);
-        peer.probes.sent(context.age.0);
+        rare.get_or_insert_default().probes[seg.dir.opposite().index()].sent(context.age.0);
     }
     let jumped = matches!(seq, Fit::Ahead(_));
     let beyond = matches!(ack, Fit::Ahead(_));
@@ -220,7 +219,7 @@ pub(super) fn track(sides: &mut [Side; 2], seg: &Segment, context: Context) -> (
     };
     let missing = if jumped { seg.dir } else { seg.dir.opposite() };
     let filled = update(me, peer, seg, (seq, ack), expected, late);
-    count_probes(me, peer, seg, shape, context.age.1);
+    count_probes((me, peer), rare, seg, shape, context.age.1);
     (shape, Reading { evidence, missing, jumped, filled })
 }
 
@@ -337,13 +336,13 @@ fn advance(me: &mut Side, peer: &mut Side, seg: &Segment, seq: Fit, expected: Se
     }
 }
 
-fn count_probes(me: &mut Side, peer: &mut Side, seg: &Segment, shape: Shape, age: Duration) {
+fn count_probes((me, peer): (&mut Side, &mut Side), rare: &mut Rarely, seg: &Segment, shape: Shape, age: Duration) {
     if peer.is(PROBING) && seg.flags.has(TcpFlags::ACK) && !seg.flags.has(TcpFlags::RST) {
         peer.set(PROBING, false);
-        peer.probes.answered();
+        rare.get_or_insert_default().probes[seg.dir.opposite().index()].answered();
     }
     if shape == Shape::KeepaliveProbe {
         me.set(PROBING, true);
-        me.probes.sent(age);
+        rare.get_or_insert_default().probes[seg.dir.index()].sent(age);
     }
 }

@@ -3,9 +3,10 @@
 //! One table belongs to one shard. It knows tuples and incarnations; what a segment means for its flow is the flow's
 //! business.
 
-use super::key::FlowKey;
+use super::arena::Arena;
+use super::ends::Ends;
 use super::{Flow, Observation, StreamRule, orient};
-use crate::net::{Direction, Proto, Segment, Sock, TcpFlags};
+use crate::net::{Direction, Proto, Segment, TcpFlags};
 use hashbrown::HashTable;
 
 /// A flow's place in its table's arena; flows are never removed, so it stays valid.
@@ -13,7 +14,7 @@ use hashbrown::HashTable;
 pub struct FlowIndex(pub u32);
 
 impl FlowIndex {
-    /// As an index into [`FlowTable::flows`].
+    /// As a number for [`FlowTable::flow`].
     pub const fn get(self) -> usize {
         self.0 as usize
     }
@@ -30,17 +31,29 @@ pub struct Placed {
     pub is_new: bool,
 }
 
+/// An entry of the index: a guess that nearly always holds can be made from it alone, without a look at the flow.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    tag: u32,
+    flow: FlowIndex,
+}
+
 /// All flows of one shard.
 #[derive(Clone, Debug, Default)]
 pub struct FlowTable {
-    index: HashTable<FlowIndex>,
-    flows: Vec<Flow>,
+    index: HashTable<Slot>,
+    flows: Arena<Flow>,
     rule: StreamRule,
 }
 
 /// The half of the bits that did not choose the shard comes to the low end, where the buckets are chosen.
-fn bucket_hash(key: &FlowKey) -> u64 {
-    key.hash64().rotate_left(32)
+const fn bucket(hash: u64) -> u64 {
+    hash.rotate_left(32)
+}
+
+/// The bits that chose neither the bucket nor, all of them, the shard.
+const fn tag(hash: u64) -> u32 {
+    hash as u32
 }
 
 impl FlowTable {
@@ -49,86 +62,129 @@ impl FlowTable {
         FlowTable { rule, ..FlowTable::default() }
     }
 
+    /// How many flows there are.
+    pub fn len(&self) -> usize {
+        self.flows.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.flows.is_empty()
+    }
+
     /// The flows in the order of their first segment.
-    pub fn flows(&self) -> &[Flow] {
-        &self.flows
+    pub fn flows(&self) -> impl Iterator<Item = &Flow> {
+        self.flows.iter()
     }
 
     /// The same, to be changed.
-    pub fn flows_mut(&mut self) -> &mut [Flow] {
-        &mut self.flows
+    pub fn flows_mut(&mut self) -> impl Iterator<Item = &mut Flow> {
+        self.flows.iter_mut()
     }
 
     /// The flows by value.
-    pub fn into_flows(self) -> Vec<Flow> {
-        self.flows
+    pub fn into_flows(self) -> impl Iterator<Item = Flow> {
+        self.flows.into_items()
     }
 
     /// One flow.
+    #[inline]
     pub fn flow(&self, index: FlowIndex) -> &Flow {
-        &self.flows[index.get()]
+        self.flows.at(index.get())
     }
 
-    /// Finds the flow of a segment or begins one, and sets `seg.dir`. `order` is the segment's position in the whole
-    /// input, over all shards; it decides the stream numbers.
+    /// The same, to be changed.
+    #[inline]
+    pub fn flow_mut(&mut self, index: FlowIndex) -> &mut Flow {
+        self.flows.at_mut(index.get())
+    }
+
+    /// Which flow a packet with this hash probably belongs to. Good enough to have its memory fetched early, and to be asked of
+    /// [`FlowTable::place`]; it looks at no flow.
+    #[inline]
+    pub fn guess(&self, hash: u64) -> Option<FlowIndex> {
+        self.index.find(bucket(hash), |slot| slot.tag == tag(hash)).map(|slot| slot.flow)
+    }
+
+    /// Finds the flow of a segment or begins one, and sets `seg.dir`. `ends` are the packet's, `hash` is theirs. `order` is the
+    /// segment's position in the whole input, over all shards; it decides the stream numbers.
     ///
     /// # Panics
     /// With more than 2³² flows in one table.
-    pub fn lookup_or_create(&mut self, src: Sock, dst: Sock, proto: Proto, seg: &mut Segment, order: u64) -> Placed {
-        let key = FlowKey::new(src, dst, proto);
-        let hash = bucket_hash(&key);
+    #[inline]
+    pub fn place(&mut self, ends: &Ends, hash: u64, seg: &mut Segment, order: u64) -> Placed {
         let flows = &self.flows;
-        let known = self.index.find_mut(hash, |at| flows[at.get()].matches(src, dst, proto));
-        if let Some(slot) = known {
-            let index = *slot;
-            let flow = &mut self.flows[index.get()];
-            seg.dir = flow.direction_from(src);
-            if proto == Proto::Udp {
-                return Placed { flow: index, dir: seg.dir, is_new: false };
-            }
-            if !flow.begins_anew(self.rule, seg) {
-                flow.learn_base(seg);
-                return Placed { flow: index, dir: seg.dir, is_new: false };
-            }
-            let fresh = FlowIndex(u32::try_from(self.flows.len()).expect("fewer than 2^32 flows in a shard"));
-            *slot = fresh;
-            return self.push(fresh, src, dst, proto, seg, order);
+        let fits = |slot: &Slot| slot.tag == tag(hash) && flows.at(slot.flow.get()).direction_of(ends).is_some();
+        let Some(slot) = self.index.find_mut(bucket(hash), fits) else { return self.begin(ends, hash, seg, order) };
+        let index = slot.flow;
+        let flow = self.flows.at_mut(index.get());
+        seg.dir = flow.direction_of(ends).unwrap_or(Direction::Original);
+        let again = ends.proto() == Proto::Tcp && flow.begins_anew(self.rule, seg);
+        if again {
+            slot.flow = fresh(self.flows.len());
+            return self.push(ends, seg, order);
         }
-        let fresh = FlowIndex(u32::try_from(self.flows.len()).expect("fewer than 2^32 flows in a shard"));
-        let flows = &self.flows;
-        self.index.insert_unique(hash, fresh, |at| bucket_hash(&flows[at.get()].key()));
-        self.push(fresh, src, dst, proto, seg, order)
-    }
-
-    fn push(&mut self, fresh: FlowIndex, src: Sock, dst: Sock, proto: Proto, seg: &mut Segment, order: u64) -> Placed {
-        let flags = if proto == Proto::Tcp { seg.flags } else { TcpFlags::default() };
-        let (sender_is_client, orientation) = orient::sender_is_client(src, dst, proto, flags);
-        let (client, server) = if sender_is_client { (src, dst) } else { (dst, src) };
-        seg.dir = if sender_is_client { Direction::Original } else { Direction::Reply };
-        let mut flow = Flow::new(client, server, proto, orientation, order, seg);
-        if proto == Proto::Tcp {
+        if ends.proto() == Proto::Tcp {
             flow.learn_base(seg);
         }
-        self.flows.push(flow);
-        Placed { flow: fresh, dir: seg.dir, is_new: true }
+        Placed { flow: index, dir: seg.dir, is_new: false }
     }
 
-    /// [`FlowTable::lookup_or_create`] and [`Flow::observe`] in one.
-    pub fn observe(&mut self, src: Sock, dst: Sock, proto: Proto, seg: &mut Segment, order: u64) -> (Placed, Observation) {
-        let placed = self.lookup_or_create(src, dst, proto, seg, order);
-        (placed, self.flows[placed.flow.get()].observe(seg))
+    #[cold]
+    fn begin(&mut self, ends: &Ends, hash: u64, seg: &mut Segment, order: u64) -> Placed {
+        let flows = &self.flows;
+        let slot = Slot { tag: tag(hash), flow: fresh(flows.len()) };
+        self.index.insert_unique(bucket(hash), slot, |slot| bucket(flows.at(slot.flow.get()).ends.hash()));
+        self.push(ends, seg, order)
+    }
+
+    fn push(&mut self, ends: &Ends, seg: &mut Segment, order: u64) -> Placed {
+        let flags = if ends.proto() == Proto::Tcp { seg.flags } else { TcpFlags::default() };
+        let (sender_is_client, orientation) = orient::sender_is_client(ends.ports(), ends.proto(), flags);
+        seg.dir = if sender_is_client { Direction::Original } else { Direction::Reply };
+        let flow = fresh(self.flows.len());
+        let mut made = Flow::new(if sender_is_client { *ends } else { ends.inverse() }, orientation, order, seg);
+        if ends.proto() == Proto::Tcp {
+            made.learn_base(seg);
+        }
+        self.flows.push(made);
+        Placed { flow, dir: seg.dir, is_new: true }
+    }
+
+    /// [`FlowTable::place`] and [`Flow::observe`] in one.
+    ///
+    /// # Panics
+    /// With more than 2³² flows in one table.
+    pub fn observe(&mut self, ends: &Ends, seg: &mut Segment, order: u64) -> (Placed, Observation) {
+        let placed = self.place(ends, ends.hash(), seg, order);
+        (placed, self.flow_mut(placed.flow).observe(seg))
     }
 }
 
+fn fresh(len: usize) -> FlowIndex {
+    FlowIndex(u32::try_from(len).expect("fewer than 2^32 flows in a shard"))
+}
+
 /// Gives every flow of all shards its `tcp.stream` or `udp.stream`: by the order of first segments, TCP and UDP counted
-/// apart, from 0.
-pub fn number_streams<'a>(tables: impl IntoIterator<Item = &'a mut FlowTable>) {
-    let mut all: Vec<&mut Flow> = tables.into_iter().flat_map(FlowTable::flows_mut).collect();
-    all.sort_unstable_by_key(|flow| flow.first_order);
+/// apart, from 0. Returns the flows' places, table and number in it, in that order.
+///
+/// # Panics
+/// With more than 2³² tables.
+pub fn number_streams(tables: &mut [&mut FlowTable]) -> Vec<(u32, FlowIndex)> {
+    let places = tables.iter().enumerate().flat_map(|(table, flows)| {
+        let table = u32::try_from(table).expect("fewer than 2^32 tables");
+        flows.flows().enumerate().map(move |(at, flow)| (flow.first_order, table, FlowIndex(at as u32)))
+    });
+    let mut all: Vec<(u64, u32, FlowIndex)> = places.collect();
+    all.sort_unstable();
     let mut next = [0; 2];
-    for flow in all {
-        let counter = &mut next[usize::from(flow.proto == Proto::Udp)];
-        flow.stream = *counter;
-        *counter += 1;
-    }
+    all.into_iter()
+        .map(|(_, table, index)| {
+            let flow = tables[table as usize].flow_mut(index);
+            let counter = &mut next[usize::from(flow.proto() == Proto::Udp)];
+            flow.stream = *counter;
+            *counter += 1;
+            (table, index)
+        })
+        .collect()
 }

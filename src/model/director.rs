@@ -84,6 +84,11 @@ pub struct DirectorState {
 const _: () = assert!(size_of::<DirectorState>() <= 72);
 
 impl DirectorState {
+    /// Whether it holds IPVS entries alone, and nothing was done to the real server.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.template.is_none() && self.table.is_empty() && self.dest == DestState::Available
+    }
+
     /// Takes over an entry that another director made.
     pub fn adopt(&mut self, conn: Conn) {
         self.conns.push(conn);

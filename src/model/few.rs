@@ -40,6 +40,21 @@ impl<T> Few<T> {
         self.first.is_none()
     }
 
+    /// The only one, or that there is none; nothing where there are several.
+    #[inline]
+    pub(crate) fn only(&self) -> Option<Option<&T>> {
+        self.others().is_empty().then_some(self.first.as_ref())
+    }
+
+    /// Puts this in the place of everything that was there.
+    #[inline]
+    pub(crate) fn set_only(&mut self, item: Option<T>) {
+        self.first = item;
+        if self.rest.is_some() {
+            self.rest = None;
+        }
+    }
+
     /// Changes each of them.
     pub fn for_each_mut(&mut self, change: impl FnMut(&mut T)) {
         self.first.iter_mut().chain(self.rest.iter_mut().flat_map(|rest| rest.iter_mut())).for_each(change);

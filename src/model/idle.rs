@@ -149,6 +149,16 @@ impl IdleBox {
         }
     }
 
+    /// Whether it matters to the box how far each side's data has come.
+    pub(crate) fn reads_data(&self) -> bool {
+        self.activity != Activity::Packets
+    }
+
+    /// Whether every packet restarts a timer.
+    pub(crate) fn counts_all(&self) -> bool {
+        self.refresh == Refresh::Both && self.activity == Activity::Packets
+    }
+
     /// The timer that a state sets.
     pub const fn timer(&self, clause: Clause) -> Timer {
         self.timers[clause as usize]

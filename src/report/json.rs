@@ -57,7 +57,7 @@ pub fn write_lines(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
 /// Hands over one finding after the other; they are made in blocks, side by side.
 fn each(report: &Report<'_>, mut sink: impl FnMut(&Finding) -> io::Result<()>) -> io::Result<()> {
     const BLOCK: usize = 4096;
-    let total = report.glances.len();
+    let total = report.flows();
     for start in (0..total).step_by(BLOCK) {
         for finding in report.findings(start..total.min(start + BLOCK)) {
             sink(&finding)?;
@@ -162,7 +162,7 @@ fn timers(device: &Device) -> Value {
 
 fn summary(report: &Report<'_>) -> Value {
     let mut map = Map::new();
-    map.insert("flows".to_owned(), json!(report.glances.len()));
+    map.insert("flows".to_owned(), json!(report.flows()));
     for (verdict, count) in Verdict::ALL.into_iter().zip(report.counts()) {
         map.insert(verdict.name().to_owned(), json!(count));
     }

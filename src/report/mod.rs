@@ -12,34 +12,119 @@ pub mod tuple;
 
 use crate::engine::Path;
 use crate::engine::pipeline::Run;
+use crate::engine::replay::FlowRun;
+use crate::engine::replayed::Replayed;
 use crate::finding::{Finding, Glance, Verdict, judge};
+use crate::flow::Flow;
 use crate::time::Duration;
 use rayon::prelude::*;
 
 /// One replay, judged: what every format is written from.
 ///
-/// A finding with all its words is made when it is written and forgotten afterwards; only a glance at each flow is kept.
+/// A finding with all its words is made when it is written and forgotten afterwards; a glance is kept of the flows alone that
+/// did not simply survive.
 #[derive(Debug)]
 pub struct Report<'r> {
     /// The path.
     pub path: &'r Path,
     /// What was read.
     pub run: &'r Run,
-    /// A glance at each flow, in the order of first packets.
-    pub glances: Vec<Glance>,
+    /// Sums over all flows.
+    pub sums: Sums,
+    /// The flows worth reading with their verdicts, worst first; among equals the largest excess over the timer, then capture order.
+    worst: Vec<(Verdict, usize)>,
 }
+
+/// Sums over the flows of a replay.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Sums {
+    counts: [usize; Verdict::ALL.len()],
+    /// How long entries outlive closed flows, in nanoseconds, summed over flows and boxes.
+    outlived: u128,
+    /// Packets that a box kept for other reasons than a timer.
+    pub blocked: u64,
+    /// Packets that conntrack called INVALID.
+    pub invalid: u64,
+    /// The surviving flow that used up the largest share of a timer, in millionths, and that share; the first of equals.
+    closest: Option<(u32, usize)>,
+}
+
+/// What a number of neighbouring flows come to.
+#[derive(Default)]
+struct Part {
+    sums: Sums,
+    worth: Vec<(Verdict, Duration, usize)>,
+}
+
+impl Part {
+    fn add(&mut self, index: usize, glance: &Glance) {
+        let sums = &mut self.sums;
+        sums.counts[glance.verdict as usize] += 1;
+        sums.outlived += u128::from(glance.outlived.0);
+        sums.blocked += u64::from(glance.blocked);
+        sums.invalid += u64::from(glance.invalid);
+        if glance.verdict != Verdict::Survives {
+            self.worth.push((glance.verdict, glance.excess, index));
+        } else if glance.share > 0 && sums.closest.is_none_or(|(share, _)| glance.share > share) {
+            sums.closest = Some((glance.share, index));
+        }
+    }
+
+    /// Both together; `next` comes after.
+    fn join(mut self, next: Part) -> Part {
+        let (mine, its) = (&mut self.sums, next.sums);
+        for (count, more) in mine.counts.iter_mut().zip(its.counts) {
+            *count += more;
+        }
+        mine.outlived += its.outlived;
+        mine.blocked += its.blocked;
+        mine.invalid += its.invalid;
+        if its.closest.is_some_and(|(share, _)| mine.closest.is_none_or(|(known, _)| share > known)) {
+            mine.closest = its.closest;
+        }
+        self.worth.extend(next.worth);
+        self
+    }
+}
+
+/// Flows that are looked at in one go.
+const CHUNK: usize = 4096;
 
 impl<'r> Report<'r> {
     /// Judges every flow of a run.
     pub fn new(path: &'r Path, run: &'r Run) -> Report<'r> {
-        let glances = run.flows.par_iter().map(|judged| judge::judge(path, &judged.flow, &judged.run, run.end).glance()).collect();
-        Report { path, run, glances }
+        let total = run.flows.len();
+        let part = |chunk: usize| {
+            let (mut part, mut scratch) = (Part::default(), Replayed::scratch());
+            for index in chunk * CHUNK..total.min((chunk + 1) * CHUNK) {
+                run.flows.look(index, &mut scratch);
+                part.add(index, &judge::glance(path, run.flows.flow(index), &scratch, run.end));
+            }
+            part
+        };
+        let Part { sums, mut worth } = (0..total.div_ceil(CHUNK)).into_par_iter().map(part).reduce(Part::default, Part::join);
+        worth.sort_unstable_by_key(|(verdict, excess, index)| (*verdict, std::cmp::Reverse(*excess), *index));
+        Report { path, run, sums, worst: worth.into_iter().map(|(verdict, _, index)| (verdict, index)).collect() }
+    }
+
+    /// How many flows there are.
+    pub fn flows(&self) -> usize {
+        self.run.flows.len()
+    }
+
+    /// Asks something of every flow, in their order.
+    pub fn each<T: Send>(&self, ask: impl Fn(&Flow, &FlowRun) -> T + Sync) -> Vec<T> {
+        let ask = |scratch: &mut FlowRun, index| {
+            self.run.flows.look(index, scratch);
+            ask(self.run.flows.flow(index), scratch)
+        };
+        (0..self.flows()).into_par_iter().map_init(Replayed::scratch, ask).collect()
     }
 
     /// Everything that is to be said about one flow.
     pub fn finding(&self, index: usize) -> Finding {
-        let judged = &self.run.flows[index];
-        judge::judge(self.path, &judged.flow, &judged.run, self.run.end)
+        let flow = self.run.flows.flow(index);
+        judge::judge(self.path, self.run.socks(flow), flow, &self.run.flows.run(index), self.run.end)
     }
 
     /// The findings of a range of flows, made side by side.
@@ -54,7 +139,7 @@ impl<'r> Report<'r> {
 
     /// How many flows have a verdict.
     pub fn count(&self, verdict: Verdict) -> usize {
-        self.glances.iter().filter(|g| g.verdict == verdict).count()
+        self.sums.counts[verdict as usize]
     }
 
     /// Whether anything was left out of the analysis.
@@ -69,26 +154,17 @@ impl<'r> Report<'r> {
 
     /// How long entries outlive closed flows, summed over flows and boxes.
     pub fn outlived_secs(&self) -> u64 {
-        let nanos: u128 = self.glances.iter().map(|g| u128::from(g.outlived.0)).sum();
-        (nanos / 1_000_000_000) as u64
+        (self.sums.outlived / 1_000_000_000) as u64
     }
 
-    /// The flows worth reading, worst first; among equals the largest excess over the timer, then capture order.
-    pub fn worst(&self) -> Vec<usize> {
-        let mut worth: Vec<usize> = (0..self.glances.len()).filter(|i| self.glances[*i].verdict != Verdict::Survives).collect();
-        worth.sort_by_key(|i| (self.glances[*i].verdict, std::cmp::Reverse(self.glances[*i].excess)));
-        worth
+    /// The flows worth reading with their verdicts, worst first; among equals the largest excess over the timer, then capture order.
+    pub fn worst(&self) -> &[(Verdict, usize)] {
+        &self.worst
     }
 
     /// The surviving flow that came closest to the end of a timer; the first of equals.
     pub fn closest(&self) -> Option<usize> {
-        let survivors = self.glances.iter().enumerate().filter(|(_, g)| g.verdict == Verdict::Survives && g.share > 0);
-        survivors
-            .fold(None, |best: Option<(usize, &Glance)>, next| match best {
-                Some(best) if best.1.share >= next.1.share => Some(best),
-                _ => Some(next),
-            })
-            .map(|(index, _)| index)
+        self.sums.closest.map(|(_, index)| index)
     }
 }
 

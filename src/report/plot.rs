@@ -3,6 +3,7 @@
 
 use super::Report;
 use super::chart::{GapBin, Gaps, Mark, Step, Survival};
+use crate::engine::profile::Row;
 use crate::engine::silences::Silences;
 use crate::engine::{Device, Path};
 use crate::finding::Verdict;
@@ -27,7 +28,7 @@ const USUAL: [(&str, &str); 7] = [
 
 /// How many flows an idle timer for open connections would keep, with the timers in force and the usual ones.
 pub fn survival(report: &Report<'_>) -> Survival {
-    let (flows, cut) = (report.glances.len(), report.count(Verdict::Cut));
+    let (flows, cut) = (report.flows(), report.count(Verdict::Cut));
     Survival {
         title: format!("{flows} flow{}, {cut} cut: how many an idle timer of this length would keep", if flows == 1 { "" } else { "s" }),
         subtitle: "thick: timers in force on the path; thin: usual ones, for comparison".to_owned(),
@@ -53,12 +54,12 @@ pub fn gaps(report: &Report<'_>, silences: &Silences) -> Gaps {
         proven: r.proven,
         unknown: r.unknown,
     });
-    let has = |proto| report.run.flows.iter().any(|judged| judged.flow.proto == proto);
+    let has = |proto| report.run.flows.flows().any(|flow| flow.proto() == proto);
     let mut marks: Vec<Mark> = if has(Proto::Tcp) { in_force(report.path).collect() } else { Vec::new() };
     if has(Proto::Udp) {
         marks.extend(udp_in_force(report.path));
     }
-    let flows = report.glances.len();
+    let flows = report.flows();
     Gaps {
         title: format!("how long {flows} flow{} {} silent", if flows == 1 { "" } else { "s" }, if flows == 1 { "was" } else { "were" }),
         subtitle: format!("{count} silence{} of 0.1 s or more between two packets{left_out}", if count == 1 { "" } else { "s" }),
@@ -69,14 +70,9 @@ pub fn gaps(report: &Report<'_>, silences: &Silences) -> Gaps {
 
 /// The share of flows whose longest proven silence is no longer than each timer, rising.
 fn steps(report: &Report<'_>) -> Vec<Step> {
-    let mut longest: Vec<Duration> = report
-        .run
-        .flows
-        .iter()
-        .filter_map(|judged| {
-            judged.run.hops.iter().flat_map(|h| h.profile.rows()).filter(|r| is_open(r.clause)).map(|r| r.longest.idle).max()
-        })
-        .collect();
+    let open = |row: &Row| is_open(report.path.hops[row.hop].clause(row.timer));
+    let mut longest: Vec<Duration> =
+        report.each(|_, run| run.profile.rows().filter(open).map(|row| row.longest.idle).max()).into_iter().flatten().collect();
     longest.sort_unstable();
     let total = longest.len().max(1) as f64;
     let mut steps: Vec<Step> = Vec::new();

@@ -40,8 +40,8 @@ pub fn write(report: &Report<'_>, layout: Layout) -> String {
     path(&mut out, report.path, layout.width);
     summary(&mut out, report, layout);
     let worst = report.worst();
-    flows(&mut out, report, &worst, layout);
-    for index in worst.iter().filter(|i| report.glances[**i].verdict != Verdict::Repaired).take(layout.stories) {
+    flows(&mut out, report, worst, layout);
+    for (_, index) in worst.iter().filter(|(verdict, _)| *verdict != Verdict::Repaired).take(layout.stories) {
         story(&mut out, report, &report.finding(*index), layout);
     }
     out
@@ -170,7 +170,7 @@ pub(super) fn describe(hop: &Hop) -> String {
 
 fn summary(out: &mut String, report: &Report<'_>, layout: Layout) {
     out.push('\n');
-    let total = report.glances.len();
+    let total = report.flows();
     let parts: Vec<String> = Verdict::ALL
         .into_iter()
         .zip(report.counts())
@@ -179,11 +179,11 @@ fn summary(out: &mut String, report: &Report<'_>, layout: Layout) {
         .collect();
     let head = if total == 1 { "1 flow".to_owned() } else { format!("{total} flows") };
     let _ = writeln!(out, "{head}: {}", if parts.is_empty() { "nothing to judge".to_owned() } else { parts.join(", ") });
-    let blocked: u64 = report.glances.iter().map(|g| u64::from(g.blocked)).sum();
+    let blocked = report.sums.blocked;
     if blocked > 0 {
         paragraph(out, "", &format!("{blocked} packets were kept by a box for other reasons than a timer"), layout.width);
     }
-    let invalid: u64 = report.glances.iter().map(|g| u64::from(g.invalid)).sum();
+    let invalid = report.sums.invalid;
     if invalid > 0 {
         paragraph(out, "", &format!("{invalid} packets would be INVALID to conntrack"), layout.width);
     }
@@ -207,7 +207,7 @@ fn summary(out: &mut String, report: &Report<'_>, layout: Layout) {
 }
 
 /// The table of the flows worth reading.
-fn flows(out: &mut String, report: &Report<'_>, worst: &[usize], layout: Layout) {
+fn flows(out: &mut String, report: &Report<'_>, worst: &[(Verdict, usize)], layout: Layout) {
     if worst.is_empty() || layout.flows == 0 {
         return;
     }
@@ -216,7 +216,7 @@ fn flows(out: &mut String, report: &Report<'_>, worst: &[usize], layout: Layout)
     // The tuple comes last: it is what may be too long for a line, and nothing after it is pushed out of place.
     table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(["VERDICT", "STREAM", "IDLE", "LIMIT", "VICTIM", "BOX, STATE", "CLIENT → SERVER"]);
-    for finding in worst.iter().take(layout.flows).map(|index| report.finding(*index)) {
+    for finding in worst.iter().take(layout.flows).map(|(_, index)| report.finding(*index)) {
         let dash = || "-".to_owned();
         let (idle, limit, victim, state) = match &finding.decisive {
             Some(d) => (

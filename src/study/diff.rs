@@ -120,7 +120,7 @@ impl Study<'_, '_> {
         let (class, member, place) = place_of(self.many, policy)?;
         let part = judged.run.get(place)?.parts.iter().find(|part| part.members.contains(member))?;
         let run = class.run_of(part, member);
-        Some(crate::finding::judge::judge(class.path(member), &judged.flow, &run, self.run.end))
+        Some(crate::finding::judge::judge(class.path(member), self.run.socks(&judged.flow), &judged.flow, &run, self.run.end))
     }
 }
 

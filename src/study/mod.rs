@@ -14,10 +14,11 @@ pub mod tune;
 
 use crate::engine::many::{Class, ClassRun, Many, Part};
 use crate::engine::members::Members;
-use crate::engine::pipeline::{Judged, Run};
+use crate::engine::pipeline::{Followed, Judged};
 use crate::finding::Finding;
 use crate::finding::judge::{Brief, brief, judge};
 use crate::flow::Flow;
+use crate::net::Sock;
 use crate::time::Instant;
 
 /// What is kept of a flow for all policies.
@@ -29,7 +30,7 @@ pub struct Study<'s, 'p> {
     /// The policies.
     pub many: &'s Many<'p>,
     /// The flows.
-    pub run: &'s Run<Parts>,
+    pub run: &'s Followed<Parts>,
 }
 
 /// Policies that have one verdict on a flow.
@@ -54,8 +55,8 @@ impl Group<'_, '_> {
     }
 
     /// Everything that is to be said about the flow, for one of the policies.
-    pub fn finding(&self, flow: &Flow, member: u32, capture_end: Instant) -> Finding {
-        judge(self.class.path(member), flow, &self.class.run_of(self.part, member), capture_end)
+    pub fn finding(&self, socks: [Sock; 2], flow: &Flow, member: u32, capture_end: Instant) -> Finding {
+        judge(self.class.path(member), socks, flow, &self.class.run_of(self.part, member), capture_end)
     }
 }
 

@@ -3,7 +3,7 @@
 //! Source of the conditions: [`crate::model::conntrack::rule`]. A spell under a rule is borne if every timer that the rule may
 //! choose is longer than the spell.
 
-use crate::engine::pipeline::{Judged, Run};
+use crate::engine::pipeline::{Followed, Judged};
 use crate::engine::replay::FlowRun;
 use crate::engine::timers::TimerId;
 use crate::engine::{Device, Hop, Path};
@@ -194,8 +194,8 @@ pub struct Needs {
 /// What a flow needs. Its run is one in which entries never end ([`crate::engine::replay::Replay::immortal`]).
 pub fn of_flow(path: &Path, flow: usize, run: &FlowRun) -> Needs {
     let mut needs = Needs::default();
-    for (hop, part) in run.hops.iter().enumerate() {
-        for row in part.profile.rows() {
+    for hop in 0..path.hops.len() {
+        for row in run.profile.rows().filter(|row| row.hop == hop) {
             if row.longest.idle == Duration::ZERO {
                 continue;
             }
@@ -218,7 +218,7 @@ pub fn of_flow(path: &Path, flow: usize, run: &FlowRun) -> Needs {
 }
 
 /// What every flow of a run needs.
-pub fn of_run(path: &Path, run: &Run) -> Vec<Needs> {
+pub fn of_run(path: &Path, run: &Followed) -> Vec<Needs> {
     use rayon::prelude::*;
     run.flows.par_iter().enumerate().map(|(flow, judged): (usize, &Judged)| of_flow(path, flow, &judged.run)).collect()
 }

@@ -8,7 +8,7 @@ use super::needs::{Knob, Needs, Spell, knobs, of_run, set, setting_of, settings_
 use super::tally::Tally;
 use super::{Parts, Study};
 use crate::engine::many::Many;
-use crate::engine::pipeline::Run;
+use crate::engine::pipeline::Followed;
 use crate::engine::{Device, Path};
 use crate::finding::Verdict;
 use crate::finding::advice::keep_secs;
@@ -150,7 +150,7 @@ impl Column {
 
 impl Plan {
     /// Makes the plan.
-    pub fn new(path: &Path, run: &Run, needs: &[Needs], asked: &Asked) -> Plan {
+    pub fn new(path: &Path, run: &Followed, needs: &[Needs], asked: &Asked) -> Plan {
         let mut columns = columns(path, run, needs);
         let hopeless: Vec<usize> = (0..needs.len()).filter(|flow| !needs[*flow].beyond_settings.is_empty()).collect();
         let mut given_up = vec![false; needs.len()];
@@ -263,7 +263,7 @@ fn marks(flows: usize) -> Vec<usize> {
     marks
 }
 
-fn columns(path: &Path, run: &Run, needs: &[Needs]) -> Vec<Column> {
+fn columns(path: &Path, run: &Followed, needs: &[Needs]) -> Vec<Column> {
     let mut entries: BTreeMap<Knob, u64> = BTreeMap::new();
     for judged in &run.flows {
         for (hop, part) in judged.run.hops.iter().enumerate() {
@@ -341,7 +341,7 @@ pub fn keepalive(path: &Path, asked: &Asked, round_trip: Duration) -> Option<(us
 }
 
 /// The longest round trip of the flows, from their handshakes.
-pub fn round_trip_max<R>(run: &Run<R>) -> Duration {
+pub fn round_trip_max<R>(run: &Followed<R>) -> Duration {
     run.flows.iter().filter_map(|judged| judged.flow.rtt()).max().unwrap_or(Duration::ZERO)
 }
 
@@ -444,8 +444,8 @@ pub fn tune<E: From<String>>(
     boxes: &[BoxSpec],
     path: &Path,
     asked: &Asked,
-    bearing: &Run,
-    mut follow: impl FnMut(&Many<'_>) -> Result<Run<Parts>, E>,
+    bearing: &Followed,
+    mut follow: impl FnMut(&Many<'_>) -> Result<Followed<Parts>, E>,
 ) -> Result<(Tuned, Vec<BoxSpec>), E> {
     let mut plan = Plan::new(path, bearing, &of_run(path, bearing), asked);
     let round_trip = round_trip_max(bearing);
@@ -482,7 +482,7 @@ fn cheaper<E: From<String>>(
     plan: &Plan,
     asked: &Asked,
     flows: usize,
-    follow: &mut impl FnMut(&Many<'_>) -> Result<Run<Parts>, E>,
+    follow: &mut impl FnMut(&Many<'_>) -> Result<Followed<Parts>, E>,
 ) -> Result<Option<usize>, E> {
     let allowed = (asked.share.clamp(0.0, 1.0) * flows as f64).floor() as u64 + plan.hopeless.len() as u64;
     let mut paths = vec![Path::build(&plan.recommended(boxes)?, path.clock).map_err(|error| error.to_string())?];

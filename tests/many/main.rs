@@ -2,6 +2,7 @@
 
 #[path = "../replay/capture.rs"]
 mod capture;
+mod rest;
 mod study;
 mod traffic;
 
@@ -58,22 +59,27 @@ fn compare(packets: &[Packet], policies: &[String], clock: Clock) -> Result<(), 
         prop_assert_eq!(single.flows.len(), full_run.flows.len());
         for (index, judged) in single.flows.iter().enumerate() {
             let flow: &Flow = &judged.flow;
-            let expected = judge(one, flow, &judged.run, single.end);
+            let expected = judge(one, single.socks(flow), flow, &judged.run, single.end);
             let (class, parts, place) = part_of(&full, &full_run.flows[index].run, member);
             let part = &parts[place.0];
-            let got = judge(one, flow, &class.run_of(part, place.1), single.end);
+            let got = judge(one, single.socks(flow), flow, &class.run_of(part, place.1), single.end);
             prop_assert_eq!(said(&expected), said(&got), "policy {} flow {}", &policies[member], index);
             // The group that a verdict is told for has one verdict.
             let group = class.verdict_groups(part, single.end).into_iter().find(|g| g.contains(place.1)).expect("every policy has a group");
             let first = group.first().expect("a group is not empty");
-            let told = judge(class.path(first), flow, &class.run_of(part, first), single.end);
+            let told = judge(class.path(first), single.socks(flow), flow, &class.run_of(part, first), single.end);
             prop_assert_eq!(expected.verdict, told.verdict, "policy {} told by {}", &policies[member], first);
             prop_assert_eq!(ends(one, &judged.run), ends(one, &class.run_of(part, place.1)), "lives, policy {}", &policies[member]);
             let (class, parts, place) = part_of(&quick, &quick_run.flows[index].run, member);
             let run = class.run_of(&parts[place.0], place.1);
             prop_assert_eq!(first_lapse(&judged.run), first_lapse(&run), "first lapse, policy {}", &policies[member]);
             if judged.run.repaired.is_none() {
-                prop_assert_eq!(said(&expected), said(&judge(one, flow, &run, single.end)), "quick, policy {}", &policies[member]);
+                prop_assert_eq!(
+                    said(&expected),
+                    said(&judge(one, single.socks(flow), flow, &run, single.end)),
+                    "quick, policy {}",
+                    &policies[member]
+                );
             }
         }
     }
@@ -122,7 +128,7 @@ fn a_tie_is_late() {
     let verdicts: Vec<Verdict> = (0..3)
         .map(|member| {
             let (class, parts, (part, place)) = part_of(&many, &run.flows[0].run, member);
-            judge(&paths[member], &run.flows[0].flow, &class.run_of(&parts[part], place), run.end).verdict
+            judge(&paths[member], run.socks(&run.flows[0].flow), &run.flows[0].flow, &class.run_of(&parts[part], place), run.end).verdict
         })
         .collect();
     assert_eq!(verdicts, [Verdict::Cut, Verdict::Cut, Verdict::Survives]);

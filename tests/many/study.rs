@@ -32,7 +32,7 @@ fn counted(file: &[u8], path: &Path) -> [u64; 8] {
     let run = follow(file, &Replay::new(path));
     let mut counts = [0; 8];
     for judged in &run.flows {
-        counts[judge(path, &judged.flow, &judged.run, run.end).verdict as usize] += 1;
+        counts[judge(path, run.socks(&judged.flow), &judged.flow, &judged.run, run.end).verdict as usize] += 1;
     }
     counts
 }

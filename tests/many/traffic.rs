@@ -2,7 +2,7 @@
 
 use crate::capture::{Ends, Packet, SECOND, START};
 use flowlapse::capture::{self as input, Input};
-use flowlapse::engine::pipeline::{self, Job, Run};
+use flowlapse::engine::pipeline::{self, Followed, Job, Run};
 use flowlapse::engine::{Clock, Path};
 use flowlapse::policy;
 use proptest::prelude::*;
@@ -99,7 +99,13 @@ pub(crate) fn path(boxes: &str, clock: Clock) -> Path {
     Path::build(&specs, clock).expect("a path")
 }
 
-pub(crate) fn follow<F: pipeline::Follow>(file: &[u8], follower: &F) -> Run<F::Run> {
+pub(crate) fn follow<F: pipeline::Follow>(file: &[u8], follower: &F) -> Followed<F::Run> {
     let mut capture = input::open(&[Input::Bytes { name: "file".to_owned(), bytes: file.into() }]).expect("a capture");
     pipeline::follow(&mut capture, follower, &Job { threads: 1, ..Job::default() }, &AtomicBool::new(false))
+}
+
+/// The same as every replay does it.
+pub(crate) fn replay(file: &[u8], path: &Path) -> Run {
+    let mut capture = input::open(&[Input::Bytes { name: "file".to_owned(), bytes: file.into() }]).expect("a capture");
+    pipeline::run(&mut capture, path, &Job { threads: 1, ..Job::default() }, &AtomicBool::new(false))
 }

@@ -258,7 +258,12 @@ impl Setup {
         let filter = self.filter.map(|text| Filter::parse(text).expect("a filter"));
         let job = Job { threads: self.threads, filter, ..Job::default() };
         let run = pipeline::run(&mut capture, path, &job, &AtomicBool::new(false));
-        let findings = run.flows.iter().map(|judged| judge(path, &judged.flow, &judged.run, run.end)).collect();
+        let findings = (0..run.flows.len())
+            .map(|number| {
+                let flow = run.flows.flow(number);
+                judge(path, run.socks(flow), flow, &run.flows.run(number), run.end)
+            })
+            .collect();
         (run, findings)
     }
 

@@ -38,13 +38,13 @@ impl Which {
         match self {
             Which::Worst => {
                 let any = (!report.run.flows.is_empty()).then_some(0);
-                let worst = report.worst().first().copied().or_else(|| report.closest()).or(any);
+                let worst = report.worst().first().map(|(_, index)| *index).or_else(|| report.closest()).or(any);
                 worst.ok_or_else(|| Failure("--draw lanes: there is no flow in the capture".to_owned()))
             }
             Which::Stream(proto, number) => {
-                let found = report.run.flows.iter().position(|judged| (judged.flow.proto, judged.flow.stream) == (proto, number));
+                let found = report.run.flows.flows().position(|flow| (flow.proto(), flow.stream) == (proto, number));
                 found.ok_or_else(|| {
-                    let count = report.run.flows.iter().filter(|judged| judged.flow.proto == proto).count();
+                    let count = report.run.flows.flows().filter(|flow| flow.proto() == proto).count();
                     let name = proto.name();
                     let there = match count {
                         0 => "there is none".to_owned(),
@@ -85,11 +85,11 @@ pub(super) fn write(
     stop: &AtomicBool,
 ) -> Result<(), Failure> {
     let index = which.find(report)?;
-    let flow = &report.run.flows[index].flow;
+    let flow = report.run.flows.flow(index);
     let packets = flow.segments.iter().map(|n| u64::from(*n)).sum();
     let diarist = Diarist { replay: Replay::new(report.path), first: (flow.first_file, flow.first_frame), packets };
     let mut capture = traffic::open(captures)?;
-    let run = pipeline::follow(&mut capture, &diarist, &options.job_of(flow)?, stop);
+    let run = pipeline::follow(&mut capture, &diarist, &options.job_of(flow.proto(), report.run.socks(flow))?, stop);
     let kept: Option<Box<Kept>> = run.flows.into_iter().find_map(|judged| judged.run);
     let kept = kept.ok_or_else(|| Failure("--draw lanes: the captures have changed since they were read first".to_owned()))?;
     draw.write(&life::lanes(report, index, *kept))

@@ -56,6 +56,24 @@ impl State {
         }
     }
 
+    /// The state of a number.
+    pub(crate) const fn from_number(number: u8) -> State {
+        match number {
+            1 => State::SynSent,
+            2 => State::SynRecv,
+            3 => State::Established,
+            4 => State::FinWait,
+            5 => State::CloseWait,
+            6 => State::LastAck,
+            7 => State::TimeWait,
+            8 => State::Close,
+            9 => State::SynSent2,
+            10 => State::Invalid,
+            11 => State::Ignore,
+            _ => State::None,
+        }
+    }
+
     /// The nine states that have timers of their own, in the kernel's order.
     pub const ALL: [State; 9] = [
         State::SynSent,
@@ -86,6 +104,20 @@ pub enum Kind {
     Rst = 4,
     /// None of these.
     None = 5,
+}
+
+impl Kind {
+    /// The kind of a number.
+    pub(crate) const fn from_number(number: u8) -> Kind {
+        match number {
+            0 => Kind::Syn,
+            1 => Kind::SynAck,
+            2 => Kind::Fin,
+            3 => Kind::Ack,
+            4 => Kind::Rst,
+            _ => Kind::None,
+        }
+    }
 }
 
 /// Flags of one direction (`IP_CT_TCP_FLAG_*`).

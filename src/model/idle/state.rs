@@ -111,6 +111,31 @@ impl IdleEntry {
         self.state
     }
 
+    /// What it knows of sequence numbers, in two words: the highest of each direction, and the ends of the FINs.
+    pub(crate) const fn numbers(&self) -> [u64; 2] {
+        let ([one, other], [fin_one, fin_other]) = (self.end, self.fin);
+        [one.0 as u64 | (other.0 as u64) << 32, fin_one.0 as u64 | (fin_other.0 as u64) << 32]
+    }
+
+    /// State, timer and marks in fourteen bits.
+    pub(crate) const fn small(&self) -> u16 {
+        self.state as u16 | (self.timer as u16) << 4 | (self.marks as u16) << 8
+    }
+
+    /// The entry that [`IdleEntry::numbers`] and [`IdleEntry::small`] tell of.
+    pub(crate) fn of(set_at: Instant, [end, fin]: [u64; 2], small: u16) -> IdleEntry {
+        let pair = |word: u64| [Seq(word as u32), Seq((word >> 32) as u32)];
+        let clause = |bits: u16| Clause::ALL[usize::from(bits & 0x0f).min(Clause::ALL.len() - 1)];
+        IdleEntry {
+            set_at,
+            end: pair(end),
+            fin: pair(fin),
+            state: clause(small),
+            timer: clause(small >> 4),
+            marks: (small >> 8) as u8 & 0x3f,
+        }
+    }
+
     pub(super) const fn has(&self, mark: u8, direction: Direction) -> bool {
         self.marks & (mark << direction.index()) != 0
     }

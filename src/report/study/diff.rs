@@ -2,7 +2,7 @@
 
 use super::{FEELINGS, Rows, by_feeling, bytes, mean, memory};
 use crate::engine::Path;
-use crate::engine::pipeline::Run;
+use crate::engine::pipeline::Followed;
 use crate::finding::{Finding, Verdict};
 use crate::report::{json as whole, text, tuple};
 use crate::study::diff::{Change, Diff};
@@ -44,7 +44,7 @@ fn fate(finding: &Finding) -> String {
 }
 
 impl Report<'_, '_, '_> {
-    fn run(&self) -> &Run<Parts> {
+    fn run(&self) -> &Followed<Parts> {
         self.study.run
     }
 

@@ -2,7 +2,7 @@
 
 use super::{FEELINGS, Rows, by_feeling, bytes, mean, memory, short_name};
 use crate::engine::Path;
-use crate::engine::pipeline::Run;
+use crate::engine::pipeline::Followed;
 use crate::finding::Verdict;
 use crate::finding::symptom::Feeling;
 use crate::policy::axis::Target;
@@ -25,7 +25,7 @@ pub struct Report<'r, R> {
     /// The path before anything was varied.
     pub path: &'r Path,
     /// What was read.
-    pub run: &'r Run<R>,
+    pub run: &'r Followed<R>,
 }
 
 /// The verdicts that get a column where a case has one.
@@ -263,7 +263,7 @@ impl<R> Report<'_, R> {
             "packets_in_vain": case.tally.packets_in_vain,
             "first_cut": case.tally.first_cut.and_then(|first| {
                 let flow = &self.run.flows.get(first.flow)?.flow;
-                Some(json!({"proto": flow.proto.name(), "stream": flow.stream, "victim_at_ns": first.at.0}))
+                Some(json!({"proto": flow.proto().name(), "stream": flow.stream, "victim_at_ns": first.at.0}))
             }),
             "tables": tables,
         })

@@ -2,7 +2,7 @@
 
 use super::{Rows, bytes, mean, memory, short_name};
 use crate::engine::Path;
-use crate::engine::pipeline::Run;
+use crate::engine::pipeline::Followed;
 use crate::finding::paste::{self, Block, Setting};
 use crate::finding::{Verdict, evidence_name};
 use crate::report::{json as whole, printable, text};
@@ -24,7 +24,7 @@ pub struct Report<'r> {
     /// The path as it is, and with the recommended timers.
     pub paths: [&'r Path; 2],
     /// What was read.
-    pub run: &'r Run,
+    pub run: &'r Followed,
 }
 
 /// What one second less does.
@@ -46,7 +46,7 @@ impl Report<'_> {
     }
 
     fn stream(&self, flow: usize) -> String {
-        self.run.flows.get(flow).map_or_else(String::new, |judged| format!("{} {}", judged.flow.proto.name(), judged.flow.stream))
+        self.run.flows.get(flow).map_or_else(String::new, |judged| format!("{} {}", judged.flow.proto().name(), judged.flow.stream))
     }
 
     fn less(&self, knob: Knob) -> Less {

@@ -2,7 +2,7 @@
 //!
 //! One flow's segments are shared by all its copies. It knows no boxes.
 
-use crate::engine::pipeline::{Follow, Judged, Run};
+use crate::engine::pipeline::{Follow, Followed, Judged};
 use crate::engine::replay::{Beginning, FlowRun, Replay};
 use crate::engine::{Clock, Path};
 use crate::flow::{Flow, GapEvidence, Observation, Shape};
@@ -129,14 +129,18 @@ impl Follow for Gather<'_> {
 }
 
 /// The flows of a run, in the order of their first packets.
-pub fn kin(run: Run<Heard>) -> Vec<Kin> {
-    let kin = |judged: Judged<Heard>| Kin {
-        stream: judged.flow.stream,
-        client: judged.flow.client,
-        server: judged.flow.server,
-        proto: judged.flow.proto,
-        beginning: judged.run.beginning,
-        steps: judged.run.steps,
+pub fn kin(run: Followed<Heard>) -> Vec<Kin> {
+    let book = run.book;
+    let kin = |judged: Judged<Heard>| {
+        let [client, server] = book.socks(&judged.flow.ends);
+        Kin {
+            stream: judged.flow.stream,
+            client,
+            server,
+            proto: judged.flow.proto(),
+            beginning: judged.run.beginning,
+            steps: judged.run.steps,
+        }
     };
     run.flows.into_iter().map(kin).filter(|kin| !kin.steps.is_empty()).collect()
 }

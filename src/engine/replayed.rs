@@ -1,0 +1,132 @@
+//! The flows of a replay, kept small: followed while the capture is read, and looked at afterwards one by one.
+//!
+//! It keeps flows; what becomes of them is the replay's business, and what it means that of `finding`.
+
+use super::path::Path;
+use super::pipeline::{Keep, Kept};
+use super::replay::{Beginning, FlowRun, Replay, Told};
+use super::rest::{Layout, Shelf};
+use crate::flow::{Flow, FlowIndex, FlowTable, Observation, Shape};
+use crate::net::Segment;
+
+/// Follows flows through a path and keeps them small.
+#[derive(Debug)]
+pub struct Resting<'p> {
+    replay: Replay<'p>,
+    layout: Layout,
+}
+
+/// What one shard keeps of its flows, and the one that is at work.
+#[derive(Debug)]
+pub struct Rack {
+    shelf: Shelf,
+    run: FlowRun,
+}
+
+impl<'p> Resting<'p> {
+    /// A replay through a path.
+    pub fn new(path: &'p Path) -> Resting<'p> {
+        Resting { replay: Replay::new(path), layout: Layout::of(path) }
+    }
+}
+
+impl Keep for Resting<'_> {
+    type Rack = Rack;
+
+    fn rack(&self) -> Rack {
+        Rack { shelf: Shelf::new(&self.layout), run: self.layout.scratch() }
+    }
+
+    fn begin(&self, rack: &mut Rack, at: usize, flow: &Flow, seg: &Segment) {
+        rack.shelf.push();
+        // What rests of a flow that no box knows yet is nothing.
+        if Replay::beginning(flow, seg) != Beginning::Seen || !self.layout.packs() {
+            let mut run = self.replay.begin(flow, seg);
+            self.layout.rest(&mut rack.shelf, at, &mut run, flow);
+        }
+    }
+
+    #[inline]
+    fn segment(&self, rack: &mut Rack, at: usize, flow: &Flow, seg: &Segment, observation: &Observation, previous_frame: u32) {
+        let Rack { shelf, run } = rack;
+        let told = Told { flow, seg, observation, previous_frame };
+        if shelf.is_plain(at) && observation.shape == Shape::Duplicate {
+            run.is_told(shelf.profiles.at_mut(at), flow, observation);
+            return;
+        }
+        self.layout.wake(shelf, at, run, flow);
+        let profile = shelf.profiles.at_mut(at);
+        if run.is_told(profile, flow, observation) {
+            self.replay.lead(run, profile, &told, &mut ());
+        }
+        self.layout.rest(shelf, at, run, flow);
+    }
+
+    #[inline]
+    fn touch(&self, rack: &Rack, at: usize) -> u64 {
+        rack.shelf.touch(at)
+    }
+}
+
+/// The flows of a replay, in the order of their first packets.
+#[derive(Debug)]
+pub struct Replayed {
+    shards: Vec<(FlowTable, Rack)>,
+    order: Vec<(u32, FlowIndex)>,
+    layout: Layout,
+}
+
+impl Replayed {
+    pub(super) fn new(kept: Kept<Rack>, resting: Resting<'_>) -> Replayed {
+        Replayed { shards: kept.shards, order: kept.order, layout: resting.layout }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    /// A flow.
+    ///
+    /// # Panics
+    /// Where there is none of that number.
+    pub fn flow(&self, number: usize) -> &Flow {
+        let (shard, at) = self.order[number];
+        self.shards[shard as usize].0.flow(at)
+    }
+
+    /// All flows.
+    pub fn flows(&self) -> impl Iterator<Item = &Flow> {
+        (0..self.len()).map(|number| self.flow(number))
+    }
+
+    /// A flow's way through the path.
+    ///
+    /// # Panics
+    /// Where there is none of that number.
+    pub fn run(&self, number: usize) -> FlowRun {
+        let mut run = FlowRun::blank();
+        self.look(number, &mut run);
+        run
+    }
+
+    /// The same in the place of another one, which makes it cheap to look at many.
+    ///
+    /// # Panics
+    /// Where there is none of that number.
+    pub fn look(&self, number: usize, run: &mut FlowRun) {
+        let (shard, at) = self.order[number];
+        let (table, rack) = &self.shards[shard as usize];
+        self.layout.look(&rack.shelf, at.get(), run, table.flow(at));
+    }
+
+    /// Nothing, for [`Replayed::look`] to put a flow's way into.
+    pub fn scratch() -> FlowRun {
+        FlowRun::blank()
+    }
+}

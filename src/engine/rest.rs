@@ -1,0 +1,521 @@
+//! How a flow's way through a path rests between its packets: in eleven words for conntrack, IPVS and an idle box, where the
+//! models at work take ten times as much.
+//!
+//! Nearly every flow has at most one entry at each box, with the addresses that the path gives it, and every box renewed it at
+//! the same packet. What rests is what such a flow can differ in; all the rest follows from the path. Whatever is not of this
+//! form rests as it is, beside. It knows the models' fields and none of their rules: what wakes is what went to rest.
+
+use super::hop::{Device, Hop, HopState};
+use super::path::Path;
+use super::profile::Profile;
+use super::replay::{Doubt, Fate, FlowRun, HopRun, Late};
+use crate::flow::{Arena, Flow};
+use crate::model::conntrack::Timer;
+use crate::model::conntrack::entry::{Entry, Kind, Seen, State, TcpTrack};
+use crate::model::conntrack::router::Nat;
+use crate::model::conntrack::rule::Rule;
+use crate::model::idle::IdleEntry;
+use crate::model::ipvs::conn::{Conn, flag};
+use crate::model::ipvs::{self, Method, state::State as VsState};
+use crate::model::{Clause, End, Host, Tuple};
+use crate::net::{Direction, Proto, Seq};
+use crate::time::Instant;
+
+/// More boxes than this have their flows rest as they are.
+const HOPS: usize = 3;
+/// When the entries were renewed; who renewed them, and flags; a few bits for each box.
+const HEAD: usize = 3;
+/// A box that is not renewed by every packet has a time and a frame of its own.
+const OWN: usize = 2;
+const ROUTER: usize = 7;
+
+/// Bits for each box in the third word.
+const BITS: u32 = 21;
+const FORM_BITS: u32 = 2;
+/// No entry; one made by a packet from the client; one made by a packet from the server.
+const ABSENT: u64 = 0;
+const FORWARD: u64 = 1;
+const REVERSED: u64 = 2;
+
+const RARE_BITS: u32 = 27;
+const RARE: u32 = (1 << RARE_BITS) - 1;
+/// Packets are missing since a box was last renewed; shifted by the box.
+const HOLE: u32 = 1 << RARE_BITS;
+const OVER: u32 = HOLE << HOPS;
+/// The boxes' states rest as they are.
+const ODD: u32 = OVER << 1;
+const _: () = assert!(ODD == 1 << 31);
+
+/// What stands in the words of one box.
+#[derive(Clone, Debug)]
+struct Place {
+    kind: Form,
+    /// The tuple of a packet from the client as it comes to the box, but for its ports.
+    from_client: [Host; 2],
+    /// The same for a packet from the server.
+    from_server: [Host; 2],
+    /// Where its words begin.
+    at: usize,
+    /// Where its own time and frame stand, if it has them.
+    own: Option<usize>,
+}
+
+#[derive(Clone, Debug)]
+enum Form {
+    Router {
+        /// The timers by the numbers of their rules.
+        timers: Box<[Timer]>,
+        /// Whether entries made by the server's packets have the tuple of a packet from the client for their reply.
+        reverses: bool,
+    },
+    Director {
+        settings: Box<ipvs::Settings>,
+        real: Host,
+    },
+    Idle {
+        /// Whether it matters how far each side's data has come.
+        ends: bool,
+    },
+}
+
+/// How the flows of a path rest.
+#[derive(Clone, Debug)]
+pub(super) struct Layout {
+    places: Vec<Place>,
+    words: usize,
+    packs: bool,
+    /// What boxes remember of nothing, to begin with.
+    blank: Box<[HopRun]>,
+}
+
+/// What few flows have.
+#[derive(Clone, Debug, Default)]
+struct Rare {
+    cut: Option<Box<(Late, Fate)>>,
+    repaired: Option<Box<Late>>,
+    doubt: Option<Box<Doubt>>,
+    hole: Option<Box<Late>>,
+    reset: Option<(Direction, Instant)>,
+    repairs: u32,
+    blocked: u32,
+    invalid: u32,
+    hops: Option<Box<[HopRun]>>,
+}
+
+impl Rare {
+    fn is_empty(&self) -> bool {
+        let none = self.cut.is_none() && self.repaired.is_none() && self.doubt.is_none() && self.hole.is_none() && self.hops.is_none();
+        none && self.reset.is_none() && self.repairs | self.blocked | self.invalid == 0
+    }
+
+    fn exchange(&mut self, run: &mut FlowRun) {
+        std::mem::swap(&mut self.cut, &mut run.cut);
+        std::mem::swap(&mut self.repaired, &mut run.repaired);
+        std::mem::swap(&mut self.doubt, &mut run.doubt);
+        std::mem::swap(&mut self.hole, &mut run.hole);
+        std::mem::swap(&mut self.reset, &mut run.reset);
+        std::mem::swap(&mut self.repairs, &mut run.repairs);
+        std::mem::swap(&mut self.blocked, &mut run.blocked);
+        std::mem::swap(&mut self.invalid, &mut run.invalid);
+    }
+}
+
+/// The resting flows of one shard, by number.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shelf {
+    words: Vec<Box<[u64]>>,
+    stride: usize,
+    count: usize,
+    /// The longest spells, which are at rest as they are at work.
+    pub(super) profiles: Arena<Profile>,
+    rares: Vec<Option<Box<Rare>>>,
+    free: Vec<u32>,
+}
+
+/// Flows in a piece of words.
+const PIECE: usize = 64;
+
+impl Shelf {
+    pub(super) fn new(layout: &Layout) -> Shelf {
+        Shelf { stride: layout.words, ..Shelf::default() }
+    }
+
+    pub(super) fn push(&mut self) {
+        if self.count.is_multiple_of(PIECE) {
+            self.words.push(vec![0; PIECE * self.stride].into());
+        }
+        self.count += 1;
+        self.profiles.push(Profile::default());
+    }
+
+    #[inline]
+    fn words(&self, at: usize) -> &[u64] {
+        &self.words[at / PIECE][at % PIECE * self.stride..][..self.stride]
+    }
+
+    #[inline]
+    fn words_mut(&mut self, at: usize) -> &mut [u64] {
+        &mut self.words[at / PIECE][at % PIECE * self.stride..][..self.stride]
+    }
+
+    /// Reads a little of each of a flow's cache lines.
+    #[inline]
+    pub(super) fn touch(&self, at: usize) -> u64 {
+        let words = self.words(at);
+        words[0] ^ words[self.stride - 1] ^ words[self.stride / 2] ^ self.profiles.at(at).touch()
+    }
+
+    /// Whether nothing unusual is known of a flow: then a duplicate or what it revises concerns its spells alone.
+    #[inline]
+    pub(super) fn is_plain(&self, at: usize) -> bool {
+        self.words(at)[1] as u32 & RARE == 0
+    }
+}
+
+impl Layout {
+    pub(super) fn of(path: &Path) -> Layout {
+        let mut places = Vec::new();
+        let mut words = HEAD;
+        let (mut client, mut service) = (Host::CLIENT, Host::SERVICE);
+        for hop in &path.hops {
+            let from_client = [client, service];
+            let own = (!is_renewed_by_all(hop)).then_some(words);
+            words += if own.is_some() { OWN } else { 0 };
+            let (kind, size) = match &hop.device {
+                Device::Router(router) => {
+                    match router.nat {
+                        Nat::None => {}
+                        Nat::Masquerade => client = router.place.far,
+                        Nat::Dnat => service = router.place.real,
+                    }
+                    let timers = (0..Rule::NUMBERS as u16).map(|number| router.conntrack.settings.timer(Rule::from_number(number)));
+                    (Form::Router { timers: timers.collect(), reverses: router.nat == Nat::None }, ROUTER)
+                }
+                Device::Director(director) => {
+                    if director.ipvs.method == Method::Masq {
+                        service = director.place.real;
+                    }
+                    (Form::Director { settings: Box::new(director.ipvs), real: director.place.real }, 0)
+                }
+                Device::Idle(idle) => {
+                    let ends = idle.reads_data();
+                    (Form::Idle { ends }, 1 + usize::from(ends))
+                }
+            };
+            places.push(Place { kind, from_client, from_server: [service, client], at: words, own });
+            words += size;
+        }
+        let blank = path.hops.iter().map(|hop| HopRun { state: hop.empty(), renewed_by: 0, hole_since: false, lives: None });
+        Layout { packs: places.len() <= HOPS && !has_real_port(path), places, words, blank: blank.collect() }
+    }
+
+    /// Whether the path is short enough for flows to rest small.
+    pub(super) const fn packs(&self) -> bool {
+        self.packs
+    }
+
+    /// A run for [`Layout::wake`] to fill again and again.
+    pub(super) fn scratch(&self) -> FlowRun {
+        FlowRun { hops: self.blank.clone(), ..FlowRun::blank() }
+    }
+
+    /// Puts a run to rest. It is a blank one afterwards, but for what the next one overwrites.
+    #[inline]
+    pub(super) fn rest(&self, shelf: &mut Shelf, at: usize, run: &mut FlowRun, flow: &Flow) {
+        let known = shelf.words(at)[1] as u32 & RARE;
+        let packed = self.packs && self.pack(shelf.words_mut(at), run, flow);
+        let unusual = !packed
+            || known != 0
+            || run.reset.is_some()
+            || run.repairs | run.blocked | run.invalid != 0
+            || run.cut.is_some()
+            || run.doubt.is_some()
+            || run.hole.is_some();
+        let rare = if unusual { self.put_aside(shelf, known, run, packed) } else { 0 };
+        let words = shelf.words_mut(at);
+        let flags = if run.over { OVER } else { 0 } | if packed { 0 } else { ODD } | rare;
+        let hole = |(hop, part): (usize, &HopRun)| if packed && part.hole_since { HOLE << hop } else { 0 };
+        let holes = run.hops.iter().enumerate().map(hole).fold(0, |sum, bit| sum | bit);
+        words[1] = words[1] & !u64::from(u32::MAX) | u64::from(flags | holes);
+    }
+
+    #[cold]
+    fn put_aside(&self, shelf: &mut Shelf, known: u32, run: &mut FlowRun, packed: bool) -> u32 {
+        let place = match known {
+            0 => shelf.free.pop().unwrap_or_else(|| {
+                shelf.rares.push(None);
+                u32::try_from(shelf.rares.len()).expect("fewer than 2^27 unusual flows in a shard")
+            }),
+            known => known,
+        };
+        assert!(place <= RARE, "fewer than 2^27 unusual flows in a shard");
+        let slot = &mut shelf.rares[place as usize - 1];
+        let rare = slot.get_or_insert_default();
+        rare.exchange(run);
+        if !packed {
+            rare.hops = Some(std::mem::replace(&mut run.hops, self.blank.clone()));
+        }
+        if rare.is_empty() {
+            *slot = None;
+            shelf.free.push(place);
+            return 0;
+        }
+        place
+    }
+
+    /// Wakes a run. What is unusual about it is moved, not copied: it has to be put to rest again.
+    #[inline]
+    pub(super) fn wake(&self, shelf: &mut Shelf, at: usize, run: &mut FlowRun, flow: &Flow) {
+        let flags = shelf.words(at)[1] as u32;
+        run.over = flags & OVER != 0;
+        if flags & ODD == 0 {
+            self.unpack(shelf.words(at), run, flow);
+        }
+        if flags & RARE != 0
+            && let Some(rare) = &mut shelf.rares[(flags & RARE) as usize - 1]
+        {
+            rare.exchange(run);
+            if let Some(hops) = rare.hops.take() {
+                run.hops = hops;
+            }
+        }
+    }
+
+    /// What rests, and goes on resting.
+    pub(super) fn look(&self, shelf: &Shelf, at: usize, run: &mut FlowRun, flow: &Flow) {
+        let flags = shelf.words(at)[1] as u32;
+        let hops = std::mem::take(&mut run.hops);
+        *run = FlowRun { hops, profile: shelf.profiles.at(at).clone(), over: flags & OVER != 0, ..FlowRun::blank() };
+        if flags & ODD == 0 {
+            if run.hops.len() != self.blank.len() {
+                run.hops.clone_from(&self.blank);
+            }
+            self.unpack(shelf.words(at), run, flow);
+        }
+        if flags & RARE != 0
+            && let Some(rare) = &shelf.rares[(flags & RARE) as usize - 1]
+        {
+            let mut copy = Rare { hops: None, ..(**rare).clone() };
+            copy.exchange(run);
+            if let Some(hops) = &rare.hops {
+                run.hops.clone_from(hops);
+            }
+        }
+    }
+
+    /// Packs the boxes' states, if they have the usual form.
+    #[inline]
+    fn pack(&self, words: &mut [u64], run: &FlowRun, flow: &Flow) -> bool {
+        let ports = flow.ports();
+        let mut renewed: Option<(Instant, u32)> = None;
+        let mut bits = 0;
+        for (hop, (place, part)) in self.places.iter().zip(&run.hops).enumerate() {
+            let here = &mut words[place.at..];
+            let packed = match (&place.kind, &part.state) {
+                (Form::Router { timers, reverses }, HopState::Router(table)) => match table.only() {
+                    Some(None) => Some((ABSENT, Instant::ZERO)),
+                    Some(Some(entry)) => place.pack_entry(here, entry, timers, *reverses, ports, flow.proto()),
+                    None => None,
+                },
+                (Form::Director { settings, real }, HopState::Director(held)) if held.is_plain() => match held.conns.only() {
+                    Some(None) => Some((ABSENT, Instant::ZERO)),
+                    Some(Some(conn)) => place.pack_conn(conn, settings, *real, ports, flow.proto()),
+                    None => None,
+                },
+                (Form::Idle { .. }, HopState::Idle(None)) => Some((ABSENT, Instant::ZERO)),
+                (Form::Idle { ends }, HopState::Idle(Some(entry))) => Some(pack_idle(here, entry, *ends)),
+                _ => None,
+            };
+            let Some((small, refreshed)) = packed.filter(|_| part.lives.is_none()) else { return false };
+            bits |= small << (BITS * hop as u32);
+            let pair = (refreshed, part.renewed_by);
+            if small == ABSENT {
+                continue;
+            }
+            match place.own {
+                Some(own) => (words[own], words[own + 1]) = (pair.0.0, u64::from(pair.1)),
+                None if renewed.is_some_and(|others| others != pair) => return false,
+                None => renewed = Some(pair),
+            }
+        }
+        let (at, frame) = renewed.unwrap_or_default();
+        words[0] = at.0;
+        words[1] = u64::from(frame) << 32;
+        words[2] = bits;
+        true
+    }
+
+    #[inline]
+    fn unpack(&self, words: &[u64], run: &mut FlowRun, flow: &Flow) {
+        let ports = flow.ports();
+        let flags = words[1] as u32;
+        let shared = (Instant(words[0]), (words[1] >> 32) as u32);
+        for (hop, (place, part)) in self.places.iter().zip(&mut run.hops).enumerate() {
+            let bits = words[2] >> (BITS * hop as u32) & ((1 << BITS) - 1);
+            let (refreshed, frame) = place.own.map_or(shared, |own| (Instant(words[own]), words[own + 1] as u32));
+            part.renewed_by = frame;
+            part.hole_since = flags & HOLE << hop != 0;
+            let here = &words[place.at..];
+            let there = bits != ABSENT;
+            match (&place.kind, &mut part.state) {
+                (Form::Router { timers, .. }, HopState::Router(table)) => {
+                    table.set_only(there.then(|| place.entry(here, bits, refreshed, timers, ports, flow.proto())));
+                }
+                (Form::Director { settings, real }, HopState::Director(held)) => {
+                    held.conns.set_only(there.then(|| place.conn(bits, refreshed, settings, *real, ports, flow.proto())));
+                }
+                (Form::Idle { ends }, HopState::Idle(held)) => {
+                    *held = there.then(|| idle_entry(here, bits, refreshed, *ends));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Place {
+    const fn tuple(hosts: [Host; 2], [client, server]: [u16; 2]) -> Tuple {
+        Tuple { src: End { host: hosts[0], port: client }, dst: End { host: hosts[1], port: server } }
+    }
+
+    /// The tuples of an entry: original and reply.
+    fn tuples(&self, form: u64, [client, server]: [u16; 2]) -> (Tuple, Tuple) {
+        let forth = Place::tuple(self.from_client, [client, server]);
+        let back = Place::tuple(self.from_server, [server, client]);
+        if form == REVERSED { (back, forth) } else { (forth, back) }
+    }
+
+    #[inline]
+    fn pack_entry(
+        &self,
+        words: &mut [u64],
+        entry: &Entry,
+        timers: &[Timer],
+        reverses: bool,
+        ports: [u16; 2],
+        proto: Proto,
+    ) -> Option<(u64, Instant)> {
+        let timer = timers.get(usize::from(entry.rule.number()))?;
+        let tuples = (entry.original, entry.reply);
+        let form = match tuples {
+            _ if tuples == self.tuples(FORWARD, ports) => FORWARD,
+            _ if reverses && tuples == self.tuples(REVERSED, ports) => REVERSED,
+            _ => return None,
+        };
+        if timer.span != entry.timeout || timer.clause != entry.clause {
+            return None;
+        }
+        let t = &entry.tcp;
+        let pair = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+        let [one, two] = &t.seen;
+        if proto == Proto::Udp {
+            words[0] = entry.stream_from.0;
+        } else {
+            words[0] = pair(one.end.0, one.maxend.0);
+            words[1] = pair(one.maxwin, one.maxack.0);
+            words[2] = pair(two.end.0, two.maxend.0);
+            words[3] = pair(two.maxwin, two.maxack.0);
+            words[4] = pair(t.last_seq.0, t.last_ack.0);
+            words[5] = pair(t.last_end.0, u32::from(t.last_win) | u32::from(one.scale) << 16 | u32::from(two.scale) << 24);
+        }
+        words[6] = u64::from_le_bytes([one.flags, two.flags, one.loose, two.loose, t.last_flags, t.last_wscale, t.retrans, entry.status]);
+        let small = u64::from(entry.rule.number()) << 8 | (t.last_dir as u64 & 1) << 7 | (t.last_index as u64) << 4 | t.state as u64;
+        Some((form | small << FORM_BITS, entry.refreshed))
+    }
+
+    #[inline]
+    fn entry(&self, words: &[u64], bits: u64, refreshed: Instant, timers: &[Timer], ports: [u16; 2], proto: Proto) -> Entry {
+        let small = bits >> FORM_BITS;
+        let (original, reply) = self.tuples(bits & ((1 << FORM_BITS) - 1), ports);
+        let rule = Rule::from_number((small >> 8) as u16);
+        let timer = &timers[usize::from(rule.number()).min(timers.len() - 1)];
+        let udp = proto == Proto::Udp;
+        let word = |at: usize| if udp { 0 } else { words[at] };
+        let low = |word: u64| word as u32;
+        let high = |word: u64| (word >> 32) as u32;
+        let [flags_one, flags_two, loose_one, loose_two, last_flags, last_wscale, retrans, status] = words[6].to_le_bytes();
+        let seen = |at: usize, scale: u32, flags: u8, loose: u8| Seen {
+            end: Seq(low(word(at))),
+            maxend: Seq(high(word(at))),
+            maxwin: low(word(at + 1)),
+            maxack: Seq(high(word(at + 1))),
+            scale: scale as u8,
+            flags,
+            loose,
+        };
+        let last = high(word(5));
+        Entry {
+            original,
+            reply,
+            status,
+            clause: timer.clause,
+            rule,
+            tcp: TcpTrack {
+                seen: [seen(0, last >> 16, flags_one, loose_one), seen(2, last >> 24, flags_two, loose_two)],
+                last_seq: Seq(low(word(4))),
+                last_ack: Seq(high(word(4))),
+                last_end: Seq(low(word(5))),
+                last_win: last as u16,
+                last_dir: (small >> 7 & 1) as u8,
+                last_index: Kind::from_number((small >> 4 & 7) as u8),
+                last_flags,
+                last_wscale,
+                retrans,
+                state: State::from_number((small & 0x0f) as u8),
+            },
+            stream_from: Instant(if udp { words[0] } else { 0 }),
+            refreshed,
+            timeout: timer.span,
+        }
+    }
+
+    /// Packets are not counted while a flow rests: only a director under defence asks, and it has other tables.
+    #[inline]
+    fn pack_conn(&self, conn: &Conn, settings: &ipvs::Settings, real: Host, ports: [u16; 2], proto: Proto) -> Option<(u64, Instant)> {
+        let bits = FORWARD | (conn.state as u64) << FORM_BITS | u64::from(conn.flags) << (FORM_BITS + 4);
+        let expected = self.conn(bits, conn.refreshed, settings, real, ports, proto);
+        (*conn == Conn { in_pkts: conn.in_pkts, ..expected }).then_some((bits, conn.refreshed))
+    }
+
+    #[inline]
+    fn conn(&self, bits: u64, refreshed: Instant, settings: &ipvs::Settings, real: Host, [client, server]: [u16; 2], proto: Proto) -> Conn {
+        let state = VsState::ALL[(bits >> FORM_BITS & 0x0f).min(10) as usize];
+        let flags = (bits >> (FORM_BITS + 4)) as u8;
+        let dos = flags & flag::DOS_TIMEOUTS != 0;
+        let (timeout, clause) = match proto {
+            Proto::Udp => (if dos { settings.dos_udp_timeout } else { settings.udp_timeout }, Clause::IpvsUdp),
+            Proto::Tcp => (if dos { &settings.dos_timeouts } else { &settings.timeouts }[state as usize], Clause::Ipvs(state)),
+        };
+        let Tuple { src, dst } = Place::tuple(self.from_client, [client, server]);
+        let dest = End { host: real, port: server };
+        Conn { client: src, virt: dst, dest, state, flags, in_pkts: 0, refreshed, timeout, clause }
+    }
+}
+
+#[inline]
+fn pack_idle(words: &mut [u64], entry: &IdleEntry, ends: bool) -> (u64, Instant) {
+    let [end, fin] = entry.numbers();
+    words[0] = fin;
+    if ends {
+        words[1] = end;
+    }
+    (FORWARD | u64::from(entry.small()) << FORM_BITS, entry.set_at())
+}
+
+#[inline]
+fn idle_entry(words: &[u64], bits: u64, set_at: Instant, ends: bool) -> IdleEntry {
+    IdleEntry::of(set_at, [if ends { words[1] } else { 0 }, words[0]], (bits >> FORM_BITS) as u16)
+}
+
+/// Whether every packet that a box lets through renews what it has of the flow, in most flows.
+fn is_renewed_by_all(hop: &Hop) -> bool {
+    match &hop.device {
+        Device::Router(_) => true,
+        Device::Director(_) => hop.sees_replies(),
+        Device::Idle(idle) => idle.counts_all(),
+    }
+}
+
+fn has_real_port(path: &Path) -> bool {
+    path.hops.iter().any(|hop| matches!(&hop.device, Device::Director(director) if director.real_port.is_some()))
+}

@@ -1,0 +1,74 @@
+//! Items that are made and never removed, each with a number, in pieces of one size: growing moves none of them, and no room
+//! is kept for more than a piece.
+
+/// Items in a piece: few enough for tables of a handful of flows, many enough for the list of pieces to stay in the cache.
+const PIECE: usize = 64;
+
+/// Items by number, from 0.
+#[derive(Clone, Debug)]
+pub struct Arena<T> {
+    pieces: Vec<Vec<T>>,
+}
+
+impl<T> Default for Arena<T> {
+    fn default() -> Arena<T> {
+        Arena { pieces: Vec::new() }
+    }
+}
+
+impl<T> Arena<T> {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.pieces.last().map_or(0, |last| (self.pieces.len() - 1) * PIECE + last.len())
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    /// Adds one; its number is how many there were.
+    pub fn push(&mut self, item: T) {
+        match self.pieces.last_mut() {
+            Some(last) if last.len() < PIECE => last.push(item),
+            _ => {
+                let mut piece = Vec::with_capacity(PIECE);
+                piece.push(item);
+                self.pieces.push(piece);
+            }
+        }
+    }
+
+    /// The one of a number.
+    ///
+    /// # Panics
+    /// Where there is none.
+    #[inline]
+    pub fn at(&self, number: usize) -> &T {
+        &self.pieces[number / PIECE][number % PIECE]
+    }
+
+    /// The same, to change it.
+    ///
+    /// # Panics
+    /// Where there is none.
+    #[inline]
+    pub fn at_mut(&mut self, number: usize) -> &mut T {
+        &mut self.pieces[number / PIECE][number % PIECE]
+    }
+
+    /// All of them in the order of their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.pieces.iter().flatten()
+    }
+
+    /// The same, to change them.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.pieces.iter_mut().flatten()
+    }
+
+    /// The same by value.
+    pub fn into_items(self) -> impl Iterator<Item = T> {
+        self.pieces.into_iter().flatten()
+    }
+}

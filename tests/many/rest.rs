@@ -1,0 +1,107 @@
+//! Flows that rest in a few words between their packets are what they would be if they did not.
+
+use crate::capture::pcap;
+use crate::traffic::{FORMS, follow, path, policies, population, replay};
+use flowlapse::engine::Clock;
+use flowlapse::engine::path::Path;
+use flowlapse::engine::pipeline::{Followed, Run};
+use flowlapse::engine::replay::Replay;
+use flowlapse::finding::judge::{glance, judge};
+use proptest::prelude::*;
+use proptest::sample::select;
+use std::fs;
+
+/// Everything that is known of a flow, but for what only a director under defence counts.
+fn known(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("in_pkts: ") {
+        out.push_str(&rest[..at]);
+        rest = rest[at..].trim_start_matches(|c: char| c != ',');
+    }
+    // What is empty is empty, whether or not it was once used.
+    (out + rest).replace("RareTable(Some(Few { first: None, rest: None }))", "RareTable(None)").replace("rest: Some([])", "rest: None")
+}
+
+fn agree(path: &Path, small: &Run, large: &Followed) -> Result<(), TestCaseError> {
+    prop_assert_eq!(small.flows.len(), large.flows.len());
+    for (number, judged) in large.flows.iter().enumerate() {
+        let (flow, run) = (small.flows.flow(number), small.flows.run(number));
+        prop_assert_eq!(format!("{flow:?}"), format!("{:?}", judged.flow));
+        let rows = |run: &flowlapse::engine::replay::FlowRun| run.profile.rows().collect::<Vec<_>>();
+        prop_assert_eq!(rows(&run), rows(&judged.run));
+        let entries = |run: &flowlapse::engine::replay::FlowRun| {
+            let hops: Vec<String> = run.hops.iter().map(|part| known(&format!("{:?}", part.state))).collect();
+            format!("{hops:?} {:?} {:?} {:?} {:?}", run.cut, run.repaired, run.doubt, run.hole)
+        };
+        if judged.run.cut.is_none() && !path.hops.iter().any(|hop| hop.label.starts_with("idle") || hop.label.contains("nlb")) {
+            prop_assert_eq!(entries(&run), entries(&judged.run));
+        }
+        let full = judge(path, small.socks(flow), flow, &run, small.end);
+        prop_assert_eq!(&full, &judge(path, large.socks(&judged.flow), &judged.flow, &judged.run, large.end));
+        let brief = glance(path, flow, &run, small.end);
+        let long = full.glance();
+        prop_assert_eq!((brief.verdict, brief.excess, brief.outlived), (long.verdict, long.excess, long.outlived));
+        if brief.share > 0 {
+            prop_assert_eq!(brief.share, long.share);
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_rests_is_what_it_was(packets in population(), boxes in policies(), hz in select(vec![0_u32, 100, 250])) {
+        let clock = if hz == 0 { Clock::Ideal } else { Clock::Wheel { hz: flowlapse::kernel::wheel::Hz(hz), phase: None } };
+        let file = pcap(&packets);
+        for boxes in boxes.iter().take(3) {
+            let path = path(boxes, clock);
+            agree(&path, &replay(&file, &path), &follow(&file, &Replay::new(&path)))?;
+        }
+    }
+
+    /// Paths of more boxes than rest small, and boxes that not every packet renews.
+    #[test]
+    fn long_and_odd_paths_too(packets in population(), form in select(&FORMS[..])) {
+        let file = pcap(&packets);
+        let form = form.replace('#', "300");
+        for boxes in [
+            format!("{form} conntrack:strict ipvs:nat idle:established=350"),
+            "idle:established=60,refresh=outbound".to_owned(),
+            "ipvs:dr conntrack:masquerade".to_owned(),
+            "conntrack:dnat ipvs:nat,conntrack=1".to_owned(),
+        ] {
+            let path = path(&boxes, Clock::Ideal);
+            agree(&path, &replay(&file, &path), &follow(&file, &Replay::new(&path)))?;
+        }
+    }
+}
+
+#[test]
+fn in_every_capture() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files: Vec<_> = ["fixtures/captures", "../shared/captures"]
+        .iter()
+        .filter_map(|folder| fs::read_dir(root.join(folder)).ok())
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
+    files.retain(|file| file.extension().is_some_and(|e| e == "pcap" || e == "pcapng"));
+    files.sort();
+    assert!(!files.is_empty(), "the fixtures are there");
+    for file in files {
+        let bytes = fs::read(&file).expect("a fixture");
+        for boxes in [
+            "conntrack ipvs:nat idle:established=350",
+            "conntrack:masquerade,established=60 ipvs:dr,tcp=30",
+            "conntrack:strict,dialect=linux-2.4",
+        ] {
+            let path = path(boxes, Clock::Ideal);
+            agree(&path, &replay(&bytes, &path), &follow(&bytes, &Replay::new(&path)))
+                .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        }
+    }
+}
