@@ -30,8 +30,8 @@ Examples:
 
 Only headers are kept unless --snaplen says more; the length on the wire is always the true one.
 
-Exit codes: 0 written; 2 usage, a scenario that cannot be read, or a file that cannot be written; 130 interrupted, and no file
-is left.")]
+Exit codes: 0 written; 2 usage, or something cannot be read or written; 130 interrupted. No half
+file is left.")]
 pub struct Args {
     /// The scenario; `-` is standard input
     #[arg(value_name = "SCENARIO")]
