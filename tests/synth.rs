@@ -238,7 +238,10 @@ fn a_small_one_in_words() {
         writeln!(told, "{at} {src} > {dst} {} {} {} {captured}/{wire_len}", seg.flags, seg.seq.0, seg.ack.0).expect("memory");
     }
     assert_eq!(told, SMALL);
-    let head: String = out[..24 + 16 + 66].iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut head = String::new();
+    for byte in &out[..24 + 16 + 66] {
+        write!(head, "{byte:02x}").expect("memory");
+    }
     assert_eq!(head, FIRST_BYTES);
 }
 

@@ -13,7 +13,7 @@ use flate2::write::GzEncoder;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Write the traffic of a scenario as one capture: every flow of its population, in the order of time.
@@ -170,25 +170,30 @@ impl Work<'_> {
     }
 
     fn write<W: Write + Send>(&self, sink: W) -> io::Result<Written> {
-        let name = self.args.output.to_string_lossy().to_ascii_lowercase();
-        let sink = Packed::new(sink, &name)?;
+        let sink = Packed::new(sink, &self.args.output)?;
         let six = self.args.v6.unwrap_or_default();
         let begun = |flows| self.progress.advance(flows);
-        let (written, sink) = synth::write(self.ready, self.shape(&name), six, sink, self.stop, begun)?;
+        let (written, sink) = synth::write(self.ready, self.shape(), six, sink, self.stop, begun)?;
         sink.finish()?;
         Ok(written)
     }
 
-    fn shape(&self, name: &str) -> Shape {
-        let plain = name.trim_end_matches(".gz").trim_end_matches(".zst");
+    fn shape(&self) -> Shape {
+        let file = &self.args.output;
+        let is_packed = ends_in(file, "gz") || ends_in(file, "zst");
+        let plain = if is_packed { &file.with_extension("") } else { file };
         let format = match self.args.format {
             Some(FormatArg::Pcapng) => Format::PcapNg,
-            None if plain.ends_with(".pcapng") => Format::PcapNg,
+            None if ends_in(plain, "pcapng") => Format::PcapNg,
             Some(FormatArg::Pcap) | None => Format::Pcap,
         };
         let snaplen = self.args.snaplen.map(|bytes| if bytes == 0 { SNAPLEN_MAX } else { bytes });
         Shape { format, micros: self.args.micros, vlan: self.args.vlan, snaplen }
     }
+}
+
+fn ends_in(file: &Path, ending: &str) -> bool {
+    file.extension().is_some_and(|own| own.eq_ignore_ascii_case(ending))
 }
 
 /// A sink that compresses what it gets, or not, by the ending of its name.
@@ -199,10 +204,10 @@ enum Packed<W: Write> {
 }
 
 impl<W: Write> Packed<W> {
-    fn new(sink: W, name: &str) -> io::Result<Packed<W>> {
-        Ok(if name.ends_with(".gz") {
+    fn new(sink: W, file: &Path) -> io::Result<Packed<W>> {
+        Ok(if ends_in(file, "gz") {
             Packed::Gzip(Box::new(GzEncoder::new(sink, Compression::fast())))
-        } else if name.ends_with(".zst") {
+        } else if ends_in(file, "zst") {
             Packed::Zstd(Box::new(zstd::Encoder::new(sink, ZSTD_LEVEL)?))
         } else {
             Packed::Plain(sink)

@@ -18,6 +18,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Flows that are made in one go, and those that one thread makes of them.
 const BATCH: usize = 4096;
 const PART: usize = 128;
+/// After how many packets somebody may have stopped it.
+const LOOKS: u64 = 1 << 16;
 
 /// What passed.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -60,15 +62,12 @@ pub fn each<E: Send>(
         let parts: Vec<Vec<(u64, Live)>> = numbers.par_chunks(PART).map(|part| some(traffic, six, part)).collect();
         parts.into_iter().flatten().collect()
     };
-    let mut merge = Merge { heap: BinaryHeap::new(), live: Vec::new(), free: Vec::new(), alive: 0, passed: Passed::default(), packet };
+    let mut merge =
+        Merge { heap: BinaryHeap::new(), live: Vec::new(), free: Vec::new(), alive: 0, passed: Passed::default(), stop, packet };
     let mut batches = starts.chunks(BATCH);
     let mut made = batches.next().map(&make).unwrap_or_default();
     let mut more = true;
-    while more {
-        if stop.load(Ordering::Relaxed) {
-            merge.passed.interrupted = true;
-            break;
-        }
+    while more && !merge.is_stopped() {
         begun(made.len() as u64);
         merge.admit(std::mem::take(&mut made));
         // Before the next flow begins, everything that comes earlier can go.
@@ -79,6 +78,7 @@ pub fn each<E: Send>(
         more = following.is_some();
         made = following.unwrap_or_default();
     }
+    merge.is_stopped();
     Ok(merge.passed)
 }
 
@@ -110,7 +110,7 @@ fn embedded(addr: Addr) -> Addr {
 }
 
 /// The flows that are alive, by the time of their next packet.
-struct Merge<P> {
+struct Merge<'s, P> {
     heap: BinaryHeap<Reverse<(Instant, u64, u32)>>,
     live: Vec<Live>,
     /// Places in `live` that are free.
@@ -118,10 +118,16 @@ struct Merge<P> {
     /// Flows between their first packet and their last one.
     alive: u64,
     passed: Passed,
+    stop: &'s AtomicBool,
     packet: P,
 }
 
-impl<P> Merge<P> {
+impl<P> Merge<'_, P> {
+    fn is_stopped(&mut self) -> bool {
+        self.passed.interrupted |= self.stop.load(Ordering::Relaxed);
+        self.passed.interrupted
+    }
+
     fn admit(&mut self, flows: Vec<(u64, Live)>) {
         for (number, flow) in flows {
             let Some(first) = flow.segments.first() else { continue };
@@ -151,6 +157,9 @@ impl<P> Merge<P> {
             let segment = &flow.segments[flow.next];
             (self.packet)(&flow.ends, segment)?;
             self.passed.packets += 1;
+            if self.passed.packets.is_multiple_of(LOOKS) && self.stop.load(Ordering::Relaxed) {
+                break;
+            }
             self.passed.span = Some((self.passed.span.map_or(at, |span| span.0), at));
             if flow.next == 0 {
                 self.passed.flows += 1;
