@@ -1,7 +1,9 @@
 //! Segments to packets: a pcapng file of simulated TCP segments, and of ICMP errors about them.
 //!
 //! Nothing here knows who sent a segment or why, and nothing here opens a file: the bytes go to whatever sink is handed
-//! in. The same calls give the same bytes, on every machine.
+//! in. The same calls give the same bytes, on every machine. For millions of packets there is [`bulk`].
+pub mod bulk;
+
 use crate::net::{Addr, Segment, SegmentBits, Seq, Sock, TcpFlags};
 use crate::time::Instant;
 use etherparse::icmpv4::DestUnreachableHeader;
@@ -54,21 +56,7 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// What the sink said; a name of more than 65,535 bytes.
     pub fn new(sink: W, interfaces: &[&str]) -> io::Result<Writer<W>> {
-        let section = SectionHeaderBlock {
-            // Not the byte order of this machine: a run is to give the same bytes everywhere.
-            endianness: Endianness::Little,
-            options: vec![SectionHeaderOption::UserApplication(Cow::Borrowed(concat!("flowlapse ", env!("CARGO_PKG_VERSION"))))],
-            ..SectionHeaderBlock::default()
-        };
-        let mut out = PcapNgWriter::with_section_header(sink, section).map_err(refused)?;
-        for &name in interfaces {
-            let mut interface = InterfaceDescriptionBlock::new(DataLink::ETHERNET, SNAPLEN);
-            interface.options = vec![
-                InterfaceDescriptionOption::IfName(Cow::Borrowed(name)),
-                InterfaceDescriptionOption::IfTsResol(InterfaceTsResolution::NANO),
-            ];
-            out.write_pcapng_block(interface).map_err(refused)?;
-        }
+        let out = begin(sink, interfaces, InterfaceTsResolution::NANO)?;
         Ok(Writer { out, interfaces: interfaces.len(), frame: Vec::new(), payload: Vec::new(), stamps: Vec::new() })
     }
 
@@ -185,6 +173,24 @@ impl<W: Write> Writer<W> {
         };
         self.out.write_pcapng_block(block).map(|_| ()).map_err(refused)
     }
+}
+
+/// Writes the head of a file: who wrote it, and one interface for each name.
+fn begin<W: Write>(sink: W, interfaces: &[&str], resolution: InterfaceTsResolution) -> io::Result<PcapNgWriter<W>> {
+    let section = SectionHeaderBlock {
+        // Not the byte order of this machine: a run is to give the same bytes everywhere.
+        endianness: Endianness::Little,
+        options: vec![SectionHeaderOption::UserApplication(Cow::Borrowed(concat!("flowlapse ", env!("CARGO_PKG_VERSION"))))],
+        ..SectionHeaderBlock::default()
+    };
+    let mut out = PcapNgWriter::with_section_header(sink, section).map_err(refused)?;
+    for &name in interfaces {
+        let mut interface = InterfaceDescriptionBlock::new(DataLink::ETHERNET, SNAPLEN);
+        interface.options =
+            vec![InterfaceDescriptionOption::IfName(Cow::Borrowed(name)), InterfaceDescriptionOption::IfTsResol(resolution)];
+        out.write_pcapng_block(interface).map_err(refused)?;
+    }
+    Ok(out)
 }
 
 /// Ethernet and IP. The identification of IPv4 is zero and fragmentation forbidden, as for most segments that hosts send.

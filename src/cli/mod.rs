@@ -9,6 +9,7 @@ pub mod progress;
 pub mod replay;
 pub mod run;
 pub mod sweep;
+pub mod synth;
 pub mod traffic;
 pub mod tune;
 
@@ -60,6 +61,7 @@ enum Command {
     Tune(tune::Args),
     Diff(diff::Args),
     Capacity(capacity::Args),
+    Synth(synth::Args),
     Presets(presets::Args),
     Conform(conform::Args),
 }
@@ -82,6 +84,7 @@ pub fn main() -> ExitCode {
         Command::Tune(args) => tune::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Capacity(args) => capacity::run(&args),
+        Command::Synth(args) => synth::run(&args),
         Command::Presets(args) => presets::run(&args),
         Command::Conform(args) => conform::run(&args),
     };

@@ -149,7 +149,7 @@ fn all(args: &Args) -> Ended {
 }
 
 /// What is well written and makes no sense, with the place of the key that its complaint begins with.
-fn senseless(origin: &str, variant: Option<&str>, text: &str, what: &str) -> Failure {
+pub(super) fn senseless(origin: &str, variant: Option<&str>, text: &str, what: &str) -> Failure {
     let path = what.split(':').next().unwrap_or_default();
     match (variant, locate(text, path)) {
         (Some(variant), _) => Failure(format!("{origin}, variant '{variant}': {what}")),
@@ -158,7 +158,8 @@ fn senseless(origin: &str, variant: Option<&str>, text: &str, what: &str) -> Fai
     }
 }
 
-fn read(name: &OsString) -> Result<(String, String), Failure> {
+/// Reads a scenario: what it is called, and its text.
+pub(super) fn read(name: &OsString) -> Result<(String, String), Failure> {
     let origin = name.to_string_lossy().into_owned();
     let mut text = String::new();
     let read =

@@ -7,6 +7,7 @@ pub mod life;
 pub mod plot;
 pub mod story;
 pub mod study;
+pub mod synth;
 pub mod text;
 pub mod tuple;
 

@@ -315,6 +315,11 @@ impl Ready {
         }
     }
 
+    /// When a flow dials.
+    pub fn start(&self, number: u64) -> Instant {
+        self.crowd.as_ref().map_or(Instant::ZERO, |crowd| crowd.start(self.net.seed, number))
+    }
+
     /// The plan of one flow, for which `member` was drawn.
     pub fn plan<'a>(&'a self, number: u64, member: &'a Member) -> FlowPlan<'a> {
         let scripts: [&'a [Action]; 2] = match &self.crowd {

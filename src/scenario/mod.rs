@@ -7,6 +7,7 @@
 pub mod compile;
 pub mod expect;
 pub mod host;
+pub mod interleave;
 pub mod load;
 pub mod locate;
 pub mod offered;

@@ -54,19 +54,32 @@ impl<'r> Traffic<'r> {
         Origin { name: name.to_owned(), begin: Instant::ZERO, end: self.net.horizon }
     }
 
+    /// What everything is drawn from.
+    pub fn seed(&self) -> u64 {
+        self.net.seed
+    }
+
+    /// When a flow dials.
+    pub fn start(&self, number: u64) -> Instant {
+        self.ready.start(number)
+    }
+
+    /// Somebody who makes flows one after the other.
+    pub fn player(&self) -> Player<'_> {
+        Player { ready: self.ready, world: World::new(&self.net, Tap::default()), member: Member::default() }
+    }
+
     /// Some of the flows, by number. Numbers beyond the last have no flow.
     pub fn offered(&self, numbers: Range<u64>) -> Vec<Offered> {
-        let mut world = World::new(&self.net, Tap::default());
-        let mut member = Member::default();
+        let mut player = self.player();
         let numbers = numbers.start..numbers.end.min(self.flows());
-        let mut flows = Vec::with_capacity(numbers.end.saturating_sub(numbers.start) as usize);
-        for number in numbers {
-            self.ready.draw(number, &mut member);
-            world.run(&self.ready.plan(number, &member));
-            let segments = std::mem::take(&mut world.observer.segments);
-            flows.push(Offered { client: client_sock(number), server: server_sock(), proto: Proto::Tcp, segments });
-        }
-        flows
+        let offered = |number| Offered {
+            client: client_sock(number),
+            server: server_sock(),
+            proto: Proto::Tcp,
+            segments: player.play(number).to_vec(),
+        };
+        numbers.map(offered).collect()
     }
 
     /// All flows in the order of their numbers, some thousands at a time, made by all threads of the current pool.
@@ -78,6 +91,23 @@ impl<'r> Traffic<'r> {
             let parts: Vec<Vec<Offered>> = parts.into_par_iter().map(|from| self.offered(from..(from + PART).min(end))).collect();
             parts.into_iter().flatten().collect()
         })
+    }
+}
+
+/// Makes flows one after the other, with memory that is used again.
+pub struct Player<'t> {
+    ready: &'t Ready,
+    world: World<'t, Tap>,
+    member: Member,
+}
+
+impl Player<'_> {
+    /// What passes the client's side in a flow, in the order of time.
+    pub fn play(&mut self, number: u64) -> &[Segment] {
+        self.world.observer.segments.clear();
+        self.ready.draw(number, &mut self.member);
+        self.world.run(&self.ready.plan(number, &self.member));
+        &self.world.observer.segments
     }
 }
 

@@ -244,12 +244,25 @@ impl Population {
 /// More exchanges than anybody reads about in one session; a mistaken unit must not fill the memory.
 const EXCHANGES_MAX: usize = 1_000_000;
 
+/// What a flow is drawn from: a stream of its own, apart from the one that its packets are drawn from.
+fn stream(seed: u64, number: u64) -> Rng {
+    Rng::keyed(seed ^ 0x706f_7075_6c61_7465, number)
+}
+
 impl Crowd {
+    /// When a flow dials, without the rest of it.
+    pub fn start(&self, seed: u64, number: u64) -> Instant {
+        self.arrival(&mut stream(seed, number))
+    }
+
+    fn arrival(&self, rng: &mut Rng) -> Instant {
+        Instant(rng.below(self.over.0.saturating_add(1)))
+    }
+
     /// Draws one flow; the memory of `member` is used again.
     pub fn draw(&self, seed: u64, number: u64, member: &mut Member) {
-        // A stream of its own, apart from the one that the flow's packets are drawn from.
-        let mut rng = Rng::keyed(seed ^ 0x706f_7075_6c61_7465, number);
-        member.start = Instant(rng.below(self.over.0.saturating_add(1)));
+        let mut rng = stream(seed, number);
+        member.start = self.arrival(&mut rng);
         member.kind = if self.shares.is_empty() { 0 } else { self.kind(unit(&mut rng)) };
         member.script.clear();
         let end = self.session.map_or(Instant::MAX, |session| member.start + session.next(&mut rng));
