@@ -16,6 +16,7 @@ pub mod path;
 pub mod pipeline;
 mod probes;
 pub mod profile;
+mod quick;
 mod ranks;
 pub mod replay;
 pub mod replayed;

@@ -277,7 +277,7 @@ impl<'p> Replay<'p> {
         };
         // The flow has counted the segment already.
         let ordinal = ordinal(flow);
-        let open = flow.pending() == Some(ordinal);
+        let open = told.is_open();
         let now = self.judged_at(seg.at);
         let proto = flow.proto();
         let count = self.path.hops.len();
@@ -506,6 +506,13 @@ pub(super) struct Told<'s> {
     pub(super) seg: &'s Segment,
     pub(super) observation: &'s Observation,
     pub(super) previous_frame: u32,
+}
+
+impl Told<'_> {
+    /// Whether a later segment may still show the silence before this one to be a hole.
+    pub(super) fn is_open(&self) -> bool {
+        self.flow.pending() == Some(ordinal(self.flow))
+    }
 }
 
 /// The place of the last segment that a flow has counted.

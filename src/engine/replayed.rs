@@ -4,9 +4,10 @@
 
 use super::path::Path;
 use super::pipeline::{Keep, Kept};
+use super::quick::When;
 use super::replay::{Beginning, FlowRun, Replay, Told};
 use super::rest::{Layout, Shelf};
-use crate::flow::{Flow, FlowIndex, FlowTable, Observation, Shape};
+use crate::flow::{Flow, FlowIndex, FlowTable, Observation};
 use crate::net::Segment;
 
 /// Follows flows through a path and keeps them small.
@@ -50,8 +51,16 @@ impl Keep for Resting<'_> {
     fn segment(&self, rack: &mut Rack, at: usize, flow: &Flow, seg: &Segment, observation: &Observation, previous_frame: u32) {
         let Rack { shelf, run } = rack;
         let told = Told { flow, seg, observation, previous_frame };
-        if shelf.is_plain(at) && observation.shape == Shape::Duplicate {
-            run.is_told(shelf.profiles.at_mut(at), flow, observation);
+        if shelf.is_plain(at) {
+            let goes_on = run.is_told(shelf.profiles.at_mut(at), flow, observation);
+            let now = self.replay.judged_at(seg.at);
+            let when = When { now, latest: now + self.replay.blur() };
+            if !goes_on || self.layout.passes(self.replay.path, shelf, at, &told, when) {
+                return;
+            }
+            self.layout.wake(shelf, at, run, flow);
+            self.replay.lead(run, shelf.profiles.at_mut(at), &told, &mut ());
+            self.layout.rest(shelf, at, run, flow);
             return;
         }
         self.layout.wake(shelf, at, run, flow);

@@ -22,46 +22,46 @@ use crate::net::{Direction, Proto, Seq};
 use crate::time::Instant;
 
 /// More boxes than this have their flows rest as they are.
-const HOPS: usize = 3;
+pub(super) const HOPS: usize = 3;
 /// When the entries were renewed; who renewed them, and flags; a few bits for each box.
-const HEAD: usize = 3;
+pub(super) const HEAD: usize = 3;
 /// A box that is not renewed by every packet has a time and a frame of its own.
-const OWN: usize = 2;
-const ROUTER: usize = 7;
+pub(super) const OWN: usize = 2;
+pub(super) const ROUTER: usize = 7;
 
 /// Bits for each box in the third word.
-const BITS: u32 = 21;
-const FORM_BITS: u32 = 2;
+pub(super) const BITS: u32 = 21;
+pub(super) const FORM_BITS: u32 = 2;
 /// No entry; one made by a packet from the client; one made by a packet from the server.
-const ABSENT: u64 = 0;
-const FORWARD: u64 = 1;
-const REVERSED: u64 = 2;
+pub(super) const ABSENT: u64 = 0;
+pub(super) const FORWARD: u64 = 1;
+pub(super) const REVERSED: u64 = 2;
 
 const RARE_BITS: u32 = 27;
-const RARE: u32 = (1 << RARE_BITS) - 1;
+pub(super) const RARE: u32 = (1 << RARE_BITS) - 1;
 /// Packets are missing since a box was last renewed; shifted by the box.
-const HOLE: u32 = 1 << RARE_BITS;
-const OVER: u32 = HOLE << HOPS;
+pub(super) const HOLE: u32 = 1 << RARE_BITS;
+pub(super) const OVER: u32 = HOLE << HOPS;
 /// The boxes' states rest as they are.
-const ODD: u32 = OVER << 1;
+pub(super) const ODD: u32 = OVER << 1;
 const _: () = assert!(ODD == 1 << 31);
 
 /// What stands in the words of one box.
 #[derive(Clone, Debug)]
-struct Place {
-    kind: Form,
+pub(super) struct Place {
+    pub(super) kind: Form,
     /// The tuple of a packet from the client as it comes to the box, but for its ports.
     from_client: [Host; 2],
     /// The same for a packet from the server.
     from_server: [Host; 2],
     /// Where its words begin.
-    at: usize,
+    pub(super) at: usize,
     /// Where its own time and frame stand, if it has them.
-    own: Option<usize>,
+    pub(super) own: Option<usize>,
 }
 
 #[derive(Clone, Debug)]
-enum Form {
+pub(super) enum Form {
     Router {
         /// The timers by the numbers of their rules.
         timers: Box<[Timer]>,
@@ -81,7 +81,7 @@ enum Form {
 /// How the flows of a path rest.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
-    places: Vec<Place>,
+    pub(super) places: Vec<Place>,
     words: usize,
     packs: bool,
     /// What boxes remember of nothing, to begin with.
@@ -149,12 +149,12 @@ impl Shelf {
     }
 
     #[inline]
-    fn words(&self, at: usize) -> &[u64] {
+    pub(super) fn words(&self, at: usize) -> &[u64] {
         &self.words[at / PIECE][at % PIECE * self.stride..][..self.stride]
     }
 
     #[inline]
-    fn words_mut(&mut self, at: usize) -> &mut [u64] {
+    pub(super) fn words_mut(&mut self, at: usize) -> &mut [u64] {
         &mut self.words[at / PIECE][at % PIECE * self.stride..][..self.stride]
     }
 
@@ -405,26 +405,11 @@ impl Place {
         if timer.span != entry.timeout || timer.clause != entry.clause {
             return None;
         }
-        let t = &entry.tcp;
-        let pair = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
-        let [one, two] = &t.seen;
-        if proto == Proto::Udp {
-            words[0] = entry.stream_from.0;
-        } else {
-            words[0] = pair(one.end.0, one.maxend.0);
-            words[1] = pair(one.maxwin, one.maxack.0);
-            words[2] = pair(two.end.0, two.maxend.0);
-            words[3] = pair(two.maxwin, two.maxack.0);
-            words[4] = pair(t.last_seq.0, t.last_ack.0);
-            words[5] = pair(t.last_end.0, u32::from(t.last_win) | u32::from(one.scale) << 16 | u32::from(two.scale) << 24);
-        }
-        words[6] = u64::from_le_bytes([one.flags, two.flags, one.loose, two.loose, t.last_flags, t.last_wscale, t.retrans, entry.status]);
-        let small = u64::from(entry.rule.number()) << 8 | (t.last_dir as u64 & 1) << 7 | (t.last_index as u64) << 4 | t.state as u64;
-        Some((form | small << FORM_BITS, entry.refreshed))
+        Some((form | store_entry(words, entry, proto), entry.refreshed))
     }
 
     #[inline]
-    fn entry(&self, words: &[u64], bits: u64, refreshed: Instant, timers: &[Timer], ports: [u16; 2], proto: Proto) -> Entry {
+    pub(super) fn entry(&self, words: &[u64], bits: u64, refreshed: Instant, timers: &[Timer], ports: [u16; 2], proto: Proto) -> Entry {
         let small = bits >> FORM_BITS;
         let (original, reply) = self.tuples(bits & ((1 << FORM_BITS) - 1), ports);
         let rule = Rule::from_number((small >> 8) as u16);
@@ -472,13 +457,21 @@ impl Place {
     /// Packets are not counted while a flow rests: only a director under defence asks, and it has other tables.
     #[inline]
     fn pack_conn(&self, conn: &Conn, settings: &ipvs::Settings, real: Host, ports: [u16; 2], proto: Proto) -> Option<(u64, Instant)> {
-        let bits = FORWARD | (conn.state as u64) << FORM_BITS | u64::from(conn.flags) << (FORM_BITS + 4);
+        let bits = conn_bits(conn);
         let expected = self.conn(bits, conn.refreshed, settings, real, ports, proto);
         (*conn == Conn { in_pkts: conn.in_pkts, ..expected }).then_some((bits, conn.refreshed))
     }
 
     #[inline]
-    fn conn(&self, bits: u64, refreshed: Instant, settings: &ipvs::Settings, real: Host, [client, server]: [u16; 2], proto: Proto) -> Conn {
+    pub(super) fn conn(
+        &self,
+        bits: u64,
+        refreshed: Instant,
+        settings: &ipvs::Settings,
+        real: Host,
+        [client, server]: [u16; 2],
+        proto: Proto,
+    ) -> Conn {
         let state = VsState::ALL[(bits >> FORM_BITS & 0x0f).min(10) as usize];
         let flags = (bits >> (FORM_BITS + 4)) as u8;
         let dos = flags & flag::DOS_TIMEOUTS != 0;
@@ -492,8 +485,34 @@ impl Place {
     }
 }
 
+/// What a conntrack entry is at rest, but for its tuples and when it was renewed; returns its bits.
 #[inline]
-fn pack_idle(words: &mut [u64], entry: &IdleEntry, ends: bool) -> (u64, Instant) {
+pub(super) fn store_entry(words: &mut [u64], entry: &Entry, proto: Proto) -> u64 {
+    let t = &entry.tcp;
+    let pair = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+    let [one, two] = &t.seen;
+    if proto == Proto::Udp {
+        words[0] = entry.stream_from.0;
+    } else {
+        words[0] = pair(one.end.0, one.maxend.0);
+        words[1] = pair(one.maxwin, one.maxack.0);
+        words[2] = pair(two.end.0, two.maxend.0);
+        words[3] = pair(two.maxwin, two.maxack.0);
+        words[4] = pair(t.last_seq.0, t.last_ack.0);
+        words[5] = pair(t.last_end.0, u32::from(t.last_win) | u32::from(one.scale) << 16 | u32::from(two.scale) << 24);
+    }
+    words[6] = u64::from_le_bytes([one.flags, two.flags, one.loose, two.loose, t.last_flags, t.last_wscale, t.retrans, entry.status]);
+    let small = u64::from(entry.rule.number()) << 8 | (t.last_dir as u64 & 1) << 7 | (t.last_index as u64) << 4 | t.state as u64;
+    small << FORM_BITS
+}
+
+#[inline]
+pub(super) fn conn_bits(conn: &Conn) -> u64 {
+    FORWARD | (conn.state as u64) << FORM_BITS | u64::from(conn.flags) << (FORM_BITS + 4)
+}
+
+#[inline]
+pub(super) fn pack_idle(words: &mut [u64], entry: &IdleEntry, ends: bool) -> (u64, Instant) {
     let [end, fin] = entry.numbers();
     words[0] = fin;
     if ends {
@@ -503,7 +522,7 @@ fn pack_idle(words: &mut [u64], entry: &IdleEntry, ends: bool) -> (u64, Instant)
 }
 
 #[inline]
-fn idle_entry(words: &[u64], bits: u64, set_at: Instant, ends: bool) -> IdleEntry {
+pub(super) fn idle_entry(words: &[u64], bits: u64, set_at: Instant, ends: bool) -> IdleEntry {
     IdleEntry::of(set_at, [if ends { words[1] } else { 0 }, words[0]], (bits >> FORM_BITS) as u16)
 }
 

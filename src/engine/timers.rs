@@ -22,7 +22,7 @@ const VS_DOS: u16 = 16;
 /// Set to end at the next tick, whatever the state.
 const VS_NOW: u16 = 32;
 
-fn of_conn(conn: &Conn) -> TimerId {
+pub(super) fn of_conn(conn: &Conn) -> TimerId {
     let state = match conn.clause {
         Clause::IpvsUdp => VS_UDP,
         _ => conn.state as u16,

@@ -116,6 +116,17 @@ impl Director {
         out
     }
 
+    /// A segment of a connection that has an entry, as nearly all are: true where it leaves by that entry, as
+    /// [`Director::packet`] would have it; otherwise that one is to be asked with the entry as it was. The entry has not ended.
+    #[inline]
+    pub(crate) fn lets_pass(&self, conn: &mut Conn, from_server: bool, seg: &Segment, now: Instant) -> bool {
+        if self.conntrack.is_some() || !from_server && seg.flags.has(TcpFlags::SYN) {
+            return false;
+        }
+        conn.update(&self.ipvs, Proto::Tcp, from_server, seg.flags, now);
+        true
+    }
+
     /// Removes entries whose timers have fired. IPVS has real timers: they fire whether or not a packet comes, and take their
     /// conntrack entries with them.
     fn reap(&self, state: &mut DirectorState, moment: &mut Moment, out: &mut Outcome) {
