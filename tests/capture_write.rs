@@ -57,7 +57,7 @@ fn read(bytes: &[u8]) -> Vec<Seen> {
         for record in batch.iter() {
             assert_eq!((record.link, record.wire_len as usize), (LinkType::ETHERNET, record.bytes.len()));
             let before = decoder.counters();
-            let decoded = decoder.decode(&record).copied();
+            let decoded = decoder.decode(&record);
             let after = decoder.counters();
             let kind = || {
                 let had = |kind: Kind| before.seen().find(|(k, _)| *k == kind).map_or(0, |(_, count)| count);

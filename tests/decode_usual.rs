@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 fn both(quick: &mut Decoder, walking: &mut Decoder, record: &Record<'_>) -> [Option<Decoded>; 2] {
-    [quick.decode(record).copied(), walking.decode(record).copied()]
+    [quick.decode(record), walking.decode(record)]
 }
 
 fn files() -> Vec<std::path::PathBuf> {

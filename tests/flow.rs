@@ -342,7 +342,7 @@ fn streams_begin_where_wireshark_begins_them() {
                 let (forth, mut seg) = parse(&format!("{order} {line} 0"), order as u32 + 1);
                 let (src, dst) = if forth { (sock(1, 40_000), sock(2, 80)) } else { (sock(2, 80), sock(1, 40_000)) };
                 let ends = Book::new().ends(src, dst, Proto::Tcp);
-                places.push(table.place(&ends, ends.hash(), &mut seg, order as u64).flow);
+                places.push(table.place(&ends, ends.hash(), table.guess(ends.hash()), &mut seg, order as u64).flow);
             }
             number_streams(&mut [&mut table]);
             let streams: String = places.iter().map(|place| table.flow(*place).stream.to_string()).collect();
@@ -361,7 +361,7 @@ fn streams_are_numbered_across_shards_by_their_first_packet() {
     {
         let mut seg = Segment { flags: TcpFlags(TcpFlags::ACK), ..Segment::EMPTY };
         let ends = Book::new().ends(sock(1, 40_000 + port), sock(2, 80), proto);
-        shards[shard].place(&ends, ends.hash(), &mut seg, order as u64);
+        shards[shard].place(&ends, ends.hash(), None, &mut seg, order as u64);
     }
     let order = number_streams(&mut shards.iter_mut().collect::<Vec<_>>());
     assert_eq!(order.iter().map(|(shard, at)| (*shard, at.0)).collect::<Vec<_>>(), [(1, 0), (0, 0), (0, 1), (1, 1), (0, 2)]);

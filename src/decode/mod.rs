@@ -49,7 +49,7 @@ impl Decoded {
 pub struct Decoder {
     fragments: Fragments,
     counters: DecodeCounters,
-    /// Filled in place and lent out: moving a segment through the layers costs more than reading its headers.
+    /// What the walk fills in: moving a segment through the layers costs more than reading its headers.
     latest: Decoded,
     walks_always: bool,
 }
@@ -75,23 +75,40 @@ impl Decoder {
     /// The segment in a record, or nothing where it is counted as something else. The segment of a fragmented datagram
     /// belongs to the record that completes it, as in Wireshark.
     #[inline]
-    pub fn decode(&mut self, record: &Record<'_>) -> Option<&Decoded> {
-        self.counters.records += 1;
-        if !self.walks_always && usual::decode(record, &mut self.latest) {
-            self.counters.decoded += 1;
-            return Some(&self.latest);
-        }
-        self.walk(record)
+    pub fn decode(&mut self, record: &Record<'_>) -> Option<Decoded> {
+        self.usual(record).or_else(|| self.other(record))
     }
 
-    /// The same through the layers, one by one.
-    fn walk(&mut self, record: &Record<'_>) -> Option<&Decoded> {
+    /// The segment of the most usual packet of all, which is to be had in one look; for others ask [`Decoder::other`]. Whoever asks
+    /// the two in turn, and not [`Decoder::decode`], has the segment in registers.
+    #[inline(always)]
+    pub fn usual(&mut self, record: &Record<'_>) -> Option<Decoded> {
+        if self.walks_always {
+            return None;
+        }
+        let usual = usual::plain(record)?;
+        self.counters.records += 1;
+        self.counters.decoded += 1;
+        Some(usual)
+    }
+
+    /// The segment of any other packet.
+    #[inline(never)]
+    pub fn other(&mut self, record: &Record<'_>) -> Option<Decoded> {
+        self.counters.records += 1;
+        if !self.walks_always
+            && let Some(usual) = usual::other(record)
+        {
+            self.counters.decoded += 1;
+            return Some(usual);
+        }
+        // Through its layers one by one.
         let cut = Cut { bytes: record.bytes, len: record.wire_len as usize, firm: false };
         let mut walk = Walk { record, fragments: &mut self.fragments, out: &mut self.latest, depth: 0 };
         match walk.link(record.link, cut) {
             Ok(()) => {
                 self.counters.decoded += 1;
-                Some(&self.latest)
+                Some(self.latest)
             }
             Err(kind) => {
                 self.count(kind, record.link);

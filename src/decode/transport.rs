@@ -74,7 +74,9 @@ impl Walk<'_, '_> {
                 segment.bits.0 |= SegmentBits::HEADER_CUT;
             }
             let end = header_len.min(cut.bytes.len());
-            options(&cut.bytes[TCP_HEADER..end], header_len - TCP_HEADER, segment);
+            let read = options(&cut.bytes[TCP_HEADER..end], header_len - TCP_HEADER, ack);
+            (segment.sack, segment.window_scale) = (read.sack, read.window_scale);
+            segment.bits.0 |= read.bits;
         }
         Ok(())
     }
@@ -111,34 +113,43 @@ impl Walk<'_, '_> {
     }
 }
 
-/// Reads the captured part of an options area of `whole` bytes.
-pub(super) fn options(area: &[u8], whole: usize, segment: &mut Segment) {
+/// What the options of a TCP header say. Handed out by value: a segment whose address is taken is built in memory, byte by byte.
+#[derive(Clone, Copy)]
+pub(super) struct Options {
+    pub(super) sack: Seq,
+    pub(super) window_scale: u8,
+    pub(super) bits: u8,
+}
+
+/// Reads the captured part of an options area of `whole` bytes, of a header that acknowledges `ack`.
+pub(super) fn options(area: &[u8], whole: usize, ack: Seq) -> Options {
+    let mut read = Options { sack: ack, window_scale: 0, bits: 0 };
     if whole == 12 && area.starts_with(&ALIGNED_TIMESTAMP) {
-        return;
+        return read;
     }
     let mut sack_read = false;
     let mut rest = area;
     while let [kind, after @ ..] = rest {
         match kind {
-            0 => return,
+            0 => return read,
             1 => rest = after,
             _ => {
                 // A length that cannot be ends the reading, as it does in Linux.
-                let Some(size @ 2..) = after.first().map(|&size| usize::from(size)) else { return };
-                let Some(value) = rest.get(2..size) else { return };
+                let Some(size @ 2..) = after.first().map(|&size| usize::from(size)) else { return read };
+                let Some(value) = rest.get(2..size) else { return read };
                 match (*kind, value) {
                     (3, &[shift]) => {
-                        segment.window_scale = shift;
-                        segment.bits.0 |= SegmentBits::WINDOW_SCALE;
+                        read.window_scale = shift;
+                        read.bits |= SegmentBits::WINDOW_SCALE;
                     }
-                    (4, []) => segment.bits.0 |= SegmentBits::SACK_PERMITTED,
+                    (4, []) => read.bits |= SegmentBits::SACK_PERMITTED,
                     // `tcp_sack` returns after the first option that is one.
                     (5, blocks) if !sack_read && !blocks.is_empty() && blocks.len() % 8 == 0 => {
                         sack_read = true;
                         for block in blocks.chunks_exact(8) {
                             let right = Seq(be32(block, 4));
-                            if right.after(segment.sack) {
-                                segment.sack = right;
+                            if right.after(read.sack) {
+                                read.sack = right;
                             }
                         }
                     }
@@ -148,6 +159,7 @@ pub(super) fn options(area: &[u8], whole: usize, segment: &mut Segment) {
             }
         }
     }
+    read
 }
 
 #[inline]

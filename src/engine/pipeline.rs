@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Into how many shards flows are distributed: a constant, so that nothing depends on the number of threads.
 const SHARDS: usize = 64;
 /// How many segments make a window.
-const WINDOW: u32 = 1 << 17;
+const WINDOW: u32 = 1 << 16;
 
 /// What a run is to do.
 #[derive(Clone, Debug, Default)]
@@ -198,7 +198,7 @@ pub(super) struct Item {
 const _: () = assert!(size_of::<Item>() == 64);
 
 /// How many packets are looked up together, so that what they need comes from memory at once.
-const GROUP: usize = 16;
+const GROUP: usize = 32;
 
 /// The packets of a window for one shard, and their places in the whole input.
 #[derive(Default)]
@@ -227,8 +227,8 @@ impl<R> Shard<R> {
                 touched ^= self.table.flow(*index).touch() ^ keep.touch(&self.rack, index.get());
             }
             std::hint::black_box(touched);
-            for (item, order) in group.iter_mut().zip(orders) {
-                self.one(keep, item, bin.base + u64::from(*order));
+            for ((item, order), guess) in group.iter_mut().zip(orders).zip(guesses) {
+                self.one(keep, item, guess, bin.base + u64::from(*order));
             }
         }
         bin.items.clear();
@@ -236,8 +236,8 @@ impl<R> Shard<R> {
     }
 
     #[inline]
-    fn one(&mut self, keep: &impl Keep<Rack = R>, item: &mut Item, order: u64) {
-        let placed = self.table.place(&item.ends, item.hash, &mut item.seg, order);
+    fn one(&mut self, keep: &impl Keep<Rack = R>, item: &mut Item, guess: Option<FlowIndex>, order: u64) {
+        let placed = self.table.place(&item.ends, item.hash, guess, &mut item.seg, order);
         let flow = self.table.flow_mut(placed.flow);
         let previous = flow.last_frame;
         let observation = flow.observe(&item.seg);
@@ -345,8 +345,19 @@ impl Intake for Reading<'_> {
             self.records += 1;
             self.begin = self.begin.min(record.at);
             self.end = self.end.max(record.at);
-            let Some(packet) = self.decoder.decode(&record) else { continue };
-            if self.job.filter.as_ref().is_some_and(|f| !f.matches(packet)) {
+            // Twice the same, so that the usual packet goes from the block to its bin in registers.
+            if self.job.filter.is_none()
+                && let Some(packet) = self.decoder.usual(&record)
+            {
+                let ends = self.book.ends(packet.src, packet.dst, packet.proto);
+                put(bins, &packet.segment, ends, count);
+                count += 1;
+                continue;
+            }
+            let Some(packet) = (if self.job.filter.is_none() { self.decoder.other(&record) } else { self.decoder.decode(&record) }) else {
+                continue;
+            };
+            if self.job.filter.as_ref().is_some_and(|f| !f.matches(&packet)) {
                 self.filtered += 1;
                 continue;
             }
@@ -366,7 +377,7 @@ impl Intake for Reading<'_> {
 }
 
 /// Puts a packet into the bin of its shard; `order` counts from the bins' base.
-#[inline]
+#[inline(always)]
 pub(super) fn put(bins: &mut [Bin], seg: &Segment, ends: Ends, order: u32) {
     let hash = ends.hash();
     let bin = &mut bins[(hash % SHARDS as u64) as usize];

@@ -67,21 +67,24 @@ impl Short {
     }
 }
 
-/// The rows of a flow, in the order of their first occurrence.
+/// The rows of a flow, in the order of their first occurrence. What every packet asks stands together.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Profile {
     idle: [Duration; SPELLS],
-    frames: [(u32, u32); SPELLS],
     rows: [Short; ROWS],
-    count: u8,
+    /// For each box the row that it asked for last.
+    last: [u8; 4],
     /// For each box the spell that was the longest before the one that a later segment may still show to be a hole.
     prior: [u8; 4],
     /// The rows whose longest spell may still be shown to be a hole.
     open: u32,
-    evidence: [GapEvidence; SPELLS],
     /// The rows of a flow that needs more, in place of those above.
     #[allow(clippy::box_collection, reason = "eight bytes where there is nothing, in place of twenty-four")]
     more: Option<Box<Vec<Long>>>,
+    count: u8,
+    evidence: [GapEvidence; SPELLS],
+    frames: [(u32, u32); SPELLS],
 }
 
 const _: () = assert!(size_of::<Profile>() <= 176);
@@ -98,13 +101,14 @@ impl Default for Profile {
     fn default() -> Profile {
         Profile {
             idle: [Duration::ZERO; SPELLS],
-            frames: [(0, 0); SPELLS],
             rows: [Short(0); ROWS],
-            count: 0,
+            last: [0; 4],
             prior: [NONE; 4],
             open: 0,
-            evidence: [GapEvidence::Unknown; SPELLS],
             more: None,
+            count: 0,
+            evidence: [GapEvidence::Unknown; SPELLS],
+            frames: [(0, 0); SPELLS],
         }
     }
 }
@@ -120,7 +124,7 @@ impl Profile {
     /// Reads a little of each of its cache lines: what is asked of many flows in a row comes from memory at once.
     #[inline]
     pub fn touch(&self) -> u64 {
-        self.idle[0].0 ^ u64::from(self.frames[SPELLS - 1].0) ^ u64::from(self.open)
+        self.idle[0].0 ^ self.idle[SPELLS - 1].0 ^ u64::from(self.open) ^ u64::from(self.frames[SPELLS - 1].1)
     }
 
     fn spell(&self, at: usize) -> Spell {
@@ -149,7 +153,11 @@ impl Profile {
         if self.more.is_none() && hop < 4 {
             let key = Short::key(hop, timer);
             let count = usize::from(self.count).min(ROWS);
-            if let Some(at) = self.rows[..count].iter().position(|row| row.is(key)) {
+            let last = usize::from(self.last[hop]);
+            let asked_again = last < count && self.rows[last].is(key);
+            let found = if asked_again { Some(last) } else { self.rows[..count].iter().position(|row| row.is(key)) };
+            if let Some(at) = found {
+                self.last[hop] = at as u8;
                 if spell.idle > self.idle[self.rows[at].spell()] {
                     self.lengthen(at, spell, open);
                 }

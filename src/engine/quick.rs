@@ -42,7 +42,9 @@ impl Layout {
             return false;
         }
         let mut fresh = [0; WORDS];
-        fresh[..before.len()].copy_from_slice(before);
+        for (word, old) in fresh.iter_mut().zip(before) {
+            *word = *old;
+        }
         let ports = flow.ports();
         let shared = (Instant(before[0]), (before[1] >> 32) as u32);
         let mut holes = flags & (HOLE | HOLE << 1 | HOLE << 2);
@@ -50,8 +52,8 @@ impl Layout {
         let count = self.places.len();
         for step in 0..count {
             let index = if reply { count - 1 - step } else { step };
-            let (place, hop) = (&self.places[index], &path.hops[index]);
-            if reply && !hop.sees_replies() {
+            let place = &self.places[index];
+            if reply && place.one_way {
                 continue;
             }
             let bits = fresh[2] >> (BITS * index as u32) & ((1 << BITS) - 1);
@@ -60,7 +62,7 @@ impl Layout {
             }
             let (refreshed, renewed_by) = place.own.map_or(shared, |own| (Instant(fresh[own]), fresh[own + 1] as u32));
             let here = &mut fresh[place.at..];
-            let (timer, span, bits, renewed) = match (&place.kind, &hop.device) {
+            let (timer, span, bits, renewed) = match (&place.kind, &path.hops[index].device) {
                 (Form::Router { timers, .. }, Device::Router(router)) => {
                     let mut entry = place.entry(here, bits, refreshed, timers, ports, Proto::Tcp);
                     let (timer, span) = (TimerId(entry.rule.number()), entry.timeout);
@@ -92,7 +94,7 @@ impl Layout {
                 _ => return false,
             };
             // What is missing of the replies does not matter to a box that never sees them.
-            let blind = observation.shape == Shape::AckUnseen && !hop.sees_replies();
+            let blind = observation.shape == Shape::AckUnseen && place.one_way;
             let seen = if blind { GapEvidence::Unknown } else { observation.evidence };
             let hole = HOLE << index;
             let evidence = if seen == GapEvidence::Hole || holes & hole != 0 { GapEvidence::Hole } else { seen };
@@ -114,8 +116,9 @@ impl Layout {
         fresh[0] = when.now.0;
         fresh[1] = u64::from(seg.frame) << 32 | u64::from(holes | over);
         let words = shelf.words_mut(at);
-        let size = words.len();
-        words.copy_from_slice(&fresh[..size]);
+        for (word, new) in words.iter_mut().zip(fresh) {
+            *word = new;
+        }
         let open = told.is_open();
         let profile = shelf.profiles.at_mut(at);
         for step in 0..count {

@@ -4,6 +4,7 @@
 
 use super::path::Path;
 use super::pipeline::{Keep, Kept};
+use super::profile::Profile;
 use super::quick::When;
 use super::replay::{Beginning, FlowRun, Replay, Told};
 use super::rest::{Layout, Shelf};
@@ -121,10 +122,20 @@ impl Replayed {
     pub fn run(&self, number: usize) -> FlowRun {
         let mut run = FlowRun::blank();
         self.look(number, &mut run);
+        run.profile = self.profile(number).clone();
         run
     }
 
-    /// The same in the place of another one, which makes it cheap to look at many.
+    /// The longest spells of a flow.
+    ///
+    /// # Panics
+    /// Where there is none of that number.
+    pub fn profile(&self, number: usize) -> &Profile {
+        let (shard, at) = self.order[number];
+        self.shards[shard as usize].1.shelf.profiles.at(at.get())
+    }
+
+    /// Its way without the spells, in the place of another one's, which makes it cheap to look at many.
     ///
     /// # Panics
     /// Where there is none of that number.
@@ -132,6 +143,16 @@ impl Replayed {
         let (shard, at) = self.order[number];
         let (table, rack) = &self.shards[shard as usize];
         self.layout.look(&rack.shelf, at.get(), run, table.flow(at));
+    }
+
+    /// Reads a little of all that is known of a flow: what is asked of many in a row comes from memory at once.
+    ///
+    /// # Panics
+    /// Where there is none of that number.
+    pub fn touch(&self, number: usize) -> u64 {
+        let (shard, at) = self.order[number];
+        let (table, rack) = &self.shards[shard as usize];
+        table.flow(at).touch() ^ rack.shelf.touch(at.get())
     }
 
     /// Nothing, for [`Replayed::look`] to put a flow's way into.

@@ -56,6 +56,8 @@ pub(super) struct Place {
     from_server: [Host; 2],
     /// Where its words begin.
     pub(super) at: usize,
+    /// Whether replies never pass it.
+    pub(super) one_way: bool,
     /// Where its own time and frame stand, if it has them.
     pub(super) own: Option<usize>,
 }
@@ -133,7 +135,7 @@ pub(super) struct Shelf {
 }
 
 /// Flows in a piece of words.
-const PIECE: usize = 64;
+const PIECE: usize = 256;
 
 impl Shelf {
     pub(super) fn new(layout: &Layout) -> Shelf {
@@ -202,7 +204,7 @@ impl Layout {
                     (Form::Idle { ends }, 1 + usize::from(ends))
                 }
             };
-            places.push(Place { kind, from_client, from_server: [service, client], at: words, own });
+            places.push(Place { kind, from_client, from_server: [service, client], at: words, one_way: !hop.sees_replies(), own });
             words += size;
         }
         let blank = path.hops.iter().map(|hop| HopRun { state: hop.empty(), renewed_by: 0, hole_since: false, lives: None });
@@ -281,11 +283,12 @@ impl Layout {
         }
     }
 
-    /// What rests, and goes on resting.
+    /// What rests, and goes on resting; but for the spells.
     pub(super) fn look(&self, shelf: &Shelf, at: usize, run: &mut FlowRun, flow: &Flow) {
         let flags = shelf.words(at)[1] as u32;
-        let hops = std::mem::take(&mut run.hops);
-        *run = FlowRun { hops, profile: shelf.profiles.at(at).clone(), over: flags & OVER != 0, ..FlowRun::blank() };
+        (run.cut, run.repaired, run.doubt, run.hole) = (None, None, None, None);
+        (run.repairs, run.blocked, run.invalid, run.reset) = (0, 0, 0, None);
+        run.over = flags & OVER != 0;
         if flags & ODD == 0 {
             if run.hops.len() != self.blank.len() {
                 run.hops.clone_from(&self.blank);
@@ -408,7 +411,7 @@ impl Place {
         Some((form | store_entry(words, entry, proto), entry.refreshed))
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn entry(&self, words: &[u64], bits: u64, refreshed: Instant, timers: &[Timer], ports: [u16; 2], proto: Proto) -> Entry {
         let small = bits >> FORM_BITS;
         let (original, reply) = self.tuples(bits & ((1 << FORM_BITS) - 1), ports);

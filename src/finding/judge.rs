@@ -5,7 +5,7 @@ use super::cause::cause;
 use super::symptom::{Loss, Symptom, felt, predict};
 use super::{BreakPoint, Caveat, Decisive, Finding, Glance, Inconclusive, Verdict, VictimKind, share_of};
 use crate::engine::Path;
-use crate::engine::profile::Row;
+use crate::engine::profile::{Profile, Row};
 use crate::engine::replay::{Fate, FlowRun, Late, Replay};
 use crate::flow::{Closing, Flow, GapEvidence, Opening, Orientation};
 use crate::kernel::wheel::lateness_max;
@@ -52,7 +52,7 @@ pub fn judge(path: &Path, socks: [Sock; 2], flow: &Flow, run: &FlowRun, capture_
 }
 
 /// What [`judge`] and [`Finding::glance`] come to, without words.
-pub fn glance(path: &Path, flow: &Flow, run: &FlowRun, capture_end: Instant) -> Glance {
+pub fn glance(path: &Path, flow: &Flow, run: &FlowRun, profile: &Profile, capture_end: Instant) -> Glance {
     let replay = Replay::new(path);
     let ground = ground(&replay, flow, run, capture_end);
     let verdict = ground.as_ref().map_or(Verdict::Survives, |(verdict, _)| *verdict);
@@ -63,7 +63,7 @@ pub fn glance(path: &Path, flow: &Flow, run: &FlowRun, capture_end: Instant) -> 
     Glance {
         verdict,
         excess,
-        share: if verdict == Verdict::Survives { share(path, run) } else { 0 },
+        share: if verdict == Verdict::Survives { share(path, profile) } else { 0 },
         outlived: if ground.is_none() { outlived(&replay, flow, run) } else { Duration::ZERO },
         blocked: run.blocked,
         invalid: run.invalid,
@@ -72,16 +72,16 @@ pub fn glance(path: &Path, flow: &Flow, run: &FlowRun, capture_end: Instant) -> 
 
 /// The largest share of a timer that a spell used up without ending it, in millionths. Of rules that come to one clause the one
 /// with the longest spell counts, as among [`break_points`].
-fn share(path: &Path, run: &FlowRun) -> u32 {
+fn share(path: &Path, profile: &Profile) -> u32 {
     let clause = |row: &Row| path.hops[row.hop].clause(row.timer);
     let mut best = 0;
-    for (place, row) in run.profile.rows().enumerate() {
+    for (place, row) in profile.rows().enumerate() {
         let (idle, timeout) = (row.longest.idle, path.hops[row.hop].span(row.timer));
         let share = if idle < timeout { share_of(idle, timeout) } else { 0 };
         if share <= best {
             continue;
         }
-        let counts = run.profile.rows().enumerate().all(|(at, other)| {
+        let counts = profile.rows().enumerate().all(|(at, other)| {
             let longer = other.longest.idle > idle || other.longest.idle == idle && at < place;
             !longer || other.hop != row.hop || clause(&other) != clause(&row)
         });

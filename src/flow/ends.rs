@@ -78,13 +78,14 @@ impl Book {
     ///
     /// # Panics
     /// With more than 2³² IPv6 addresses.
-    #[inline]
+    #[inline(always)]
     pub fn ends(&mut self, src: Sock, dst: Sock, proto: Proto) -> Ends {
         let six = src.addr.is_v6();
         let addrs = if six { [self.place(src.addr), self.place(dst.addr)] } else { [src.addr, dst.addr].map(Addr::four_bits) };
         Ends { addrs, ports: [src.port, dst.port], six, proto }
     }
 
+    #[inline(never)]
     fn place(&mut self, addr: Addr) -> u32 {
         let hash = mix(addr);
         let addrs = &mut self.addrs;

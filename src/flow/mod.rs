@@ -129,6 +129,8 @@ const SYN_ACK: u8 = 0x02;
 const TIMED: u8 = 0x04;
 /// What `stream::closes` said.
 const CLOSED: u8 = 0x08;
+/// The tuple has begun a newer flow.
+const SUPERSEDED: u8 = 0x10;
 
 impl Flow {
     fn new(ends: Ends, orientation: Orientation, order: u64, seg: &Segment) -> Flow {
@@ -164,6 +166,11 @@ impl Flow {
     /// The client's port and the server's.
     pub const fn ports(&self) -> [u16; 2] {
         self.ends.ports()
+    }
+
+    /// Whether no newer flow has the same tuple.
+    const fn is_current(&self) -> bool {
+        self.progress & SUPERSEDED == 0
     }
 
     /// Which way a packet with these ends goes, if it belongs to this tuple.

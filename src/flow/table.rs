@@ -5,7 +5,7 @@
 
 use super::arena::Arena;
 use super::ends::Ends;
-use super::{Flow, Observation, StreamRule, orient};
+use super::{Flow, Observation, SUPERSEDED, StreamRule, orient};
 use crate::net::{Direction, Proto, Segment, TcpFlags};
 use hashbrown::HashTable;
 
@@ -106,28 +106,46 @@ impl FlowTable {
         self.index.find(bucket(hash), |slot| slot.tag == tag(hash)).map(|slot| slot.flow)
     }
 
-    /// Finds the flow of a segment or begins one, and sets `seg.dir`. `ends` are the packet's, `hash` is theirs. `order` is the
-    /// segment's position in the whole input, over all shards; it decides the stream numbers.
+    /// Finds the flow of a segment or begins one, and sets `seg.dir`. `ends` are the packet's, `hash` is theirs. `guess` is what
+    /// [`FlowTable::guess`] said, however long ago. `order` is the segment's position in the whole input, over all shards; it
+    /// decides the stream numbers.
     ///
     /// # Panics
     /// With more than 2³² flows in one table.
     #[inline]
-    pub fn place(&mut self, ends: &Ends, hash: u64, seg: &mut Segment, order: u64) -> Placed {
+    pub fn place(&mut self, ends: &Ends, hash: u64, guess: Option<FlowIndex>, seg: &mut Segment, order: u64) -> Placed {
         let flows = &self.flows;
-        let fits = |slot: &Slot| slot.tag == tag(hash) && flows.at(slot.flow.get()).direction_of(ends).is_some();
-        let Some(slot) = self.index.find_mut(bucket(hash), fits) else { return self.begin(ends, hash, seg, order) };
-        let index = slot.flow;
-        let flow = self.flows.at_mut(index.get());
-        seg.dir = flow.direction_of(ends).unwrap_or(Direction::Original);
-        let again = ends.proto() == Proto::Tcp && flow.begins_anew(self.rule, seg);
-        if again {
-            slot.flow = fresh(self.flows.len());
-            return self.push(ends, seg, order);
-        }
+        let guessed = guess.and_then(|index| {
+            let flow = flows.at(index.get());
+            Some((index, flow.direction_of(ends).filter(|_| flow.is_current())?))
+        });
+        let Some((index, dir)) = guessed.or_else(|| self.find(ends, hash)) else { return self.begin(ends, hash, seg, order) };
+        seg.dir = dir;
         if ends.proto() == Proto::Tcp {
+            let flow = self.flows.at_mut(index.get());
+            if flow.begins_anew(self.rule, seg) {
+                flow.progress |= SUPERSEDED;
+                return self.supersede(index, ends, hash, seg, order);
+            }
             flow.learn_base(seg);
         }
-        Placed { flow: index, dir: seg.dir, is_new: false }
+        Placed { flow: index, dir, is_new: false }
+    }
+
+    #[inline(never)]
+    fn find(&self, ends: &Ends, hash: u64) -> Option<(FlowIndex, Direction)> {
+        let fits = |slot: &Slot| slot.tag == tag(hash) && self.flows.at(slot.flow.get()).direction_of(ends).is_some();
+        let index = self.index.find(bucket(hash), fits)?.flow;
+        Some((index, self.flows.at(index.get()).direction_of(ends)?))
+    }
+
+    #[cold]
+    fn supersede(&mut self, old: FlowIndex, ends: &Ends, hash: u64, seg: &mut Segment, order: u64) -> Placed {
+        let flow = fresh(self.flows.len());
+        if let Some(slot) = self.index.find_mut(bucket(hash), |slot| slot.flow == old) {
+            slot.flow = flow;
+        }
+        self.push(ends, seg, order)
     }
 
     #[cold]
@@ -156,7 +174,7 @@ impl FlowTable {
     /// # Panics
     /// With more than 2³² flows in one table.
     pub fn observe(&mut self, ends: &Ends, seg: &mut Segment, order: u64) -> (Placed, Observation) {
-        let placed = self.place(ends, ends.hash(), seg, order);
+        let placed = self.place(ends, ends.hash(), None, seg, order);
         (placed, self.flow_mut(placed.flow).observe(seg))
     }
 }

@@ -13,10 +13,9 @@ pub mod tuple;
 
 use crate::engine::Path;
 use crate::engine::pipeline::Run;
-use crate::engine::replay::FlowRun;
+use crate::engine::profile::Profile;
 use crate::engine::replayed::Replayed;
 use crate::finding::{Finding, Glance, Verdict, judge};
-use crate::flow::Flow;
 use crate::time::Duration;
 use rayon::prelude::*;
 
@@ -90,6 +89,8 @@ impl Part {
 
 /// Flows that are looked at in one go.
 const CHUNK: usize = 4096;
+/// Flows that are brought from memory together.
+const GROUP: usize = 16;
 
 impl<'r> Report<'r> {
     /// Judges every flow of a run.
@@ -98,8 +99,11 @@ impl<'r> Report<'r> {
         let part = |chunk: usize| {
             let (mut part, mut scratch) = (Part::default(), Replayed::scratch());
             for index in chunk * CHUNK..total.min((chunk + 1) * CHUNK) {
+                if index.is_multiple_of(GROUP) {
+                    std::hint::black_box((index..total.min(index + GROUP)).fold(0, |sum, next| sum ^ run.flows.touch(next)));
+                }
                 run.flows.look(index, &mut scratch);
-                part.add(index, &judge::glance(path, run.flows.flow(index), &scratch, run.end));
+                part.add(index, &judge::glance(path, run.flows.flow(index), &scratch, run.flows.profile(index), run.end));
             }
             part
         };
@@ -113,13 +117,9 @@ impl<'r> Report<'r> {
         self.run.flows.len()
     }
 
-    /// Asks something of every flow, in their order.
-    pub fn each<T: Send>(&self, ask: impl Fn(&Flow, &FlowRun) -> T + Sync) -> Vec<T> {
-        let ask = |scratch: &mut FlowRun, index| {
-            self.run.flows.look(index, scratch);
-            ask(self.run.flows.flow(index), scratch)
-        };
-        (0..self.flows()).into_par_iter().map_init(Replayed::scratch, ask).collect()
+    /// Asks something of every flow's spells, in their order.
+    pub fn each<T: Send>(&self, ask: impl Fn(&Profile) -> T + Sync) -> Vec<T> {
+        (0..self.flows()).into_par_iter().map(|index| ask(self.run.flows.profile(index))).collect()
     }
 
     /// Everything that is to be said about one flow.

@@ -72,7 +72,7 @@ pub fn gaps(report: &Report<'_>, silences: &Silences) -> Gaps {
 fn steps(report: &Report<'_>) -> Vec<Step> {
     let open = |row: &Row| is_open(report.path.hops[row.hop].clause(row.timer));
     let mut longest: Vec<Duration> =
-        report.each(|_, run| run.profile.rows().filter(open).map(|row| row.longest.idle).max()).into_iter().flatten().collect();
+        report.each(|profile| profile.rows().filter(open).map(|row| row.longest.idle).max()).into_iter().flatten().collect();
     longest.sort_unstable();
     let total = longest.len().max(1) as f64;
     let mut steps: Vec<Step> = Vec::new();

@@ -53,7 +53,7 @@ pub(crate) fn decode(link: LinkType, bytes: &[u8]) -> Result<Decoded, Kind> {
 /// Decodes the first `kept` bytes of a packet.
 pub(crate) fn decode_cut(link: LinkType, bytes: &[u8], kept: usize) -> Result<Decoded, Kind> {
     let mut decoder = Decoder::new();
-    let found = decoder.decode(&record(link, &bytes[..kept], bytes.len())).copied();
+    let found = decoder.decode(&record(link, &bytes[..kept], bytes.len()));
     let counters = decoder.counters();
     assert_eq!(counters.records, 1);
     let kinds: Vec<(Kind, u64)> = counters.seen().collect();

@@ -39,7 +39,7 @@ fn agree(path: &Path, small: &Run, large: &Followed) -> Result<(), TestCaseError
         }
         let full = judge(path, small.socks(flow), flow, &run, small.end);
         prop_assert_eq!(&full, &judge(path, large.socks(&judged.flow), &judged.flow, &judged.run, large.end));
-        let brief = glance(path, flow, &run, small.end);
+        let brief = glance(path, flow, &run, &run.profile, small.end);
         let long = full.glance();
         prop_assert_eq!((brief.verdict, brief.excess, brief.outlived), (long.verdict, long.excess, long.outlived));
         if brief.share > 0 {
