@@ -36,7 +36,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Options {
         // A block and what is found in it stay in the second-level cache beside the rest; smaller ones cost system calls.
-        Options { expansion_bytes: 64 << 30, expansion_ratio: 1_000, block_bytes: 256 << 10 }
+        Options { expansion_bytes: 64 << 30, expansion_ratio: 1_000, block_bytes: 128 << 10 }
     }
 }
 

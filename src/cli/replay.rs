@@ -41,6 +41,9 @@ pub struct Args {
     /// One JSON document (schema flowlapse-replay/1)
     #[arg(long, conflicts_with = "ndjson")]
     json: bool,
+    /// With --json or --ndjson: without the single flows
+    #[arg(long)]
+    summary: bool,
     /// One JSON line for each flow, then one for the summary
     #[arg(long)]
     ndjson: bool,
@@ -80,6 +83,11 @@ const KINDS: [Kind; 3] = [Kind { name: "survival", of: None }, Kind { name: "gap
 
 /// Runs the command.
 pub fn run(args: &Args) -> Ended {
+    if args.summary && !args.json && !args.ndjson {
+        return Err(Failure(
+            "--summary: the text begins with its summary; with --json or --ndjson it leaves the single flows out".to_owned(),
+        ));
+    }
     let draws = args.draw.wanted(&KINDS)?;
     let mut lives = Vec::new();
     for draw in draws.iter().filter(|draw| draw.kind == "lanes") {
@@ -114,7 +122,11 @@ pub fn run(args: &Args) -> Ended {
     }
     if args.json || args.ndjson {
         let mut out = BufWriter::new(io::stdout().lock());
-        let done = if args.json { json::write(&report, &mut out) } else { json::write_lines(&report, &mut out) };
+        let done = match (args.json, args.summary) {
+            (true, true) => json::write_summary(&report, &mut out),
+            (true, false) => json::write(&report, &mut out),
+            (false, summary) => json::write_lines(&report, !summary, &mut out),
+        };
         written(done.and_then(|()| out.flush()))?;
     } else {
         print(text::write(&report, layout(args)).as_bytes())?;

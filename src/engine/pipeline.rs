@@ -19,8 +19,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Into how many shards flows are distributed: a constant, so that nothing depends on the number of threads.
 const SHARDS: usize = 64;
-/// How many segments make a window.
-const WINDOW: u32 = 1 << 16;
+/// How many segments make a window: the more, the more often what one shard knows is still in the cache when its next packet
+/// comes. Two windows of 64 bytes a segment are all the memory that does not go with flows.
+const WINDOW: u32 = 1 << 19;
 
 /// What a run is to do.
 #[derive(Clone, Debug, Default)]

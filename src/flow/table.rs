@@ -8,6 +8,8 @@ use super::ends::Ends;
 use super::{Flow, Observation, SUPERSEDED, StreamRule, orient};
 use crate::net::{Direction, Proto, Segment, TcpFlags};
 use hashbrown::HashTable;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 /// A flow's place in its table's arena; flows are never removed, so it stays valid.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -189,20 +191,20 @@ fn fresh(len: usize) -> FlowIndex {
 /// # Panics
 /// With more than 2³² tables.
 pub fn number_streams(tables: &mut [&mut FlowTable]) -> Vec<(u32, FlowIndex)> {
-    let places = tables.iter().enumerate().flat_map(|(table, flows)| {
-        let table = u32::try_from(table).expect("fewer than 2^32 tables");
-        flows.flows().enumerate().map(move |(at, flow)| (flow.first_order, table, FlowIndex(at as u32)))
-    });
-    let mut all: Vec<(u64, u32, FlowIndex)> = places.collect();
-    all.sort_unstable();
+    // Each table has its flows in this order already: they are merged.
+    let head = |tables: &[&mut FlowTable], table: usize, at: usize| {
+        (at < tables[table].len()).then(|| Reverse((tables[table].flows.at(at).first_order, table, at)))
+    };
+    let mut order = Vec::with_capacity(tables.iter().map(|table| table.len()).sum());
+    let mut heads: BinaryHeap<Reverse<(u64, usize, usize)>> = (0..tables.len()).filter_map(|table| head(tables, table, 0)).collect();
     let mut next = [0; 2];
-    all.into_iter()
-        .map(|(_, table, index)| {
-            let flow = tables[table as usize].flow_mut(index);
-            let counter = &mut next[usize::from(flow.proto() == Proto::Udp)];
-            flow.stream = *counter;
-            *counter += 1;
-            (table, index)
-        })
-        .collect()
+    while let Some(Reverse((_, table, at))) = heads.pop() {
+        heads.extend(head(tables, table, at + 1));
+        let flow = tables[table].flows.at_mut(at);
+        let counter = &mut next[usize::from(flow.proto() == Proto::Udp)];
+        flow.stream = *counter;
+        *counter += 1;
+        order.push((u32::try_from(table).expect("fewer than 2^32 tables"), FlowIndex(at as u32)));
+    }
+    order
 }

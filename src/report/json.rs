@@ -1,16 +1,19 @@
 //! The report for machines: schema `flowlapse-replay/1`, described in docs/json.md. Durations are whole nanoseconds, times
 //! nanoseconds since 1970.
 
+use super::tried::Tried;
 use super::{Report, tuple};
 use crate::engine::pipeline::Run;
 use crate::engine::{Clock, Device, Path};
 use crate::finding::advice::{Where, keep_secs, saving_keepalive};
+use crate::finding::cause::cause;
 use crate::finding::{BreakPoint, Finding, Verdict, evidence_name};
 use crate::flow::{Closing, Opening, Orientation};
 use crate::model::conntrack::entry::State as CtState;
 use crate::model::idle::Clause as IdleClause;
 use crate::model::ipvs::state::State as VsState;
 use crate::net::Direction;
+use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
@@ -30,37 +33,78 @@ pub fn write(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
     let open = text.trim_end().strip_suffix('}').unwrap_or(&text).trim_end();
     write!(out, "{open},\n  \"flows\": [")?;
     let mut first = true;
-    each(report, |finding| {
+    each(report, |line| {
         out.write_all(if first { b"\n    " } else { b",\n    " })?;
         first = false;
-        serde_json::to_writer(&mut *out, &flow(report, finding)).map_err(io::Error::from)
+        out.write_all(line)
     })?;
     out.write_all(if first { b"]\n}\n" } else { b"\n  ]\n}\n" })
 }
 
-/// Writes one line for each flow, then one for the summary.
+/// Writes one line for each flow, if they are wanted, then one for the summary.
 ///
 /// # Errors
 /// Whatever the sink says.
-pub fn write_lines(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
-    each(report, |finding| {
-        serde_json::to_writer(&mut *out, &flow(report, finding))?;
-        out.write_all(b"\n")
-    })?;
+pub fn write_lines(report: &Report<'_>, flows: bool, out: &mut dyn Write) -> io::Result<()> {
+    if flows {
+        each(report, |line| {
+            out.write_all(line)?;
+            out.write_all(b"\n")
+        })?;
+    }
     let mut last = header(report);
     last.insert("type".to_owned(), json!("summary"));
     last.insert("summary".to_owned(), summary(report));
+    if !flows {
+        last.insert("break_points".to_owned(), break_points(report));
+    }
     serde_json::to_writer(&mut *out, &Value::Object(last))?;
     out.write_all(b"\n")
 }
 
-/// Hands over one finding after the other; they are made in blocks, side by side.
-fn each(report: &Report<'_>, mut sink: impl FnMut(&Finding) -> io::Result<()>) -> io::Result<()> {
+/// Writes the document without the single flows.
+///
+/// # Errors
+/// Whatever the sink says.
+pub fn write_summary(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
+    let mut document = header(report);
+    document.insert("summary".to_owned(), summary(report));
+    document.insert("break_points".to_owned(), break_points(report));
+    serde_json::to_writer_pretty(&mut *out, &Value::Object(document))?;
+    out.write_all(b"\n")
+}
+
+/// The break-points of all flows together: for each timer that was tried, the longest spell that it had to bear, and how many
+/// flows had one that was too long for it.
+fn break_points(report: &Report<'_>) -> Value {
+    let tried = report.tried();
+    let point = |tried: &Tried| {
+        let hop = &report.path.hops[tried.hop];
+        let cause = cause(hop, hop.clause(tried.timer), "");
+        json!({
+            "hop": tried.hop,
+            "timer": cause.timer,
+            "setting": cause.setting,
+            "why": cause.why,
+            "timeout_ns": hop.span(tried.timer).0,
+            "flows": tried.flows,
+            "too_long_for": tried.outgrown,
+            "longest_ns": tried.longest.0,
+            "keep_s": keep_secs(tried.longest),
+        })
+    };
+    tried.iter().map(point).collect()
+}
+
+/// Hands over the flows, one line after the other; they are judged and written in blocks, side by side.
+fn each(report: &Report<'_>, mut sink: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
     const BLOCK: usize = 4096;
     let total = report.flows();
     for start in (0..total).step_by(BLOCK) {
-        for finding in report.findings(start..total.min(start + BLOCK)) {
-            sink(&finding)?;
+        let line = |index| serde_json::to_vec(&flow(report, &report.finding(index)));
+        let lines: Vec<_> = (start..total.min(start + BLOCK)).into_par_iter().map(line).collect();
+        for line in lines {
+            sink(&line?)?;
         }
     }
     Ok(())

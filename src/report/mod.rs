@@ -9,6 +9,7 @@ pub mod story;
 pub mod study;
 pub mod synth;
 pub mod text;
+pub mod tried;
 pub mod tuple;
 
 use crate::engine::Path;
@@ -126,11 +127,6 @@ impl<'r> Report<'r> {
     pub fn finding(&self, index: usize) -> Finding {
         let flow = self.run.flows.flow(index);
         judge::judge(self.path, self.run.socks(flow), flow, &self.run.flows.run(index), self.run.end)
-    }
-
-    /// The findings of a range of flows, made side by side.
-    pub fn findings(&self, range: std::ops::Range<usize>) -> Vec<Finding> {
-        range.into_par_iter().map(|index| self.finding(index)).collect()
     }
 
     /// How many flows have each verdict, in the order of [`Verdict::ALL`].

@@ -298,7 +298,7 @@ impl Setup {
         let path = self.path();
         let (run, _) = self.run(files, &path);
         let mut bytes = Vec::new();
-        json::write_lines(&Report::new(&path, &run), &mut bytes).expect("memory takes everything");
+        json::write_lines(&Report::new(&path, &run), true, &mut bytes).expect("memory takes everything");
         bytes
     }
 }
