@@ -9,7 +9,7 @@ use flowlapse::decode::{Decoded, Decoder};
 use flowlapse::engine::pipeline::{self, Job};
 use flowlapse::engine::{Clock, Path};
 use flowlapse::finding::Verdict;
-use flowlapse::flow::{FlowTable, StreamRule};
+use flowlapse::flow::{Book, FlowTable, StreamRule};
 use flowlapse::model::{Moment, Packet, Side};
 use flowlapse::net::{Direction, Proto, Segment, TcpFlags};
 use flowlapse::policy;
@@ -159,7 +159,7 @@ fn decode(input: &Input, mut take: impl FnMut(&Decoded)) {
     while capture.next_batch(&mut batch) {
         for record in batch.iter() {
             if let Some(decoded) = decoder.decode(&record) {
-                take(decoded);
+                take(&decoded);
             }
         }
     }
@@ -237,9 +237,10 @@ fn main() {
     });
     group.bench_function("find and observe flows", |b| {
         b.iter_with_large_drop(|| {
-            let mut table = FlowTable::new(StreamRule::default());
+            let (mut table, mut book) = (FlowTable::new(StreamRule::default()), Book::new());
             for (order, one) in segments.iter().enumerate() {
-                black_box(table.observe(one.src, one.dst, one.proto, &mut one.segment.clone(), order as u64));
+                let ends = book.ends(one.src, one.dst, one.proto);
+                black_box(table.observe(&ends, &mut one.segment.clone(), order as u64));
             }
             table
         });
