@@ -29,7 +29,6 @@ installed() { has "$1" || { echo "$1 is not installed: left out"; return 1; }; }
 
 replay() { "$FLOWLAPSE" replay "$@" "${path[@]}" "${summary[@]}" >/dev/null; }
 summary=(--json --summary)
-"$FLOWLAPSE" replay --help | grep -q -- --summary || summary=(--limit 1 --stories 0)
 
 # seconds COMMAND: how long it takes. A command that fails ends everything.
 seconds() {

@@ -4,6 +4,7 @@
 
 use super::hop::{Hop, HopState};
 use super::timers::TimerId;
+use crate::model::Lapse;
 use crate::model::few::{Few, Slot};
 use crate::time::Instant;
 
@@ -89,5 +90,31 @@ impl Lives {
             place += 1;
         });
         lives
+    }
+}
+
+/// A box's entries just before a packet: how many, and the first few with their timers.
+pub(super) struct Entries {
+    pub(super) count: usize,
+    first: [(Instant, TimerId); 4],
+}
+
+impl Entries {
+    pub(super) fn of(hop: &Hop, state: &HopState) -> Entries {
+        let mut entries = Entries { count: 0, first: [(Instant::ZERO, TimerId(0)); 4] };
+        hop.for_each_timer(state, |refreshed, timer| {
+            if let Some(slot) = entries.first.get_mut(entries.count) {
+                *slot = (refreshed, timer);
+            }
+            entries.count += 1;
+        });
+        entries
+    }
+
+    /// Which of them ended, and how.
+    pub(super) fn place_of(&self, lapse: &Lapse) -> Option<(usize, Until)> {
+        let known = &self.first[..self.count.min(self.first.len())];
+        let place = known.iter().position(|(refreshed, _)| *refreshed == lapse.refreshed)?;
+        Some((place, Until::RunsOut { refreshed: known[place].0, timer: known[place].1 }))
     }
 }

@@ -3,10 +3,9 @@
 //! After a cut the capture shows what would not have been sent, so nothing more is judged.
 
 use super::hop::HopState;
-use super::lives::{Lives, Until};
+use super::lives::{Entries, Lives};
 use super::path::{Clock, Path};
 use super::profile::{Profile, Spell};
-use super::timers::TimerId;
 use crate::flow::{Closing, Flow, GapEvidence, Observation, Opening, Shape};
 use crate::kernel::wheel::{Hz, Phase};
 use crate::model::conntrack::rule::Comparison;
@@ -518,32 +517,6 @@ impl Told<'_> {
 /// The place of the last segment that a flow has counted.
 const fn ordinal(flow: &Flow) -> u32 {
     flow.segments[0].wrapping_add(flow.segments[1]).wrapping_sub(1)
-}
-
-/// A box's entries just before a packet: how many, and the first few with their timers.
-struct Entries {
-    count: usize,
-    first: [(Instant, TimerId); 4],
-}
-
-impl Entries {
-    fn of(hop: &super::hop::Hop, state: &HopState) -> Entries {
-        let mut entries = Entries { count: 0, first: [(Instant::ZERO, TimerId(0)); 4] };
-        hop.for_each_timer(state, |refreshed, timer| {
-            if let Some(slot) = entries.first.get_mut(entries.count) {
-                *slot = (refreshed, timer);
-            }
-            entries.count += 1;
-        });
-        entries
-    }
-
-    /// Which of them ended, and how.
-    fn place_of(&self, lapse: &Lapse) -> Option<(usize, Until)> {
-        let known = &self.first[..self.count.min(self.first.len())];
-        let place = known.iter().position(|(refreshed, _)| *refreshed == lapse.refreshed)?;
-        Some((place, Until::RunsOut { refreshed: known[place].0, timer: known[place].1 }))
-    }
 }
 
 fn late_packet(hop: usize, lapse: Lapse, seg: &Segment, observation: &Observation, before: u32) -> Late {
