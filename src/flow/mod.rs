@@ -202,7 +202,7 @@ impl Flow {
         self.progress |= if stream::closes(seg) { CLOSED } else { 0 };
     }
 
-    /// Takes the next segment of the flow, whose direction [`FlowTable::lookup_or_create`] has set.
+    /// Takes the next segment of the flow, whose direction [`FlowTable::place`] has set.
     pub fn observe(&mut self, seg: &Segment) -> Observation {
         let previous = (self.segments != [0; 2]).then_some(self.last_dir);
         let backwards = previous.is_some() && seg.at < self.last;
