@@ -9,7 +9,7 @@ use super::replay::{FlowRun, Replay};
 use super::replayed::{Replayed, Resting};
 use super::silences::{Listening, Silences};
 use crate::capture::{Batch, Capture, Damage, TimeCounters};
-use crate::decode::{DecodeCounters, Decoder, Filter};
+use crate::decode::{DecodeCounters, Decoded, Decoder, Filter};
 use crate::flow::{Arena, Book, Ends, Flow, FlowIndex, FlowTable, Observation, StreamRule, number_streams};
 use crate::net::{Segment, Sock};
 use crate::time::Instant;
@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Into how many shards flows are distributed: a constant, so that nothing depends on the number of threads.
 const SHARDS: usize = 64;
 /// How many segments make a window: the more, the more often what one shard knows is still in the cache when its next packet
-/// comes. Two windows of 64 bytes a segment are all the memory that does not go with flows.
+/// comes. Two windows of 68 bytes a segment are all the memory that does not go with flows.
 const WINDOW: u32 = 1 << 19;
 
 /// What a run is to do.
@@ -74,7 +74,7 @@ impl Follow for Replay<'_> {
 }
 
 /// Who keeps what is known of the flows of a shard while they are followed, by their numbers in it.
-pub trait Keep: Sync {
+pub(super) trait Keep: Sync {
     /// What is kept for the flows of a shard.
     type Rack: Send;
 
@@ -294,10 +294,10 @@ pub(super) fn drive<K: Keep>(intake: &mut impl Intake, keep: &K) -> Kept<K::Rack
 
 /// All flows with their runs, in the order of their first packets.
 pub(super) fn settle<F: Follow>(kept: Kept<Arena<F::Run>>, follow: &F, end: Instant) -> Vec<Judged<F::Run>> {
-    let judged = |(flow, run)| Judged { flow, run };
-    let mut flows: Vec<Judged<F::Run>> =
-        kept.shards.into_iter().flat_map(|(table, rack)| table.into_flows().zip(rack.into_items()).map(judged)).collect();
-    flows.sort_unstable_by_key(|j| j.flow.first_order);
+    // Each shard has its flows in this order already.
+    let mut shards: Vec<_> = kept.shards.into_iter().map(|(table, rack)| table.into_flows().zip(rack.into_items())).collect();
+    let next = |(shard, _): &(u32, FlowIndex)| shards[*shard as usize].next().map(|(flow, run)| Judged { flow, run });
+    let mut flows: Vec<Judged<F::Run>> = kept.order.iter().filter_map(next).collect();
     flows.par_iter_mut().for_each(|judged| follow.finish(&mut judged.run, &judged.flow, end));
     flows
 }
@@ -346,25 +346,12 @@ impl Intake for Reading<'_> {
             self.records += 1;
             self.begin = self.begin.min(record.at);
             self.end = self.end.max(record.at);
-            // Twice the same, so that the usual packet goes from the block to its bin in registers.
-            if self.job.filter.is_none()
-                && let Some(packet) = self.decoder.usual(&record)
-            {
-                let ends = self.book.ends(packet.src, packet.dst, packet.proto);
-                put(bins, &packet.segment, ends, count);
-                count += 1;
-                continue;
+            // Asked in turn, so that the usual packet goes from the block to its bin in registers.
+            if let Some(packet) = self.decoder.usual(&record) {
+                count += self.put(bins, &packet, count);
+            } else if let Some(packet) = self.decoder.other(&record) {
+                count += self.put(bins, &packet, count);
             }
-            let Some(packet) = (if self.job.filter.is_none() { self.decoder.other(&record) } else { self.decoder.decode(&record) }) else {
-                continue;
-            };
-            if self.job.filter.as_ref().is_some_and(|f| !f.matches(&packet)) {
-                self.filtered += 1;
-                continue;
-            }
-            let ends = self.book.ends(packet.src, packet.dst, packet.proto);
-            put(bins, &packet.segment, ends, count);
-            count += 1;
         }
         self.order += u64::from(count);
         count > 0
@@ -374,6 +361,20 @@ impl Intake for Reading<'_> {
         if let Some(Watch(tell)) = &self.job.watch {
             tell(self.capture.consumed());
         }
+    }
+}
+
+impl Reading<'_> {
+    /// Puts a packet into its bin, unless the filter leaves it out; says how many that were.
+    #[inline(always)]
+    fn put(&mut self, bins: &mut [Bin], packet: &Decoded, order: u32) -> u32 {
+        if self.job.filter.as_ref().is_some_and(|filter| !filter.matches(packet)) {
+            self.filtered += 1;
+            return 0;
+        }
+        let ends = self.book.ends(packet.src, packet.dst, packet.proto);
+        put(bins, &packet.segment, ends, order);
+        1
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Row {
 /// Spells and rows that fit in place: what nine of ten flows have behind three boxes.
 const SPELLS: usize = 7;
 const ROWS: usize = 18;
+/// Boxes that two bits tell apart.
+const HOPS: usize = 4;
 /// No prior spell.
 const NONE: u8 = 0xff;
 
@@ -74,9 +76,9 @@ pub struct Profile {
     idle: [Duration; SPELLS],
     rows: [Short; ROWS],
     /// For each box the row that it asked for last.
-    last: [u8; 4],
+    last: [u8; HOPS],
     /// For each box the spell that was the longest before the one that a later segment may still show to be a hole.
-    prior: [u8; 4],
+    prior: [u8; HOPS],
     /// The rows whose longest spell may still be shown to be a hole.
     open: u32,
     /// The rows of a flow that needs more, in place of those above.
@@ -102,8 +104,8 @@ impl Default for Profile {
         Profile {
             idle: [Duration::ZERO; SPELLS],
             rows: [Short(0); ROWS],
-            last: [0; 4],
-            prior: [NONE; 4],
+            last: [0; HOPS],
+            prior: [NONE; HOPS],
             open: 0,
             more: None,
             count: 0,
@@ -135,7 +137,7 @@ impl Profile {
     #[inline]
     pub fn settle(&mut self) {
         self.open = 0;
-        self.prior = [NONE; 4];
+        self.prior = [NONE; HOPS];
         if let Some(rows) = &mut self.more {
             for long in rows.iter_mut() {
                 (long.open, long.prior) = (false, None);
@@ -150,7 +152,7 @@ impl Profile {
         if spell.evidence == GapEvidence::Hole {
             return;
         }
-        if self.more.is_none() && hop < 4 {
+        if self.more.is_none() && hop < HOPS {
             let key = Short::key(hop, timer);
             let count = usize::from(self.count).min(ROWS);
             let last = usize::from(self.last[hop]);
@@ -195,7 +197,7 @@ impl Profile {
     fn begin(&mut self, hop: usize, timer: TimerId, spell: Spell, open: bool) {
         let count = usize::from(self.count);
         if self.more.is_none()
-            && hop < 4
+            && hop < HOPS
             && count < ROWS
             && let Some(place) = self.place(spell)
         {

@@ -2,15 +2,16 @@
 //!
 //! The same models decide, one entry at a time, without the look-ups, the lists of what boxes send and the doubts that other
 //! packets need. Where anything is unusual nothing has happened yet, and [`Replay::lead`] does what it does for every packet;
-//! the two come to the same (`tests/many/rest.rs`).
+//! the two come to the same (`tests/many/rest.rs`). What a box does is never changed here but in its model; what is decided here
+//! is which packets need no more than that.
 
 use super::hop::Device;
 use super::path::Path;
 use super::profile::Spell;
 use super::replay::Told;
 use super::rest::{
-    ABSENT, BITS, FORM_BITS, Form, HEAD, HOLE, HOPS, Layout, ODD, OVER, OWN, RARE, REVERSED, ROUTER, Shelf, conn_bits, idle_entry,
-    pack_idle, store_entry,
+    ABSENT, BITS, Form, HEAD, HOLE, HOLES, HOPS, Layout, ODD, OVER, OWN, RARE, REVERSED, ROUTER, Shelf, bits_of, conn_bits, form_of,
+    idle_entry, pack_idle, store_entry,
 };
 use super::timers::{TimerId, of_conn};
 use crate::flow::{Closing, GapEvidence, Shape};
@@ -47,7 +48,7 @@ impl Layout {
         }
         let ports = flow.ports();
         let shared = (Instant(before[0]), (before[1] >> 32) as u32);
-        let mut holes = flags & (HOLE | HOLE << 1 | HOLE << 2);
+        let mut holes = flags & HOLES;
         let mut notes = [(TimerId(0), shared.0, 0, GapEvidence::Hole); HOPS];
         let count = self.places.len();
         for step in 0..count {
@@ -56,7 +57,7 @@ impl Layout {
             if reply && place.one_way {
                 continue;
             }
-            let bits = fresh[2] >> (BITS * index as u32) & ((1 << BITS) - 1);
+            let bits = bits_of(fresh[2], index);
             if bits == ABSENT {
                 return false;
             }
@@ -66,7 +67,7 @@ impl Layout {
                 (Form::Router { timers, .. }, Device::Router(router)) => {
                     let mut entry = place.entry(here, bits, refreshed, timers, ports, Proto::Tcp);
                     let (timer, span) = (TimerId(entry.rule.number()), entry.timeout);
-                    let form = bits & ((1 << FORM_BITS) - 1);
+                    let form = form_of(bits);
                     let dir = usize::from(reply != (form == REVERSED));
                     if when.latest >= refreshed + span || !router.lets_pass(&mut entry, dir, seg, when.now) {
                         return false;

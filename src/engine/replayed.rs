@@ -13,21 +13,21 @@ use crate::net::Segment;
 
 /// Follows flows through a path and keeps them small.
 #[derive(Debug)]
-pub struct Resting<'p> {
+pub(super) struct Resting<'p> {
     replay: Replay<'p>,
     layout: Layout,
 }
 
 /// What one shard keeps of its flows, and the one that is at work.
 #[derive(Debug)]
-pub struct Rack {
+pub(super) struct Rack {
     shelf: Shelf,
     run: FlowRun,
 }
 
 impl<'p> Resting<'p> {
     /// A replay through a path.
-    pub fn new(path: &'p Path) -> Resting<'p> {
+    pub(super) fn new(path: &'p Path) -> Resting<'p> {
         Resting { replay: Replay::new(path), layout: Layout::of(path) }
     }
 }

@@ -4,12 +4,15 @@
 //! Nearly every flow has at most one entry at each box, with the addresses that the path gives it, and every box renewed it at
 //! the same packet. What rests is what such a flow can differ in; all the rest follows from the path. Whatever is not of this
 //! form rests as it is, beside. It knows the models' fields and none of their rules: what wakes is what went to rest.
+//!
+//! A new field of an entry has to rest too, or to follow from the path: where entries are made here, the compiler asks for it;
+//! `tests/many/rest.rs` finds one that wakes as another.
 
 use super::hop::{Device, Hop, HopState};
 use super::path::Path;
 use super::profile::Profile;
 use super::replay::{Doubt, Fate, FlowRun, HopRun, Late};
-use crate::flow::{Arena, Flow};
+use crate::flow::{Arena, Flow, PIECE};
 use crate::model::conntrack::Timer;
 use crate::model::conntrack::entry::{Entry, Kind, Seen, State, TcpTrack};
 use crate::model::conntrack::router::Nat;
@@ -31,7 +34,19 @@ pub(super) const ROUTER: usize = 7;
 
 /// Bits for each box in the third word.
 pub(super) const BITS: u32 = 21;
-pub(super) const FORM_BITS: u32 = 2;
+const FORM_BITS: u32 = 2;
+/// The bits of a box in the third word.
+#[inline]
+pub(super) const fn bits_of(word: u64, hop: usize) -> u64 {
+    word >> (BITS * hop as u32) & ((1 << BITS) - 1)
+}
+
+/// Which of the three an entry is, by its box's bits.
+#[inline]
+pub(super) const fn form_of(bits: u64) -> u64 {
+    bits & ((1 << FORM_BITS) - 1)
+}
+
 /// No entry; one made by a packet from the client; one made by a packet from the server.
 pub(super) const ABSENT: u64 = 0;
 pub(super) const FORWARD: u64 = 1;
@@ -41,6 +56,7 @@ const RARE_BITS: u32 = 27;
 pub(super) const RARE: u32 = (1 << RARE_BITS) - 1;
 /// Packets are missing since a box was last renewed; shifted by the box.
 pub(super) const HOLE: u32 = 1 << RARE_BITS;
+pub(super) const HOLES: u32 = OVER - HOLE;
 pub(super) const OVER: u32 = HOLE << HOPS;
 /// The boxes' states rest as they are.
 pub(super) const ODD: u32 = OVER << 1;
@@ -133,9 +149,6 @@ pub(super) struct Shelf {
     rares: Vec<Option<Box<Rare>>>,
     free: Vec<u32>,
 }
-
-/// Flows in a piece of words.
-const PIECE: usize = 256;
 
 impl Shelf {
     pub(super) fn new(layout: &Layout) -> Shelf {
@@ -354,7 +367,7 @@ impl Layout {
         let flags = words[1] as u32;
         let shared = (Instant(words[0]), (words[1] >> 32) as u32);
         for (hop, (place, part)) in self.places.iter().zip(&mut run.hops).enumerate() {
-            let bits = words[2] >> (BITS * hop as u32) & ((1 << BITS) - 1);
+            let bits = bits_of(words[2], hop);
             let (refreshed, frame) = place.own.map_or(shared, |own| (Instant(words[own]), words[own + 1] as u32));
             part.renewed_by = frame;
             part.hole_since = flags & HOLE << hop != 0;
@@ -414,7 +427,7 @@ impl Place {
     #[inline(always)]
     pub(super) fn entry(&self, words: &[u64], bits: u64, refreshed: Instant, timers: &[Timer], ports: [u16; 2], proto: Proto) -> Entry {
         let small = bits >> FORM_BITS;
-        let (original, reply) = self.tuples(bits & ((1 << FORM_BITS) - 1), ports);
+        let (original, reply) = self.tuples(form_of(bits), ports);
         let rule = Rule::from_number((small >> 8) as u16);
         let timer = &timers[usize::from(rule.number()).min(timers.len() - 1)];
         let udp = proto == Proto::Udp;

@@ -51,7 +51,7 @@ pub fn judge(path: &Path, socks: [Sock; 2], flow: &Flow, run: &FlowRun, capture_
     finding
 }
 
-/// What [`judge`] and [`Finding::glance`] come to, without words.
+/// What is kept of a flow, without the words of [`judge`].
 pub fn glance(path: &Path, flow: &Flow, run: &FlowRun, profile: &Profile, capture_end: Instant) -> Glance {
     let replay = Replay::new(path);
     let ground = ground(&replay, flow, run, capture_end);

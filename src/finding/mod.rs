@@ -315,18 +315,6 @@ pub struct Glance {
 }
 
 impl Finding {
-    /// What is kept of it.
-    pub fn glance(&self) -> Glance {
-        Glance {
-            verdict: self.verdict,
-            excess: self.decisive.as_ref().map_or(Duration::ZERO, Decisive::excess),
-            share: self.closest().map_or(0, BreakPoint::share),
-            outlived: self.outlived,
-            blocked: self.blocked,
-            invalid: self.invalid,
-        }
-    }
-
     /// The spell that used up the largest share of its timer without ending it; the first of equals.
     pub fn closest(&self) -> Option<&BreakPoint> {
         let borne = self.break_points.iter().filter(|b| b.longest < b.timeout);

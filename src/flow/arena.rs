@@ -2,7 +2,7 @@
 //! is kept for more than a piece.
 
 /// Items in a piece: few enough for tables of a handful of flows, many enough for the list of pieces to stay in the cache.
-const PIECE: usize = 256;
+pub const PIECE: usize = 256;
 
 /// Items by number, from 0.
 #[derive(Clone, Debug)]

@@ -14,7 +14,7 @@ mod sequence;
 mod stream;
 mod table;
 
-pub use arena::Arena;
+pub use arena::{Arena, PIECE};
 pub use ends::{Book, Ends};
 pub use gaps::{Gap, GapEvidence, Revision};
 pub use orient::Orientation;

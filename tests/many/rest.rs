@@ -7,6 +7,8 @@ use flowlapse::engine::path::Path;
 use flowlapse::engine::pipeline::{Followed, Run};
 use flowlapse::engine::replay::Replay;
 use flowlapse::finding::judge::{glance, judge};
+use flowlapse::finding::{BreakPoint, Decisive, Verdict};
+use flowlapse::time::Duration;
 use proptest::prelude::*;
 use proptest::sample::select;
 use std::fs;
@@ -40,10 +42,11 @@ fn agree(path: &Path, small: &Run, large: &Followed) -> Result<(), TestCaseError
         let full = judge(path, small.socks(flow), flow, &run, small.end);
         prop_assert_eq!(&full, &judge(path, large.socks(&judged.flow), &judged.flow, &judged.run, large.end));
         let brief = glance(path, flow, &run, &run.profile, small.end);
-        let long = full.glance();
-        prop_assert_eq!((brief.verdict, brief.excess, brief.outlived), (long.verdict, long.excess, long.outlived));
-        if brief.share > 0 {
-            prop_assert_eq!(brief.share, long.share);
+        let excess = full.decisive.as_ref().map_or(Duration::ZERO, Decisive::excess);
+        prop_assert_eq!((brief.verdict, brief.excess, brief.outlived), (full.verdict, excess, full.outlived));
+        prop_assert_eq!((brief.blocked, brief.invalid), (full.blocked, full.invalid));
+        if full.verdict == Verdict::Survives {
+            prop_assert_eq!(brief.share, full.closest().map_or(0, BreakPoint::share));
         }
     }
     Ok(())

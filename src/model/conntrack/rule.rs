@@ -64,17 +64,10 @@ impl Rule {
         if self.0 > 0x40f {
             return None;
         }
-        Some(match self.0 & 0x0f {
-            1 => State::SynSent,
-            2 => State::SynRecv,
-            3 => State::Established,
-            4 => State::FinWait,
-            5 => State::CloseWait,
-            6 => State::LastAck,
-            7 => State::TimeWait,
-            8 => State::Close,
-            9 => State::SynSent2,
-            _ => State::None,
+        Some(match State::from_number((self.0 & 0x0f) as u8) {
+            // Verdicts of a transition table, which no timer belongs to.
+            State::Invalid | State::Ignore => State::None,
+            state => state,
         })
     }
 
