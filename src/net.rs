@@ -294,6 +294,10 @@ pub struct Segment {
     pub window_scale: u8,
     /// What the options said.
     pub bits: SegmentBits,
+    /// Time to live or hop limit of the innermost IP header; 0 where nobody has said. No model looks at it.
+    pub ttl: u8,
+    /// Identification field of the innermost IPv4 header; 0 for IPv6, and where nobody has said. No model looks at it.
+    pub ip_id: u16,
 }
 
 const _: () = assert!(size_of::<Segment>() == 40);
@@ -313,6 +317,8 @@ impl Segment {
         dir: Direction::Original,
         window_scale: 0,
         bits: SegmentBits(0),
+        ttl: 0,
+        ip_id: 0,
     };
 
     /// The sequence number after the segment: payload, SYN and FIN each count.

@@ -68,10 +68,10 @@ fn the_innermost_flow_is_found_through_every_encapsulation() {
 fn addresses_ttl_and_identification_are_those_of_the_innermost_header() {
     let four = decode(LinkType::RAW, &ipv4(6, &tcp(&[], 0))).expect("a segment");
     assert_eq!((four.src.addr, four.dst.addr), (Addr::v4(CLIENT), Addr::v4(SERVER)));
-    assert_eq!((four.ttl, four.ip_id), (63, 0x1234));
+    assert_eq!((four.segment.ttl, four.segment.ip_id), (63, 0x1234));
     let six = decode(LinkType::RAW, &ipv4(41, &ipv6(17, &udp(53, b"query")))).expect("a datagram");
     assert_eq!((six.src.addr, six.dst.addr), (Addr::v6([0xfd; 16]), Addr::v6([0x20; 16])));
-    assert_eq!((six.ttl, six.ip_id, six.proto, six.segment.len, six.dst.port), (61, 0, Proto::Udp, 5, 53));
+    assert_eq!((six.segment.ttl, six.segment.ip_id, six.proto, six.segment.len, six.dst.port), (61, 0, Proto::Udp, 5, 53));
 }
 
 #[test]

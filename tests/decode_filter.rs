@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 fn packet(proto: Proto, src: (&str, u16), dst: (&str, u16)) -> Decoded {
     let sock = |(addr, port): (&str, u16)| Sock { addr: Addr::from(addr.parse::<IpAddr>().expect("an address")), port };
-    Decoded { src: sock(src), dst: sock(dst), proto, ttl: 64, ip_id: 0, segment: Segment::EMPTY }
+    Decoded { src: sock(src), dst: sock(dst), proto, segment: Segment::EMPTY }
 }
 
 fn matches(filter: &str, packet: &Decoded) -> bool {

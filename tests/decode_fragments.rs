@@ -125,7 +125,7 @@ proptest! {
         };
         prop_assert!(written.is_ok());
         let found = decode(LinkType::ETHERNET, &bytes).expect("a segment");
-        prop_assert_eq!((found.src.port, found.dst.port, found.ttl), (ports.0, ports.1, 9));
+        prop_assert_eq!((found.src.port, found.dst.port, found.segment.ttl), (ports.0, ports.1, 9));
         let segment = found.segment;
         prop_assert_eq!((segment.seq, segment.ack, segment.window, segment.len), (Seq(seq), Seq(ack), window, length as u32));
     }

@@ -80,8 +80,7 @@ impl Walk<'_, '_> {
     fn found_net(&mut self, net: Net) {
         self.out.src.addr = net.src;
         self.out.dst.addr = net.dst;
-        self.out.ttl = net.ttl;
-        self.out.ip_id = net.id;
+        (self.ttl, self.ip_id) = (net.ttl, net.id);
     }
 
     /// Walks along the extension headers. Each takes at least eight bytes, so this ends.
@@ -123,7 +122,7 @@ impl Walk<'_, '_> {
     /// Keeps a fragment; goes on where it completes its datagram.
     #[cold]
     fn fragment(&mut self, protocol: u8, piece: Piece, cut: Cut<'_>) -> Outcome {
-        let net = Net { src: self.out.src.addr, dst: self.out.dst.addr, ttl: self.out.ttl, id: self.out.ip_id };
+        let net = Net { src: self.out.src.addr, dst: self.out.dst.addr, ttl: self.ttl, id: self.ip_id };
         let Some(whole) = self.fragments.add(protocol, net, piece, cut, self.record.at) else {
             return Err(Kind::Fragment);
         };

@@ -6,6 +6,7 @@ mod content;
 mod counters;
 mod filter;
 mod fragment;
+mod icmp;
 mod ip;
 mod link;
 mod transport;
@@ -15,6 +16,7 @@ mod usual;
 pub use content::{Content, content, stations};
 pub use counters::{DecodeCounters, Kind};
 pub use filter::{Filter, FilterError};
+pub use icmp::IcmpError;
 
 use crate::capture::{LinkType, Record};
 use crate::net::{Addr, Proto, Segment, Sock};
@@ -32,10 +34,6 @@ pub struct Decoded {
     pub dst: Sock,
     /// TCP or UDP.
     pub proto: Proto,
-    /// Time to live or hop limit of the innermost IP header.
-    pub ttl: u8,
-    /// Identification field of the innermost IPv4 header; 0 for IPv6.
-    pub ip_id: u16,
     /// The segment; its direction is not known yet and left at original.
     pub segment: Segment,
 }
@@ -43,7 +41,7 @@ pub struct Decoded {
 impl Decoded {
     const EMPTY: Decoded = {
         let nobody = Sock { addr: Addr::v4([0; 4]), port: 0 };
-        Decoded { src: nobody, dst: nobody, proto: Proto::Tcp, ttl: 0, ip_id: 0, segment: Segment::EMPTY }
+        Decoded { src: nobody, dst: nobody, proto: Proto::Tcp, segment: Segment::EMPTY }
     };
 }
 
@@ -53,12 +51,20 @@ pub struct Decoder {
     counters: DecodeCounters,
     /// What the walk fills in: moving a segment through the layers costs more than reading its headers.
     latest: Decoded,
+    /// The ICMP error that the last record was.
+    error: Option<IcmpError>,
     walks_always: bool,
 }
 
 impl Default for Decoder {
     fn default() -> Decoder {
-        Decoder { fragments: Fragments::default(), counters: DecodeCounters::default(), latest: Decoded::EMPTY, walks_always: false }
+        Decoder {
+            fragments: Fragments::default(),
+            counters: DecodeCounters::default(),
+            latest: Decoded::EMPTY,
+            error: None,
+            walks_always: false,
+        }
     }
 }
 
@@ -106,7 +112,8 @@ impl Decoder {
         }
         // Through its layers one by one.
         let cut = Cut { bytes: record.bytes, len: record.wire_len as usize, firm: false };
-        let mut walk = Walk { record, fragments: &mut self.fragments, out: &mut self.latest, depth: 0 };
+        let (fragments, out, error) = (&mut self.fragments, &mut self.latest, &mut self.error);
+        let mut walk = Walk { record, fragments, out, error, ttl: 0, ip_id: 0, depth: 0 };
         match walk.link(record.link, cut) {
             Ok(()) => {
                 self.counters.decoded += 1;
@@ -117,6 +124,12 @@ impl Decoder {
                 None
             }
         }
+    }
+
+    /// The ICMP error that was decoded last, once: to be asked where [`Decoder::decode`] gave nothing. Such a record counts as
+    /// [`Kind::Icmp`] or [`Kind::Icmpv6`] all the same.
+    pub fn icmp_error(&mut self) -> Option<IcmpError> {
+        self.error.take()
     }
 
     /// What the records were so far. Fragments of datagrams that are not complete yet count as incomplete.
@@ -174,6 +187,10 @@ struct Walk<'d, 'r> {
     record: &'d Record<'r>,
     fragments: &'d mut Fragments,
     out: &'d mut Decoded,
+    error: &'d mut Option<IcmpError>,
+    /// Of the innermost IP header so far.
+    ttl: u8,
+    ip_id: u16,
     depth: u8,
 }
 

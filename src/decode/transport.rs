@@ -34,10 +34,10 @@ impl Walk<'_, '_> {
             }
             137 => self.deeper()?.mpls(cut),
             143 => self.deeper()?.ethernet(cut),
-            1 => Err(Kind::Icmp),
+            1 => self.icmp(cut, Kind::Icmp),
             2 => Err(Kind::Igmp),
             50 => Err(Kind::Esp),
-            58 => Err(Kind::Icmpv6),
+            58 => self.icmp(cut, Kind::Icmpv6),
             59 => Err(Kind::NoNextHeader),
             89 => Err(Kind::Ospf),
             103 => Err(Kind::Pim),
@@ -109,7 +109,7 @@ impl Walk<'_, '_> {
         self.out.src.port = be16(header, 0);
         self.out.dst.port = be16(header, 2);
         self.out.proto = proto;
-        self.out.segment = Segment { at, frame, file, ..Segment::EMPTY };
+        self.out.segment = Segment { at, frame, file, ttl: self.ttl, ip_id: self.ip_id, ..Segment::EMPTY };
     }
 }
 

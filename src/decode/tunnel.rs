@@ -22,7 +22,7 @@ impl Walk<'_, '_> {
 
     #[cold]
     fn inside_udp(&mut self, port: u16, cut: Cut<'_>) -> Option<Outcome> {
-        let (outer, depth) = (*self.out, self.depth);
+        let (outer, depth, ttl, ip_id) = (*self.out, self.depth, self.ttl, self.ip_id);
         let outcome = if port == GENEVE { self.geneve(cut) } else { self.vxlan(cut) };
         // What makes no sense inside was no tunnel: then the outer datagram is the flow. What was cut, or is ARP, was one.
         let nonsense = matches!(
@@ -31,7 +31,7 @@ impl Walk<'_, '_> {
         );
         if nonsense {
             *self.out = outer;
-            self.depth = depth;
+            (self.depth, self.ttl, self.ip_id) = (depth, ttl, ip_id);
             return None;
         }
         Some(outcome)

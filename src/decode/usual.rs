@@ -55,13 +55,11 @@ fn ipv4(record: &Record<'_>, rest: &[u8]) -> Option<Decoded> {
     let total = usize::from(be16(header, 2));
     let payload = total.checked_sub(IPV4)?;
     let kept = rest.get(IPV4..total).unwrap_or(&rest[IPV4..]);
-    let (ports, segment) = tcp(record, kept, payload)?;
+    let (ports, segment) = tcp(record, kept, payload, (header[8], be16(header, 4)))?;
     Some(Decoded {
         src: Sock { addr: Addr::v4([header[12], header[13], header[14], header[15]]), port: ports[0] },
         dst: Sock { addr: Addr::v4([header[16], header[17], header[18], header[19]]), port: ports[1] },
         proto: Proto::Tcp,
-        ttl: header[8],
-        ip_id: be16(header, 4),
         segment,
     })
 }
@@ -73,7 +71,7 @@ fn ipv6(record: &Record<'_>, rest: &[u8]) -> Option<Decoded> {
         return None;
     }
     let kept = rest.get(IPV6..IPV6 + payload).unwrap_or(&rest[IPV6..]);
-    let (ports, segment) = tcp(record, kept, payload)?;
+    let (ports, segment) = tcp(record, kept, payload, (header[7], 0))?;
     let [mut src, mut dst] = [[0; 16]; 2];
     src.copy_from_slice(&header[8..24]);
     dst.copy_from_slice(&header[24..40]);
@@ -81,8 +79,6 @@ fn ipv6(record: &Record<'_>, rest: &[u8]) -> Option<Decoded> {
         src: Sock { addr: Addr::v6(src), port: ports[0] },
         dst: Sock { addr: Addr::v6(dst), port: ports[1] },
         proto: Proto::Tcp,
-        ttl: header[7],
-        ip_id: 0,
         segment,
     })
 }
@@ -90,7 +86,7 @@ fn ipv6(record: &Record<'_>, rest: &[u8]) -> Option<Decoded> {
 /// The ports and the segment of a header that is whole and makes sense, with `len` bytes from its beginning to the end of the
 /// packet.
 #[inline(always)]
-fn tcp(record: &Record<'_>, kept: &[u8], len: usize) -> Option<([u16; 2], Segment)> {
+fn tcp(record: &Record<'_>, kept: &[u8], len: usize, (ttl, ip_id): (u8, u16)) -> Option<([u16; 2], Segment)> {
     let header = kept.first_chunk::<TCP_HEADER>()?;
     let header_len = usize::from(header[12] >> 4) * 4;
     if header_len < TCP_HEADER || header_len > len || header_len > kept.len() {
@@ -116,6 +112,8 @@ fn tcp(record: &Record<'_>, kept: &[u8], len: usize) -> Option<([u16; 2], Segmen
         dir: Direction::Original,
         window_scale: read.window_scale,
         bits: SegmentBits(read.bits),
+        ttl,
+        ip_id,
     };
     Some(([be16(header, 0), be16(header, 2)], segment))
 }

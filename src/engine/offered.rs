@@ -69,6 +69,7 @@ pub fn follow_offered<F: Follow>(
         filtered,
         damages: Vec::new(),
         times: TimeCounters::default(),
+        errors: Vec::new(),
         names: vec![origin.name.clone()],
         begin: origin.begin,
         end: origin.end,
@@ -114,11 +115,8 @@ impl<C: Iterator<Item = Vec<Offered>> + Send> Intake for Offer<'_, C> {
                 };
                 self.records += 1;
                 let seg = Segment { frame: u32::try_from(self.records).unwrap_or(u32::MAX), file: 0, ..segment };
-                let passes = self
-                    .job
-                    .filter
-                    .as_ref()
-                    .is_none_or(|filter| filter.matches(&Decoded { src, dst, proto: flow.proto, ttl: 64, ip_id: 0, segment: seg }));
+                let passes =
+                    self.job.filter.as_ref().is_none_or(|filter| filter.matches(&Decoded { src, dst, proto: flow.proto, segment: seg }));
                 if passes {
                     put(bins, &seg, ends, (self.records - 1 - base) as u32);
                 } else {

@@ -9,7 +9,7 @@ use super::replay::{FlowRun, Replay};
 use super::replayed::{Replayed, Resting};
 use super::silences::{Listening, Silences};
 use crate::capture::{Batch, Capture, Damage, TimeCounters};
-use crate::decode::{DecodeCounters, Decoded, Decoder, Filter};
+use crate::decode::{DecodeCounters, Decoded, Decoder, Filter, IcmpError};
 use crate::flow::{Arena, Book, Ends, Flow, FlowIndex, FlowTable, Observation, StreamRule, number_streams};
 use crate::net::{Segment, Sock};
 use crate::time::Instant;
@@ -22,6 +22,8 @@ const SHARDS: usize = 64;
 /// How many segments make a window: the more, the more often what one shard knows is still in the cache when its next packet
 /// comes. Two windows of 68 bytes a segment are all the memory that does not go with flows.
 const WINDOW: u32 = 1 << 19;
+/// How many ICMP errors are kept of a capture.
+pub const ERRORS_MAX: usize = 1 << 16;
 
 /// What a run is to do.
 #[derive(Clone, Debug, Default)]
@@ -136,6 +138,8 @@ pub struct Run<L = Replayed> {
     pub damages: Vec<Damage>,
     /// What was odd about times.
     pub times: TimeCounters,
+    /// ICMP errors about packets, whether or not the filter lets those through: the first [`ERRORS_MAX`].
+    pub errors: Vec<IcmpError>,
     /// The names of the inputs.
     pub names: Vec<String>,
     /// The time of the earliest packet.
@@ -159,6 +163,7 @@ impl<L> Run<L> {
             filtered: self.filtered,
             damages: self.damages.clone(),
             times: self.times,
+            errors: self.errors.clone(),
             names: self.names.clone(),
             begin: self.begin,
             end: self.end,
@@ -168,8 +173,8 @@ impl<L> Run<L> {
 
     /// The same with the flows held otherwise.
     pub(super) fn with<M>(self, hold: impl FnOnce(L) -> M) -> Run<M> {
-        let Run { flows, book, counters, filtered, damages, times, names, begin, end, interrupted } = self;
-        Run { flows: hold(flows), book, counters, filtered, damages, times, names, begin, end, interrupted }
+        let Run { flows, book, counters, filtered, damages, times, errors, names, begin, end, interrupted } = self;
+        Run { flows: hold(flows), book, counters, filtered, damages, times, errors, names, begin, end, interrupted }
     }
 
     /// A flow's client and server.
@@ -311,6 +316,7 @@ struct Reading<'c> {
     book: Book,
     job: &'c Job,
     filtered: u64,
+    errors: Vec<IcmpError>,
     records: u64,
     records_max: u64,
     order: u64,
@@ -351,6 +357,10 @@ impl Intake for Reading<'_> {
                 count += self.put(bins, &packet, count);
             } else if let Some(packet) = self.decoder.other(&record) {
                 count += self.put(bins, &packet, count);
+            } else if let Some(error) = self.decoder.icmp_error()
+                && self.errors.len() < ERRORS_MAX
+            {
+                self.errors.push(error);
             }
         }
         self.order += u64::from(count);
@@ -428,6 +438,7 @@ fn keep<K: Keep>(capture: &mut Capture, keep: &K, job: &Job, stop: &AtomicBool) 
         book: Book::new(),
         job,
         filtered: 0,
+        errors: Vec::new(),
         records: 0,
         records_max: job.records_max.unwrap_or(u64::MAX),
         order: 0,
@@ -437,7 +448,7 @@ fn keep<K: Keep>(capture: &mut Capture, keep: &K, job: &Job, stop: &AtomicBool) 
         interrupted: false,
     };
     let flows = on_threads(job, || drive(&mut reading, keep));
-    let Reading { capture, decoder, book, filtered, begin, end, interrupted, .. } = reading;
+    let Reading { capture, decoder, book, filtered, errors, begin, end, interrupted, .. } = reading;
     Run {
         flows,
         book,
@@ -445,6 +456,7 @@ fn keep<K: Keep>(capture: &mut Capture, keep: &K, job: &Job, stop: &AtomicBool) 
         filtered,
         damages: capture.damages(),
         times: capture.times(),
+        errors,
         names: capture.names().to_vec(),
         begin: begin.min(end),
         end,
