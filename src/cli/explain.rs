@@ -1,18 +1,23 @@
 //! `flowlapse explain`: the life of one flow, told; and what two captures of it prove together.
 
 use super::draw::{self, Draw, Kind};
-use super::which::{self, Which};
+use super::which::{self, Choice, Which};
 use super::{ColourArg, Ended, Failure, exit, print, print_json, traffic, width};
 use crate::engine::diary::Diarist;
 use crate::engine::dossier::{self, Subject};
-use crate::engine::pipeline;
+use crate::engine::gather::{Signature, gather};
+use crate::engine::pipeline::{self, Judged};
 use crate::engine::replay::Replay;
-use crate::report::explain::{json, text};
+use crate::report::explain::matched::{self, Matched};
+use crate::report::explain::{json, matched_json, text};
 use crate::report::text::Layout;
 use crate::report::{Report, life};
 use crate::study::explain::Account;
+use crate::study::pairing::{self, Matching, Pair, Point, Study, pair};
+use serde_json::Value;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 
 /// Explain the life of one flow: what was sent, which timer ran out, the packet that came too late, what came of it.
 ///
@@ -89,12 +94,15 @@ pub fn run(args: &Args) -> Ended {
     let which = args.which()?;
     let draws = args.draws()?;
     which::check_twice(&args.captures, "explain")?;
+    if args.matching {
+        return several(args, &which, &draws);
+    }
     if args.boxes.is_empty() {
         return Err(Failure(
             "explain needs a box to lead the flow through, such as --box conntrack or --box ipvs:nat,tcp=900 ('flowlapse presets' lists them); or --match with captures from two points of the path".to_owned(),
         ));
     }
-    let (told, code) = one(args, &args.captures, &which, &draws)?;
+    let (told, code) = one(args, &args.captures, &which, &draws, &traffic::stop_on_interrupt())?;
     match told {
         Told::Text(text) => print(text.as_bytes())?,
         Told::Json(document) => print_json(&document)?,
@@ -102,17 +110,162 @@ pub fn run(args: &Args) -> Ended {
     Ok(code)
 }
 
+/// Captures from different points of the path: each with the next one.
+fn several(args: &Args, which: &Which, draws: &[Draw]) -> Ended {
+    if args.captures.len() < 2 {
+        return Err(Failure(
+            "--match compares captures from two points of the path, the client's first: flowlapse explain client.pcap server.pcap --match".to_owned(),
+        ));
+    }
+    if !draws.is_empty() && args.boxes.is_empty() {
+        return Err(Failure("--draw lanes shows what boxes do: give --box with it".to_owned()));
+    }
+    let stop = traffic::stop_on_interrupt();
+    let mut points = Vec::new();
+    for name in &args.captures {
+        let name = std::slice::from_ref(name);
+        points.push(gather(&mut traffic::open(name)?, &args.options.job(name)?, &stop));
+    }
+    let (mut text, mut documents) = (String::new(), Vec::new());
+    // The flow that is asked for, or the one with the most to tell, as the first capture has it.
+    let mut chosen: Option<String> = None;
+    let mut nothing = None;
+    for (at, next) in points.windows(2).enumerate() {
+        let both = [&next[0], &next[1]];
+        let matching = pair::pair(both);
+        let wanted = match asked(which, both, &matching) {
+            Ok(wanted) => wanted,
+            Err(failure) => {
+                nothing.get_or_insert(failure);
+                continue;
+            }
+        };
+        let studies = compare(args, at, both, &matching, wanted, &stop)?;
+        if at == 0 {
+            chosen = studies.first().map(|study| {
+                let flow = &points[0].flows[study.pair.flows[0]].flow;
+                format!("{}.{}", flow.proto().name(), flow.stream)
+            });
+        }
+        let matched = Matched { points: both, matching: &matching, studies: &studies, single: wanted.is_some() };
+        if args.json {
+            documents.push(matched_json::document(&matched));
+        } else {
+            if at > 0 {
+                text.push('\n');
+            }
+            text.push_str(&matched::write(&matched, args.layout()));
+        }
+    }
+    if let (Some(failure), true) = (nothing, text.is_empty() && documents.is_empty()) {
+        return Err(failure);
+    }
+    let mut code = if points.iter().any(|point| point.interrupted) { exit::INTERRUPTED } else { exit::RAN };
+    if let (Some(flow), false) = (chosen, args.boxes.is_empty()) {
+        // What the boxes would have done to it, by the first capture alone.
+        let (told, ended) = one(args, &args.captures[..1], &Which::flow(&flow)?, draws, &stop)?;
+        code = code.max(ended);
+        match told {
+            Told::Text(more) => {
+                text.push('\n');
+                text.push_str(&more);
+            }
+            Told::Json(document) => {
+                if let Some(Value::Object(first)) = documents.first_mut() {
+                    first.insert("explained".to_owned(), document);
+                }
+            }
+        }
+    }
+    if args.json {
+        match documents.len() {
+            1 => print_json(&documents[0])?,
+            _ => print_json(&documents)?,
+        }
+    } else {
+        print(text.as_bytes())?;
+    }
+    Ok(code)
+}
+
+/// The pair that is asked for; none for all of them.
+fn asked(which: &Which, points: [&Point; 2], matching: &Matching) -> Result<Option<usize>, Failure> {
+    if let Which::Worst = which {
+        return Ok(None);
+    }
+    let mut failure = None;
+    for capture in 0..2 {
+        let choice = |judged: &Judged<Signature>| {
+            let flow = &judged.flow;
+            Choice { proto: flow.proto(), stream: flow.stream, socks: points[capture].socks(flow) }
+        };
+        match which.among(points[capture].flows.iter().map(choice), "--flow") {
+            Ok(place) => {
+                let has = |pair: &Pair| {
+                    pair.flows[capture] == place || pair.parts.iter().any(|part| (part.point, part.flow) == (capture, place))
+                };
+                let found = matching.pairs.iter().position(has);
+                let name = points[capture].names.first().map_or("", String::as_str);
+                let alone = || Failure(format!("--flow: this flow of {name} has no certain partner in the other capture"));
+                return found.map(Some).ok_or_else(alone);
+            }
+            // A stream number is one of the first capture.
+            Err(error) if matches!(which, Which::Stream(..)) => return Err(error),
+            Err(error) => {
+                failure.get_or_insert(error);
+            }
+        }
+    }
+    failure.map_or(Ok(None), Err)
+}
+
+/// Compares the pairs packet by packet, as many as memory bears, and puts those with the most to tell first.
+fn compare(
+    args: &Args,
+    at: usize,
+    points: [&Point; 2],
+    matching: &Matching,
+    wanted: Option<usize>,
+    stop: &AtomicBool,
+) -> Result<Vec<Study>, Failure> {
+    let mut order: Vec<usize> = wanted.map_or_else(|| (0..matching.pairs.len()).collect(), |one| vec![one]);
+    order.sort_by_key(|index| (std::cmp::Reverse(pairing::promise(points, &matching.pairs[*index])), *index));
+    let mut total = 0;
+    let mut chosen: Vec<&Pair> = Vec::new();
+    for index in order {
+        let pair = &matching.pairs[index];
+        total += pairing::packets(points, pair);
+        if !chosen.is_empty() && total > dossier::SIGHTINGS_MAX as u64 {
+            break;
+        }
+        chosen.push(pair);
+    }
+    let mut read = Vec::new();
+    for point in 0..2 {
+        let subjects: Vec<Vec<Subject>> = chosen.iter().map(|pair| pairing::subjects(points[point], pair, point)).collect();
+        let flat: Vec<Subject> = subjects.iter().flatten().copied().collect();
+        let name = std::slice::from_ref(&args.captures[at + point]);
+        let found = dossier::collect(&mut traffic::open(name)?, &flat, None, &args.options.job(name)?, stop);
+        let mut found = found.into_iter();
+        read.push(subjects.iter().map(|of| found.by_ref().take(of.len()).collect::<Vec<_>>()).collect::<Vec<_>>());
+    }
+    let (Some(far), Some(near)) = (read.pop(), read.pop()) else { return Ok(Vec::new()) };
+    let mut studies: Vec<Study> =
+        chosen.iter().zip(near.into_iter().zip(far)).map(|(pair, (near, far))| Study::new(points, pair, [near, far])).collect();
+    studies.sort_by_key(|study| (std::cmp::Reverse(study.weight()), study.pair.flows));
+    Ok(studies)
+}
+
 enum Told {
     Text(String),
-    Json(serde_json::Value),
+    Json(Value),
 }
 
 /// One flow of captures that are merged by time.
-fn one(args: &Args, captures: &[OsString], which: &Which, draws: &[Draw]) -> Result<(Told, u8), Failure> {
+fn one(args: &Args, captures: &[OsString], which: &Which, draws: &[Draw], stop: &AtomicBool) -> Result<(Told, u8), Failure> {
     let path = traffic::path(&traffic::boxes(&args.boxes)?, args.options.clock()?)?;
     let job = args.options.job(captures)?;
-    let stop = traffic::stop_on_interrupt();
-    let run = pipeline::run(&mut traffic::open(captures)?, &path, &job, &stop);
+    let run = pipeline::run(&mut traffic::open(captures)?, &path, &job, stop);
     let report = Report::new(&path, &run);
     let index = which.find(&report, if args.flow.is_some() { "--flow" } else { "explain" })?;
     let flow = run.flows.flow(index);
@@ -120,7 +273,7 @@ fn one(args: &Args, captures: &[OsString], which: &Which, draws: &[Draw]) -> Res
     let first = (flow.first_file, flow.first_frame);
     let subject = Subject { proto: flow.proto(), socks: run.socks(flow), first, packets };
     let diarist = Diarist { replay: Replay::new(&path), first, packets };
-    let found = dossier::collect(&mut traffic::open(captures)?, &[subject], Some(&diarist), &job, &stop);
+    let found = dossier::collect(&mut traffic::open(captures)?, &[subject], Some(&diarist), &job, stop);
     let changed = || Failure("explain: the captures have changed since they were read first, or reading was interrupted".to_owned());
     let mut dossier = found.into_iter().next().flatten().ok_or_else(changed)?;
     let mut kept = dossier.kept.take().ok_or_else(changed)?;

@@ -7,6 +7,7 @@
 pub mod compile;
 pub mod diary;
 pub mod dossier;
+pub mod gather;
 pub mod hop;
 pub mod lives;
 pub mod many;

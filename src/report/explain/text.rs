@@ -251,15 +251,20 @@ impl Teller<'_> {
         }
         out.push_str("\ntimers, and the most that was used of them\n");
         let several = self.report.path.hops.len() > 1;
+        let mut hardly = Vec::new();
         for timer in &self.account.timers {
             let place = if several { format!("{}. {}: ", timer.hop + 1, printable(&self.report.path.hops[timer.hop].label)) } else { String::new() };
+            let permille = timer.permille();
+            if permille == 0 {
+                hardly.push(format!("{place}{} {}", timer.cause.state, timer.timeout));
+                continue;
+            }
             let setting = timer.cause.setting.as_deref().unwrap_or("no setting reaches it");
             let why = timer.cause.why.map_or(String::new(), |why| format!(", because {why}"));
             let probes = match timer.set_by_probes {
                 0 => String::new(),
                 n => format!(", {n} of them by keepalive"),
             };
-            let permille = timer.permille();
             let longest = match timer.frames {
                 (0, _) | (_, 0) => format!(" ({})", brief(timer.longest)),
                 (before, after) => format!(" ({} between frames {before} and {after})", brief(timer.longest)),
@@ -269,13 +274,17 @@ impl Teller<'_> {
                 n => format!("set {n} times{probes}"),
             };
             let text = format!(
-                "{place}{} {} by {setting}{why}: {set}; {}.{} % used{longest}",
+                "{place}{} {} ({setting}{why}): {set}; {}.{} % used{longest}",
                 timer.cause.state,
                 exact(timer.timeout),
                 permille / 10,
                 permille % 10
             );
             self.plain(out, "  ", &text);
+        }
+        if !hardly.is_empty() {
+            hardly.dedup();
+            self.plain(out, "  ", &format!("hardly touched: {}", hardly.join(", ")));
         }
     }
 
@@ -285,9 +294,9 @@ impl Teller<'_> {
         out.push_str("\nwhat the capture shows from then on\n");
         if let Some((frame, at)) = after.answer {
             let text = format!(
-                "in the capture the packet was answered: frame {frame}, {} later. The path that it was captured on does not have this timer{}",
+                "in the capture the packet was answered: frame {frame}, {} later. The path that it was captured on has no such timer, or takes such packets up again{}",
                 brief(at.since(after.turn.1)),
-                if f.verdict == Verdict::Cut { "; what follows is what would have been" } else { "" }
+                if after.packets > 1 { format!("; the flow went on for {}", count(u64::from(after.packets), "packet")) } else { String::new() }
             );
             self.plain(out, "  ", &text);
         } else if after.packets == 0 && after.rest < Duration::from_secs(1) {
@@ -295,9 +304,14 @@ impl Teller<'_> {
         } else if let Some(text) = self.where_taken() {
             self.plain(out, "  ", &text);
         }
-        if after.answer.is_none() || f.symptoms.is_some() {
+        if after.answer.is_none() {
             for dir in [d.dir, d.dir.opposite()] {
                 self.side(out, after, dir);
+            }
+        } else if f.symptoms.is_some() {
+            self.plain(out, "  ", "so nothing of what this box would have done to either end can be seen in it:");
+            for symptom in f.symptoms.iter().flatten() {
+                self.plain(out, "    ", &symptom.text);
             }
         }
         for error in after.errors.iter().take(3) {
@@ -347,7 +361,6 @@ impl Teller<'_> {
             Match::Yes => "matches".to_owned(),
             Match::SoFar => format!("matches so far: the capture ends {} after the packet", brief(after.rest)),
             Match::Sooner => "matches, but it gave up sooner: another tcp_retries2 or keepalive, TCP_USER_TIMEOUT, or a program that did not wait".to_owned(),
-            Match::No if after.answer.is_some() => "does not match: the packet came through".to_owned(),
             Match::No => "does not match".to_owned(),
             Match::Unseen if self.account.vantage.is_far_from(dir) => {
                 "cannot be seen in this capture: it was taken at the other end".to_owned()
@@ -392,7 +405,7 @@ impl Teller<'_> {
         if let Some((frame, at)) = side.fin {
             parts.push(format!("sent a FIN after {} (frame {frame})", since(at)));
         }
-        if let Some(reset) = side.resets.first() {
+        if let Some(reset) = side.resets.iter().find(|reset| reset.birth != Birth::Otherwise) {
             let more = if side.resets_count > 1 { format!(", and {} more", side.resets_count - 1) } else { String::new() };
             parts.push(format!("sent a RST after {} (frame {}{more})", since(reset.at), reset.frame));
         }

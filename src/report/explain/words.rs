@@ -34,7 +34,13 @@ pub(super) fn brief(span: Duration) -> String {
 
 /// An exact span, and what people call it: `5398.507 s (1h29m58s)`.
 pub(super) fn exact(span: Duration) -> String {
-    if span < Duration::from_secs(60) { brief(span) } else { format!("{span} ({})", brief(span)) }
+    if span < Duration::from_millis(100) {
+        brief(span)
+    } else if span < Duration::from_secs(60) {
+        span.to_string()
+    } else {
+        format!("{span} ({})", brief(span))
+    }
 }
 
 /// Bytes as people say them.

@@ -220,14 +220,19 @@ impl SideAfter {
     fn take(&mut self, sighting: &Sighting, since: Instant, hops: &Hops) {
         let seg = &sighting.seg;
         let here = (seg.frame, seg.at);
-        self.last = Some(here);
         if seg.flags.has(TcpFlags::RST) && sighting.shape != Shape::Datagram {
+            let birth = hops.judge(seg.ttl);
             self.resets_count += 1;
             if self.resets.len() < RESETS_MAX {
-                self.resets.push(Reset { frame: seg.frame, at: seg.at, ttl: sighting.seg.ttl, birth: hops.judge(sighting.seg.ttl) });
+                self.resets.push(Reset { frame: seg.frame, at: seg.at, ttl: seg.ttl, birth });
+            }
+            // What a box sent in its name it did not do.
+            if birth != Birth::Otherwise {
+                self.last = Some(here);
             }
             return;
         }
+        self.last = Some(here);
         if seg.flags.has(TcpFlags::FIN) {
             self.fin.get_or_insert(here);
         }

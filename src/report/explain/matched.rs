@@ -1,0 +1,518 @@
+//! Two captures of one path for people: which flow is which, and where packets were lost or born.
+
+use super::words::{brief, clock, count, end, exact};
+use crate::net::{Direction, Proto, Sock, TcpFlags};
+use crate::report::text::{Layout, input, paragraph};
+use crate::report::printable;
+use crate::study::explain::birth::Birth;
+use crate::study::pairing::bracket::Bracket;
+use crate::study::pairing::compare::{Complaint, Comparison, Event, Origin, Passage, Seen, Tagged};
+use crate::study::pairing::{Basis, Matching, Offset, Point, Study};
+use crate::time::Duration;
+use std::fmt::Write;
+
+/// What two captures were found to have in common.
+#[derive(Debug)]
+pub struct Matched<'m> {
+    /// The captures, in the order in which they were named.
+    pub points: [&'m Point; 2],
+    /// Which flow is which.
+    pub matching: &'m Matching,
+    /// The pairs that were compared, those with the most to tell first.
+    pub studies: &'m [Study],
+    /// Whether one flow was asked for.
+    pub single: bool,
+}
+
+impl Matched<'_> {
+    /// The captures from the client on, as a study found them to stand.
+    fn in_order(&self, study: &Study) -> [usize; 2] {
+        if study.comparison.swapped { [1, 0] } else { [0, 1] }
+    }
+
+    pub(super) fn name(&self, capture: usize) -> String {
+        let name = self.points[capture].names.first().map_or("", String::as_str);
+        let last = std::path::Path::new(name).file_name().map_or_else(|| name.to_owned(), |last| last.to_string_lossy().into_owned());
+        // Two files of the same name in different folders are told by their folders.
+        let other = self.points[1 - capture].names.first().map_or("", String::as_str);
+        let alike = std::path::Path::new(other).file_name().is_some_and(|other| other.to_string_lossy() == last);
+        printable(if alike { name } else { &last })
+    }
+
+    /// The ends of a flow of a pair, as the first capture has the directions.
+    pub(super) fn socks(&self, study: &Study, capture: usize, of: usize) -> [Sock; 2] {
+        let pair = &study.pair;
+        let (place, flipped) = match of.checked_sub(1) {
+            None => (pair.flows[capture], capture == 1 && pair.flipped),
+            Some(part) => pair
+                .parts
+                .iter()
+                .filter(|part| part.point == capture)
+                .nth(part)
+                .map_or((pair.flows[capture], false), |part| (part.flow, part.flipped)),
+        };
+        let [a, b] = self.points[capture].socks(&self.points[capture].flows[place].flow);
+        if flipped { [b, a] } else { [a, b] }
+    }
+
+    pub(super) fn stream(&self, capture: usize, place: usize) -> String {
+        let flow = &self.points[capture].flows[place].flow;
+        format!("{} {}", flow.proto().name(), flow.stream)
+    }
+
+    fn proto(&self, study: &Study) -> Proto {
+        self.points[0].flows[study.pair.flows[0]].flow.proto()
+    }
+
+    /// What was translated between the points, in words.
+    pub(super) fn translation(&self, study: &Study) -> Vec<String> {
+        let [near, far] = self.in_order(study);
+        let (one, other) = (self.socks(study, near, 0), self.socks(study, far, 0));
+        let comparison = &study.comparison;
+        let mut parts = Vec::new();
+        for (side, (word, who)) in [("source", "client"), ("destination", "server")].into_iter().enumerate() {
+            let (a, b) = (one[side], other[side]);
+            if a.addr != b.addr {
+                let kind = if side == 0 { "SNAT" } else { "DNAT" };
+                parts.push(format!("{kind}: the {who} {a} is {b} at the second point"));
+            } else if a.port != b.port {
+                parts.push(format!("the {word} port {} is {} at the second point", a.port, b.port));
+            }
+        }
+        let answered = comparison.events.iter().any(|event| event.dir == Direction::Reply);
+        if parts.is_empty() {
+            parts.push(match study.stations_differ {
+                Some(true) => "addresses and ports pass unchanged, only the MAC addresses differ".to_owned(),
+                _ => "addresses and ports pass unchanged".to_owned(),
+            });
+            if !answered {
+                parts.push("no answer was captured at either point: they take another way (direct routing, or routing that is not symmetric)".to_owned());
+            }
+        }
+        if comparison.proxied {
+            parts.push("the connection ends between the points and another one carries its bytes on: a proxy".to_owned());
+        } else if self.proto(study) == Proto::Tcp {
+            match comparison.shift {
+                [Some(0), Some(0)] => parts.push("sequence numbers are kept".to_owned()),
+                shift => {
+                    let by = shift.map(|by| by.map_or("unknown".to_owned(), |by| format!("+{by}")));
+                    parts.push(format!("sequence numbers are shifted by {} (client) and {} (server), modulo 2³²", by[0], by[1]));
+                }
+            }
+        }
+        match comparison.ids_kept {
+            Some(true) => parts.push("IP IDs are kept".to_owned()),
+            Some(false) => parts.push("IP IDs are changed".to_owned()),
+            None => {}
+        }
+        parts
+    }
+}
+
+/// Writes it.
+pub fn write(matched: &Matched<'_>, layout: Layout) -> String {
+    let mut out = String::new();
+    for (index, point) in matched.points.iter().enumerate() {
+        let _ = write!(out, "{}. ", index + 1);
+        input(&mut out, point, layout.width.saturating_sub(3));
+    }
+    let teller = Teller { matched, layout };
+    teller.clocks(&mut out);
+    teller.summary(&mut out);
+    if !matched.single {
+        teller.table(&mut out);
+    }
+    let told = matched.studies.iter().filter(|study| matched.single || study.weight().1).take(layout.stories.max(usize::from(matched.single)));
+    for study in told {
+        teller.story(&mut out, study);
+    }
+    out
+}
+
+/// The clock as the studies with the narrowest bounds have it.
+pub(super) fn clocks(studies: &[Study]) -> Option<(Offset, bool)> {
+    let known = studies.iter().filter_map(|study| study.comparison.offset.map(|offset| (offset, study.comparison.swapped)));
+    known.min_by_key(|(offset, _)| (offset.drifts, offset.within.is_none(), offset.within.unwrap_or(i128::MAX)))
+}
+
+struct Teller<'t> {
+    matched: &'t Matched<'t>,
+    layout: Layout,
+}
+
+fn nanos(value: i128) -> String {
+    brief(Duration(value.unsigned_abs().min(u128::from(u64::MAX)) as u64))
+}
+
+impl Teller<'_> {
+    fn line(&self, out: &mut String, head: &str, text: &str) {
+        paragraph(out, head, text, self.layout.width);
+    }
+
+    fn clocks(&self, out: &mut String) {
+        let Some((offset, swapped)) = clocks(self.matched.studies) else { return };
+        let [near, far] = if swapped { [1, 0] } else { [0, 1] };
+        let ahead = match offset.nanos {
+            0 => "stand alike".to_owned(),
+            later if later > 0 => format!("{} is {} ahead of {}", self.matched.name(far), nanos(later), self.matched.name(near)),
+            earlier => format!("{} is {} behind {}", self.matched.name(far), nanos(earlier), self.matched.name(near)),
+        };
+        let packets = count(u64::from(offset.packets), "packet");
+        let sure = match (offset.within, offset.drifts) {
+            (Some(within), false) => format!("within {} (from {packets} in both directions)", nanos(within)),
+            (Some(within), true) => format!("but not steadily: the packets of both directions contradict each other by {}", nanos(within)),
+            (None, _) => "or less by the time on the way: only packets of one direction were seen at both points".to_owned(),
+        };
+        self.line(out, "clocks: ", &format!("{ahead}, {sure}"));
+    }
+
+    fn summary(&self, out: &mut String) {
+        let Matched { matching, points, studies, .. } = self.matched;
+        let by = |basis: Basis| matching.pairs.iter().filter(|pair| pair.basis == basis).count();
+        let parts: Vec<String> = [
+            (Basis::Numbers, "by sequence numbers"),
+            (Basis::Content, "by content"),
+            (Basis::Ends, "by addresses and ports alone"),
+        ]
+        .into_iter()
+        .filter(|(basis, _)| by(*basis) > 0)
+        .map(|(basis, words)| format!("{} {words}", by(basis)))
+        .collect();
+        let total = [points[0].flows.len(), points[1].flows.len()];
+        let how = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) };
+        let text = format!(
+            "{} of {} and {} are {}{how}",
+            count(total[0] as u64, "flow"),
+            self.matched.name(0),
+            total[1],
+            count(matching.pairs.len() as u64, "pair")
+        );
+        out.push('\n');
+        self.line(out, "", &text.replacen(&format!("and {}", total[1]), &format!("and {} of {}", total[1], self.matched.name(1)), 1));
+        for doubt in &matching.ambiguous {
+            let names = |capture: usize, places: &[usize]| {
+                let mut words: Vec<String> = places.iter().take(6).map(|place| self.matched.stream(capture, *place)).collect();
+                if places.len() > 6 {
+                    words.push(format!("{} more", places.len() - 6));
+                }
+                words.join(", ")
+            };
+            let text = format!(
+                "{} of {} may be any of {} of {}: they carry the same, and neither ends nor times tell them apart",
+                names(0, &doubt.ours),
+                self.matched.name(0),
+                names(1, &doubt.theirs),
+                self.matched.name(1)
+            );
+            self.line(out, "ambiguous: ", &text);
+        }
+        for capture in 0..2 {
+            let alone = &matching.alone[capture];
+            if !alone.is_empty() && !self.matched.single {
+                let names: Vec<String> = alone.iter().take(5).map(|place| self.matched.stream(capture, *place)).collect();
+                let more = if alone.len() > 5 { format!(" and {} more", alone.len() - 5) } else { String::new() };
+                self.line(out, "", &format!("only in {}: {}{more}", self.matched.name(capture), names.join(", ")));
+            }
+        }
+        let left = matching.pairs.len().saturating_sub(studies.len());
+        if left > 0 && !self.matched.single {
+            self.line(out, "", &format!("{} not compared packet by packet: too many packets (--flow compares one)", count(left as u64, "pair")));
+        }
+    }
+
+    fn table(&self, out: &mut String) {
+        if self.matched.studies.is_empty() || self.layout.flows == 0 {
+            return;
+        }
+        out.push('\n');
+        let mut rows = vec![["IN 1", "IN 2", "BY", "BOTH", "ONLY 1", "ONLY 2", "CLIENT → SERVER ⇄ CLIENT → SERVER"].map(str::to_owned)];
+        for study in self.matched.studies.iter().take(self.layout.flows) {
+            let [both, near, far] = study.comparison.counts();
+            let only = if study.comparison.swapped { [far, near] } else { [near, far] };
+            let arrow = |capture: usize| {
+                let [client, server] = self.matched.socks(study, capture, 0);
+                format!("{client} → {server}")
+            };
+            let more = if study.pair.parts.is_empty() { "" } else { " (and leaked)" };
+            let (one, other) = (arrow(0), arrow(1));
+            let same = if one == other { format!("{one} ⇄ the same{more}") } else { format!("{one} ⇄ {other}{more}") };
+            let [ours, theirs] = study.pair.flows;
+            rows.push([
+                self.matched.stream(0, ours),
+                self.matched.stream(1, theirs),
+                study.pair.basis.name().to_owned(),
+                both.to_string(),
+                only[0].to_string(),
+                only[1].to_string(),
+                same,
+            ]);
+        }
+        let widths: Vec<usize> = (0..6).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()).collect();
+        for row in &rows {
+            let mut line = String::new();
+            for (column, cell) in row.iter().enumerate() {
+                let pad = widths.get(column).map_or(0, |width| width - cell.chars().count());
+                let blanks = " ".repeat(pad);
+                // Counts stand at the right.
+                line.push_str(&if (3..6).contains(&column) { format!("{blanks}{cell}") } else { format!("{cell}{blanks}") });
+                line.push_str("  ");
+            }
+            let _ = writeln!(out, "{}", line.trim_end());
+        }
+        let more = self.matched.studies.len().saturating_sub(self.layout.flows);
+        if more > 0 {
+            let _ = writeln!(out, "… and {more} more (--limit N, --json)");
+        }
+    }
+
+    fn story(&self, out: &mut String, study: &Study) {
+        let [near, far] = self.matched.in_order(study);
+        let tuple = |capture: usize| {
+            let [client, server] = self.matched.socks(study, capture, 0);
+            format!("{client} → {server}")
+        };
+        let filter = |capture: usize| {
+            let flow = &self.matched.points[capture].flows[study.pair.flows[capture]].flow;
+            format!("{}.stream eq {}", flow.proto().name(), flow.stream)
+        };
+        let _ = writeln!(out);
+        self.line(
+            out,
+            "",
+            &format!("{} {} ⇄ {} {}", filter(near), tuple(near), filter(far), tuple(far)),
+        );
+        let comparison = &study.comparison;
+        self.line(out, "  ", &format!("{}.", self.matched.translation(study).join("; ")));
+        if comparison.swapped {
+            self.line(out, "  ", &format!("{} is nearer to the client: times to live say so", self.matched.name(near)));
+        } else if !comparison.ordered && comparison.counts()[0] > 0 {
+            let text = format!("{} is taken to be nearer to the client, as it was named first: times to live do not say", self.matched.name(near));
+            self.line(out, "  ", &text);
+        }
+        let [both, only_near, only_far] = comparison.counts();
+        self.line(
+            out,
+            "  ",
+            &format!(
+                "{} at both points, {only_near} only in {}, {only_far} only in {}",
+                count(u64::from(both), "packet"),
+                self.matched.name(near),
+                self.matched.name(far)
+            ),
+        );
+        out.push('\n');
+        self.events(out, study);
+        for complaint in &comparison.complaints {
+            self.complaint(out, study, complaint);
+        }
+        if let Some(bracket) = &study.bracket {
+            out.push('\n');
+            self.bracket(out, study, bracket);
+        }
+        if study.left_out > 0 {
+            self.line(out, "  note: ", &format!("{} packets were not compared: there are too many", study.left_out));
+        }
+    }
+
+    /// What is told of: everything that did not simply pass, and how the connection ended.
+    fn events(&self, out: &mut String, study: &Study) {
+        const MOST: usize = 40;
+        let events = &study.comparison.events;
+        let told = |event: &Event| {
+            !matches!(event.passage, Passage::Crossed) || event.recut || event.flags().any(TcpFlags::RST | TcpFlags::FIN)
+        };
+        let mut runs: Vec<&[Event]> = Vec::new();
+        for run in events.chunk_by(alike) {
+            if run.first().is_some_and(|event| told(event)) {
+                runs.push(run);
+            }
+        }
+        for run in runs.iter().take(MOST) {
+            self.run(out, study, run);
+        }
+        if runs.len() > MOST {
+            self.line(out, "  ", &format!("… and {} more", runs.len() - MOST));
+        }
+    }
+
+    /// Frames of events at one of the points, with its name.
+    fn frames(&self, study: &Study, run: &[Event], point: usize) -> Option<String> {
+        let frames: Vec<u32> = run.iter().filter_map(|event| event.at_point[point].map(|p| p.seen.seg.frame)).collect();
+        let (first, last) = (frames.first()?, frames.last()?);
+        let capture = self.matched.in_order(study)[point];
+        let name = self.matched.name(capture);
+        Some(if first == last { format!("frame {first} of {name}") } else { format!("frames {first}–{last} of {name}") })
+    }
+
+    fn run(&self, out: &mut String, study: &Study, run: &[Event]) {
+        let Some(event) = run.first() else { return };
+        let Some((point, packet)) = event.packet() else { return };
+        let begin = self.matched.points[self.matched.in_order(study)[0]].begin;
+        let frames: Vec<String> = [0, 1].into_iter().filter_map(|point| self.frames(study, run, point)).collect();
+        let what = if run.len() == 1 { sort(&packet).to_owned() } else { format!("{} packets, the first a {}", run.len(), sort(&packet)) };
+        let who = end(event.dir);
+        let other = self.matched.name(self.matched.in_order(study)[1 - point]);
+        let bytes = if packet.seen.seg.len > 0 { format!(", {} bytes", packet.seen.seg.len) } else { String::new() };
+        let text = match event.passage {
+            Passage::Crossed if event.recut => format!("{what} of the {who}, its bytes cut up otherwise at the other point"),
+            Passage::Crossed => format!("{what} of the {who}: seen at both points; {}", self.birth(study, event)),
+            Passage::Leaked => {
+                let captures = self.matched.in_order(study);
+                let arrow = |point: usize| {
+                    let of = event.at_point[point].map_or(0, |p| p.of);
+                    let [client, server] = self.matched.socks(study, captures[point], of);
+                    if event.dir == Direction::Original { format!("{client} → {server}") } else { format!("{server} → {client}") }
+                };
+                format!(
+                    "{what} of the {who}{bytes}: not translated as before, {} here and {} there; {}",
+                    arrow(event.dir.index()),
+                    arrow(1 - event.dir.index()),
+                    self.birth(study, event)
+                )
+            }
+            Passage::Kept => format!("{what} of the {who}{bytes}: reached the box and never {other}: kept; {}", self.birth(study, event)),
+            Passage::Lost => format!("{what} of the {who}{bytes}: never reached {other}, but what came later did: lost on the way"),
+            Passage::Born => format!("{what} in the name of the {who}: {}", self.birth(study, event)),
+            Passage::Missed => format!("{what} of the {who}{bytes}: not in {other}, though it came as all its packets do: that capture missed it"),
+            Passage::Before => format!("{what} of the {who}{bytes}: from before {other} begins"),
+        };
+        let head = format!("{:>14}  ", clock(event.at, begin));
+        self.line(out, &head, &format!("{}: {text}", frames.join(" / ")));
+    }
+
+    /// Who sent a packet, and how that is known.
+    fn birth(&self, study: &Study, event: &Event) -> String {
+        let comparison = &study.comparison;
+        let Some((point, packet)) = event.packet() else { return String::new() };
+        let here = if event.passage == Passage::Born { 1 - event.dir.index() } else { point };
+        let packet = event.at_point[here].unwrap_or(packet);
+        let who = end(event.dir);
+        let origin = comparison.origin(event);
+        let name = |point: usize| self.matched.name(self.matched.in_order(study)[point]);
+        match origin {
+            Origin::Between => {
+                let mut why = vec![format!("never in {}", name(1 - here))];
+                why.push(ttl(comparison, here, event.dir, &packet));
+                if packet.seen.seg.ip_id == 0 && comparison.ids_kept == Some(true) && event.flags().has(TcpFlags::RST) {
+                    why.push("IP ID 0".to_owned());
+                }
+                let sure = if comparison.hops(here, event.dir).judge(packet.seen.seg.ttl) == Birth::Alike {
+                    "born between the points, or missing in the other capture"
+                } else {
+                    "born between the points: the box made it"
+                };
+                format!("{sure} ({})", why.join(", "))
+            }
+            Origin::Beyond => format!("not made by the {who} ({})", ttl(comparison, here, event.dir, &packet)),
+            Origin::Client | Origin::Server if event.flags().any(TcpFlags::RST | TcpFlags::FIN) => {
+                let first = if event.seen() == Seen::Both { format!("seen in {} first, ", name(here)) } else { String::new() };
+                format!("born at the {who} ({first}{})", ttl(comparison, here, event.dir, &packet))
+            }
+            Origin::Client | Origin::Server => format!("{} it left the {who}", ttl(comparison, here, event.dir, &packet)) ,
+        }
+    }
+
+    fn complaint(&self, out: &mut String, study: &Study, complaint: &Complaint) {
+        let captures = self.matched.in_order(study);
+        let Some((point, error)) = [0, 1].into_iter().find_map(|point| complaint.at_point[point].map(|error| (point, error))) else { return };
+        let place = match complaint.at_point {
+            [Some(a), Some(b)] => format!("frame {} of {} / frame {} of {}", a.frame, self.matched.name(captures[0]), b.frame, self.matched.name(captures[1])),
+            _ => format!("frame {} of {}", error.frame, self.matched.name(captures[point])),
+        };
+        let born = match complaint.at_point {
+            [Some(_), Some(_)] => "seen at both points: sent from beyond".to_owned(),
+            _ => format!("never in {}: born between the points, or on this side", self.matched.name(captures[1 - point])),
+        };
+        let head = format!("{:>14}  ", clock(error.at, self.matched.points[captures[point]].begin));
+        self.line(out, &head, &format!("{place}: ICMP {} from {} to {}; {born}", error.name(), error.from, error.to));
+    }
+
+    fn bracket(&self, out: &mut String, study: &Study, bracket: &Bracket) {
+        let events = &study.comparison.events;
+        let frame = |event: &Event| event.at_point[bracket.point].map_or(0, |p| p.seen.seg.frame);
+        let name = self.matched.name(self.matched.in_order(study)[bracket.point]);
+        let (last, event) = (&events[bracket.last], &events[bracket.event]);
+        let did = match event.passage {
+            Passage::Leaked => "the next packet left untranslated",
+            Passage::Born => "the box spoke by itself",
+            _ => "the next packet was kept",
+        };
+        let state = if bracket.closing { " after a FIN" } else { "" };
+        let text = format!(
+            "{} of silence{state} between frames {} and {} of {name}, and {did}: the box had forgotten the flow",
+            exact(bracket.gap),
+            frame(last),
+            frame(event)
+        );
+        self.line(out, "  ", &text);
+        let longer = match bracket.crossed {
+            Some((crossed, at)) if bracket.contradicts() => {
+                let text = format!(
+                    "but a longer silence, {}, ended with a packet that passed (frame {}): an idle timer alone does not explain both, unless the box took the flow up again then",
+                    exact(crossed),
+                    frame(&events[at])
+                );
+                self.line(out, "  ", &text);
+                return;
+            }
+            Some((crossed, _)) if crossed > Duration::from_millis(1) => {
+                format!(" and longer than {}, the longest silence that was crossed before (unless the box took the flow up again then)", exact(crossed))
+            }
+            _ => String::new(),
+        };
+        let bound = if bracket.told { "about" } else { "at most" };
+        self.line(out, "  ", &format!("so its timer is {bound} {}{longer}", exact(bracket.gap)));
+        let candidates = bracket.candidates();
+        if candidates.is_empty() {
+            self.line(out, "  ", "no preset has such a timer: a box whose timers were set");
+            return;
+        }
+        let mut by: Vec<(Duration, Vec<&str>)> = Vec::new();
+        for (id, _, timeout) in &candidates {
+            match by.last_mut().filter(|(known, _)| known == timeout) {
+                Some((_, ids)) if !ids.contains(id) => ids.push(id),
+                Some(_) => {}
+                None => by.push((*timeout, vec![id])),
+            }
+        }
+        let words = by.iter().take(4).map(|(timeout, ids)| {
+            let more = if ids.len() > 4 { format!(" and {} more", ids.len() - 4) } else { String::new() };
+            format!("{timeout}: {}{more}", ids.iter().take(4).copied().collect::<Vec<_>>().join(", "))
+        });
+        let words: Vec<String> = words.collect();
+        self.line(out, "  ", &format!("presets with such a timer: {}", words.join("; ")));
+    }
+}
+
+fn ttl(comparison: &Comparison, point: usize, dir: Direction, packet: &Tagged) -> String {
+    let hops = comparison.hops(point, dir);
+    let (ttl, usual, who) = (packet.seen.seg.ttl, hops.usual, end(dir));
+    match hops.judge(ttl) {
+        Birth::Alike => format!("TTL {ttl} like the {who}'s other packets here"),
+        Birth::Otherwise | Birth::OtherStack => format!("TTL {ttl} where the {who}'s packets have {usual}"),
+        Birth::Unknown => format!("TTL {ttl}, with nothing to compare it with"),
+    }
+}
+
+/// Whether two events are told together.
+fn alike(one: &Event, other: &Event) -> bool {
+    let end = |event: &Event| event.flags().0 & (TcpFlags::RST | TcpFlags::FIN | TcpFlags::SYN);
+    (one.passage, one.dir, one.seen() as u8, one.recut, end(one)) == (other.passage, other.dir, other.seen() as u8, other.recut, end(other))
+        && (one.passage != Passage::Crossed || one.recut)
+}
+
+/// What a packet is, in a word.
+fn sort(packet: &Tagged) -> &'static str {
+    use crate::flow::Shape;
+    let (seg, shape) = (&packet.seen.seg, packet.seen.shape);
+    match shape {
+        Shape::Datagram => "datagram",
+        _ if seg.flags.has(TcpFlags::RST) => "RST",
+        _ if seg.flags.has(TcpFlags::SYN) => "SYN",
+        _ if seg.flags.has(TcpFlags::FIN) => "FIN",
+        Shape::KeepaliveProbe => "keepalive probe",
+        Shape::Retransmission => "retransmission",
+        _ if seg.len > 0 => "data packet",
+        _ => "ACK",
+    }
+}

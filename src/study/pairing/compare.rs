@@ -1,0 +1,557 @@
+//! One connection at two points: which packets were seen at both, which at one only, and where each was born.
+
+use super::offset::Offset;
+use super::pair::Basis;
+use crate::decode::IcmpError;
+use crate::engine::dossier::Sighting;
+use crate::flow::Shape;
+use crate::net::{Direction, Proto, Seq, TcpFlags};
+use crate::study::explain::birth::{Birth, Hops};
+use crate::time::{Duration, Instant};
+use std::collections::BTreeMap;
+
+/// A packet at one point, turned so that its direction is that of the first capture's flow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tagged {
+    /// The packet.
+    pub seen: Sighting,
+    /// Which of the flows of this point it belongs to: 0 is the pair's own, others have other addresses.
+    pub of: usize,
+}
+
+/// What a point holds of a connection.
+#[derive(Clone, Debug, Default)]
+pub struct Half {
+    /// Its packets.
+    pub packets: Vec<Tagged>,
+    /// ICMP errors about them.
+    pub errors: Vec<IcmpError>,
+    /// From the first to the last packet of the whole capture.
+    pub span: (Instant, Instant),
+    /// The initial sequence numbers, where they were captured.
+    pub initial: [Option<Seq>; 2],
+}
+
+/// Where a packet was seen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Seen {
+    /// At both points.
+    Both,
+    /// At the first only, which is nearer to the client.
+    Near,
+    /// At the second only.
+    Far,
+}
+
+/// What became of a packet between the two points.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Passage {
+    /// It passed.
+    Crossed,
+    /// It passed with other addresses than the rest of its connection.
+    Leaked,
+    /// It did not come out, nor did anything after it in its direction that would have to.
+    Kept,
+    /// It did not come out; its bytes came through later.
+    Lost,
+    /// It came out and had never gone in.
+    Born,
+    /// It comes from the other end like all others, and the other capture lacks it.
+    Missed,
+    /// The other capture began only later.
+    Before,
+}
+
+impl Passage {
+    /// The name for machines.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Passage::Crossed => "crossed",
+            Passage::Leaked => "leaked",
+            Passage::Kept => "kept",
+            Passage::Lost => "lost",
+            Passage::Born => "born",
+            Passage::Missed => "missed",
+            Passage::Before => "before",
+        }
+    }
+}
+
+/// Who sent a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Origin {
+    /// The client.
+    Client,
+    /// The server.
+    Server,
+    /// Something between the two points.
+    Between,
+    /// Something beyond the points that is not the host in whose name it was sent.
+    Beyond,
+}
+
+impl Origin {
+    /// The name in every output.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Origin::Client => "client",
+            Origin::Server => "server",
+            Origin::Between => "between",
+            Origin::Beyond => "beyond",
+        }
+    }
+}
+
+/// A packet of the connection, at one point or at both.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Event {
+    /// When, by the clock of the first point.
+    pub at: Instant,
+    /// Which way it went.
+    pub dir: Direction,
+    /// At the first point, and at the second.
+    pub at_point: [Option<Tagged>; 2],
+    /// What became of it.
+    pub passage: Passage,
+    /// Whether its bytes came out cut up otherwise.
+    pub recut: bool,
+}
+
+impl Event {
+    /// Where it was seen.
+    pub const fn seen(&self) -> Seen {
+        match self.at_point {
+            [Some(_), Some(_)] => Seen::Both,
+            [None, Some(_)] => Seen::Far,
+            _ => Seen::Near,
+        }
+    }
+
+    /// The packet where its sender is nearer, or else where it was seen.
+    pub fn packet(&self) -> Option<(usize, Tagged)> {
+        let first = self.dir.index();
+        [first, 1 - first].into_iter().find_map(|point| self.at_point[point].map(|packet| (point, packet)))
+    }
+
+    /// Its flags.
+    pub fn flags(&self) -> TcpFlags {
+        self.packet().map_or(TcpFlags::default(), |(_, packet)| packet.seen.seg.flags)
+    }
+}
+
+/// An ICMP error at one point or at both.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Complaint {
+    /// At the first point, and at the second.
+    pub at_point: [Option<IcmpError>; 2],
+}
+
+/// One connection at two points.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    /// Its packets, by the clock of the first point.
+    pub events: Vec<Event>,
+    /// ICMP errors.
+    pub complaints: Vec<Complaint>,
+    /// How the clocks stand to each other.
+    pub offset: Option<Offset>,
+    /// Whether the capture that was named second is the nearer one to the client.
+    pub swapped: bool,
+    /// Whether times to live say which point is nearer to the client.
+    pub ordered: bool,
+    /// By how much the sequence numbers of either direction are higher at the second point; nothing where none are comparable.
+    pub shift: [Option<u32>; 2],
+    /// Whether the connection ends between the points and another one begins.
+    pub proxied: bool,
+    /// Whether IP identifications pass unchanged; nothing where none can be compared.
+    pub ids_kept: Option<bool>,
+    hops: [[Hops; 2]; 2],
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    dir: Direction,
+    seq: u32,
+    ack: u32,
+    flags: u8,
+    len: u32,
+}
+
+/// How packets of the two points are known to be the same.
+#[derive(Clone, Copy)]
+struct Rule {
+    proto: Proto,
+    shift: [u32; 2],
+    proxied: bool,
+}
+
+impl Rule {
+    /// What a packet of one point is looked up by; nothing for one that has no counterpart.
+    fn key(&self, point: usize, packet: &Tagged) -> Option<Key> {
+        let seg = &packet.seen.seg;
+        if packet.seen.shape == Shape::Duplicate {
+            return None;
+        }
+        if self.proto == Proto::Udp {
+            let mark = packet.seen.print.map_or(0, |print| print.mark());
+            return Some(Key { dir: seg.dir, seq: mark, ack: 0, flags: 0, len: seg.len });
+        }
+        let back = |number: u32, dir: Direction| number.wrapping_sub(if point == 1 { self.shift[dir.index()] } else { 0 });
+        let ends = TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST;
+        if self.proxied && seg.len == 0 && !seg.flags.any(ends) {
+            return None;
+        }
+        let acks = seg.flags.has(TcpFlags::ACK) && !self.proxied;
+        let ack = if acks { back(seg.ack.0, seg.dir.opposite()) } else { 0 };
+        let mask = if self.proxied { ends } else { ends | TcpFlags::ACK };
+        Some(Key { dir: seg.dir, seq: back(seg.seq.0, seg.dir), ack, flags: seg.flags.0 & mask, len: seg.len })
+    }
+}
+
+fn agrees(one: &Tagged, other: &Tagged) -> bool {
+    match (&one.seen.print, &other.seen.print) {
+        (Some(a), Some(b)) => a.agrees(b) != Some(false),
+        _ => true,
+    }
+}
+
+type Groups = BTreeMap<Key, [Vec<usize>; 2]>;
+
+fn groups(halves: [&Half; 2], rule: &Rule) -> Groups {
+    let mut groups: Groups = BTreeMap::new();
+    for (point, half) in halves.into_iter().enumerate() {
+        for (place, packet) in half.packets.iter().enumerate() {
+            if let Some(key) = rule.key(point, packet) {
+                groups.entry(key).or_default()[point].push(place);
+            }
+        }
+    }
+    groups
+}
+
+/// By how much the numbers of each direction are shifted: what most packets with the same payload say.
+fn shifts(halves: [&Half; 2]) -> [Option<u32>; 2] {
+    [Direction::Original, Direction::Reply].map(|dir| {
+        let side = dir.index();
+        if let (Some(one), Some(other)) = (halves[0].initial[side], halves[1].initial[side]) {
+            return Some(other.0.wrapping_sub(one.0));
+        }
+        let mut firsts: BTreeMap<u32, u32> = BTreeMap::new();
+        let prints = |half: &'_ Half| -> Vec<(u32, u32)> {
+            let mine = half.packets.iter().filter(|p| p.seen.seg.dir == dir);
+            mine.filter_map(|p| Some((p.seen.print?.mark(), p.seen.seg.seq.0))).collect()
+        };
+        for (mark, seq) in prints(halves[0]) {
+            firsts.entry(mark).or_insert(seq);
+        }
+        let mut votes: BTreeMap<u32, u32> = BTreeMap::new();
+        for (mark, seq) in prints(halves[1]) {
+            if let Some(first) = firsts.remove(&mark) {
+                *votes.entry(seq.wrapping_sub(first)).or_default() += 1;
+            }
+        }
+        votes.into_iter().max_by_key(|(shift, count)| (*count, std::cmp::Reverse(*shift))).map(|(shift, _)| shift)
+    })
+}
+
+/// Beyond this, packets with the same fields are two.
+const NEAR: i128 = 150_000_000;
+/// Within this, cut up bytes are looked for.
+const RECUT: i128 = 1_000_000_000;
+/// A packet that has no double may have waited so long between the points.
+const ALONE: i128 = 30_000_000_000;
+
+impl Comparison {
+    /// Compares what the two points hold. `halves` are in the order in which the captures were named.
+    pub fn new(proto: Proto, basis: Basis, halves: [Half; 2]) -> Comparison {
+        let shift = if basis == Basis::Content && proto == Proto::Tcp { shifts([&halves[0], &halves[1]]) } else { [Some(0); 2] };
+        let mut rule = Rule { proto, shift: shift.map(Option::unwrap_or_default), proxied: false };
+        let mut halves = halves;
+        let data = |half: &Half| half.packets.iter().filter(|p| p.seen.seg.len > 0).count();
+        if basis == Basis::Content && proto == Proto::Tcp {
+            // Where not even half of the data comes out with the same acknowledgements, the connection is not the same.
+            let both = groups([&halves[0], &halves[1]], &rule);
+            let same: usize = both.iter().filter(|(key, _)| key.len > 0).map(|(_, places)| places[0].len().min(places[1].len())).sum();
+            rule.proxied = same * 2 < data(&halves[0]).min(data(&halves[1]));
+        }
+        let mut found = align([&halves[0], &halves[1]], &rule);
+        let (swapped, ordered) = order([&halves[0], &halves[1]], &found);
+        let mut shift = shift;
+        if swapped {
+            halves.swap(0, 1);
+            shift = shift.map(|by| by.map(u32::wrapping_neg));
+            rule.shift = rule.shift.map(u32::wrapping_neg);
+            found = align([&halves[0], &halves[1]], &rule);
+        }
+        let hops = hops([&halves[0], &halves[1]], &found.pairs);
+        let mut comparison = Comparison {
+            events: Vec::new(),
+            complaints: complaints([&halves[0], &halves[1]], found.offset),
+            offset: found.offset,
+            swapped,
+            ordered,
+            shift,
+            proxied: rule.proxied,
+            ids_kept: found.ids_kept,
+            hops,
+        };
+        comparison.events = events([&halves[0], &halves[1]], &found, &rule);
+        comparison.judge([&halves[0], &halves[1]]);
+        comparison
+    }
+
+    /// The times to live of one end's packets at one point.
+    pub fn hops(&self, point: usize, dir: Direction) -> &Hops {
+        &self.hops[point][dir.index()]
+    }
+
+    /// What became of the packets that were seen at one point only.
+    fn judge(&mut self, halves: [&Half; 2]) {
+        let shift = self.offset.map_or(0, |offset| offset.nanos);
+        // The last packet of each direction that passed, and where bytes that passed begin.
+        let mut passed_later: [bool; 2] = [false; 2];
+        let mut bytes_later: Vec<(Direction, u32, u32)> = Vec::new();
+        for index in (0..self.events.len()).rev() {
+            let event = self.events[index];
+            let Some((_, packet)) = event.packet() else { continue };
+            let seg = &packet.seen.seg;
+            if event.seen() == Seen::Both || event.recut {
+                let other = event.at_point.iter().flatten().any(|p| p.of > 0);
+                self.events[index].passage = if other { Passage::Leaked } else { Passage::Crossed };
+                passed_later[event.dir.index()] |= !other;
+                if seg.len > 0 && !other && event.seen() != Seen::Far {
+                    bytes_later.push((event.dir, seg.seq.0, seg.len));
+                }
+                continue;
+            }
+            let point = usize::from(event.seen() == Seen::Far);
+            let there = i128::from(seg.at.0) + if point == 0 { shift } else { -shift };
+            let before = there < i128::from(halves[1 - point].span.0.0);
+            let outgoing = point == event.dir.index();
+            self.events[index].passage = if before {
+                Passage::Before
+            } else if outgoing {
+                let again = bytes_later.iter().rev().take(512).any(|(dir, seq, len)| {
+                    *dir == event.dir && seg.len > 0 && seg.seq.0.wrapping_sub(*seq) < *len
+                });
+                let later = if seg.len > 0 { again } else { passed_later[event.dir.index()] };
+                if later { Passage::Lost } else { Passage::Kept }
+            } else {
+                let alike = self.hops[point][event.dir.index()].judge(seg.ttl) == Birth::Alike;
+                if alike && !seg.flags.has(TcpFlags::RST) { Passage::Missed } else { Passage::Born }
+            };
+        }
+    }
+
+    /// Who sent a packet.
+    pub fn origin(&self, event: &Event) -> Origin {
+        if event.passage == Passage::Born {
+            return Origin::Between;
+        }
+        let Some((point, packet)) = event.packet() else { return Origin::Between };
+        match (self.hops[point][event.dir.index()].judge(packet.seen.seg.ttl), event.dir) {
+            (Birth::Otherwise, _) => Origin::Beyond,
+            (_, Direction::Original) => Origin::Client,
+            (_, Direction::Reply) => Origin::Server,
+        }
+    }
+
+    /// How many packets were seen at both points, and at either only.
+    pub fn counts(&self) -> [u32; 3] {
+        self.events.iter().fold([0; 3], |mut counts, event| {
+            counts[event.seen() as usize] += 1;
+            counts
+        })
+    }
+}
+
+/// What belongs together.
+struct Found {
+    pairs: Vec<(usize, usize)>,
+    offset: Option<Offset>,
+    ids_kept: Option<bool>,
+}
+
+fn align(halves: [&Half; 2], rule: &Rule) -> Found {
+    let groups = groups(halves, rule);
+    let packet = |point: usize, place: usize| &halves[point].packets[place];
+    let same = |a: usize, b: usize| agrees(packet(0, a), packet(1, b));
+    // Packets that have no double settle how the clocks stand, and whether IP identifications pass.
+    let mut anchors: Vec<(usize, usize)> = groups
+        .values()
+        .filter_map(|[ours, theirs]| match (&ours[..], &theirs[..]) {
+            ([a], [b]) if same(*a, *b) => Some((*a, *b)),
+            _ => None,
+        })
+        .collect();
+    anchors.sort_unstable();
+    let (mut equal, mut unequal) = (0_usize, 0_usize);
+    for (a, b) in &anchors {
+        match (packet(0, *a).seen.seg.ip_id, packet(1, *b).seen.seg.ip_id) {
+            (0, _) | (_, 0) => {}
+            (x, y) if x == y => equal += 1,
+            _ => unequal += 1,
+        }
+    }
+    let ids_kept = (equal + unequal > 0).then(|| equal > unequal * 9);
+    let later = |a: usize, b: usize| i128::from(packet(1, b).seen.seg.at.0) - i128::from(packet(0, a).seen.seg.at.0);
+    let mut waits: Vec<i128> = anchors.iter().map(|(a, b)| later(*a, *b)).collect();
+    waits.sort_unstable();
+    let middle = waits.get(waits.len() / 2).copied();
+    // The clock may drift: what is near is judged by the anchor next in time.
+    let expected = |a: usize| {
+        let next = anchors.partition_point(|(place, _)| *place < a);
+        let around = [next.checked_sub(1), Some(next)].into_iter().flatten().filter_map(|at| anchors.get(at));
+        let time = packet(0, a).seen.seg.at;
+        let nearest = around.min_by_key(|(place, _)| packet(0, *place).seen.seg.at.0.abs_diff(time.0));
+        nearest.map(|(a, b)| later(*a, *b)).or(middle)
+    };
+    let mut pairs = Vec::new();
+    for [ours, theirs] in groups.values() {
+        if let ([a], [b]) = (&ours[..], &theirs[..]) {
+            let near = expected(*a).is_none_or(|wait| (later(*a, *b) - wait).abs() <= ALONE);
+            if same(*a, *b) && near {
+                pairs.push((*a, *b));
+            }
+            continue;
+        }
+        doubles(ours, theirs, &mut pairs, |a, b| {
+            let ids = (packet(0, a).seen.seg.ip_id, packet(1, b).seen.seg.ip_id);
+            if !same(a, b) {
+                return None;
+            }
+            let distance = expected(a).map_or(0, |wait| (later(a, b) - wait).abs());
+            match (ids_kept, ids) {
+                (Some(true), (1.., 1..)) if ids.0 == ids.1 && distance <= ALONE => Some(0),
+                (Some(true), (1.., 1..)) => None,
+                _ => (distance <= NEAR).then_some(distance),
+            }
+        });
+    }
+    pairs.sort_unstable();
+    let seen = pairs.iter().map(|(a, b)| {
+        let (one, other) = (packet(0, *a).seen.seg, packet(1, *b).seen.seg);
+        (one.dir, one.at, other.at)
+    });
+    Found { offset: Offset::of(seen), pairs, ids_kept }
+}
+
+/// Packets with the same fields: the nearest in time belong together.
+fn doubles(ours: &[usize], theirs: &[usize], pairs: &mut Vec<(usize, usize)>, distance: impl Fn(usize, usize) -> Option<i128>) {
+    /// More with the same fields are compared with their neighbours only.
+    const WINDOW: usize = 64;
+    let mut possible = Vec::new();
+    for (at, a) in ours.iter().enumerate() {
+        let from = at.saturating_sub(WINDOW).min(theirs.len().saturating_sub(2 * WINDOW));
+        for b in theirs.iter().skip(from).take(2 * WINDOW) {
+            possible.extend(distance(*a, *b).map(|distance| (distance, *a, *b)));
+        }
+    }
+    possible.sort_unstable();
+    let (mut mine, mut its) = (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
+    for (_, a, b) in possible {
+        if !mine.contains(&a) && !its.contains(&b) {
+            mine.insert(a);
+            its.insert(b);
+            pairs.push((a, b));
+        }
+    }
+}
+
+/// Whether the second capture is nearer to the client, and whether anything says so: routers count times to live down.
+fn order(halves: [&Half; 2], found: &Found) -> (bool, bool) {
+    let (mut straight, mut turned) = (0_usize, 0_usize);
+    for (a, b) in &found.pairs {
+        let (one, other) = (&halves[0].packets[*a].seen.seg, &halves[1].packets[*b].seen.seg);
+        let towards = if one.dir == Direction::Original { one.ttl.cmp(&other.ttl) } else { other.ttl.cmp(&one.ttl) };
+        straight += usize::from(towards.is_gt());
+        turned += usize::from(towards.is_lt());
+    }
+    (turned > straight, turned != straight)
+}
+
+fn hops(halves: [&Half; 2], pairs: &[(usize, usize)]) -> [[Hops; 2]; 2] {
+    [0, 1].map(|point| {
+        [Direction::Original, Direction::Reply].map(|dir| {
+            let mine = |s: &&Sighting| s.seg.dir == dir && !s.seg.flags.has(TcpFlags::RST);
+            let paired = pairs.iter().map(|(a, b)| if point == 0 { *a } else { *b });
+            let crossed = Hops::of(paired.map(|place| &halves[point].packets[place].seen).filter(mine));
+            if crossed.packets > 0 { crossed } else { Hops::of(halves[point].packets.iter().map(|p| &p.seen).filter(mine)) }
+        })
+    })
+}
+
+fn events(halves: [&Half; 2], found: &Found, rule: &Rule) -> Vec<Event> {
+    let shift = found.offset.map_or(0, |offset| offset.nanos);
+    let here = |point: usize, at: Instant| {
+        if point == 0 { at } else { Instant((i128::from(at.0) - shift).clamp(0, i128::from(u64::MAX)) as u64) }
+    };
+    let mut partner = [vec![None; halves[0].packets.len()], vec![None; halves[1].packets.len()]];
+    for (a, b) in &found.pairs {
+        partner[0][*a] = Some(*b);
+        partner[1][*b] = Some(*a);
+    }
+    let mut events = Vec::new();
+    for point in 0..2 {
+        for (place, packet) in halves[point].packets.iter().enumerate() {
+            let other = partner[point][place].map(|at: usize| halves[1 - point].packets[at]);
+            // A pair is one event; what cannot have a counterpart is none.
+            if point == 1 && other.is_some() || rule.key(point, packet).is_none() {
+                continue;
+            }
+            let at_point = if point == 0 { [Some(*packet), other] } else { [None, Some(*packet)] };
+            events.push(Event {
+                at: here(point, packet.seen.seg.at),
+                dir: packet.seen.seg.dir,
+                at_point,
+                passage: Passage::Crossed,
+                recut: other.is_none() && rule.proto == Proto::Tcp && recut(halves, point, packet, rule, shift),
+            });
+        }
+    }
+    events.sort_by_key(|event| (event.at, event.seen() as usize));
+    events
+}
+
+/// Whether the bytes of a packet were seen at the other point in other packets: a host or a box joins and cuts segments.
+fn recut(halves: [&Half; 2], point: usize, packet: &Tagged, rule: &Rule, shift: i128) -> bool {
+    let seg = &packet.seen.seg;
+    if seg.len == 0 {
+        return false;
+    }
+    let by = rule.shift[seg.dir.index()];
+    let start = if point == 0 { seg.seq.0.wrapping_add(by) } else { seg.seq.0.wrapping_sub(by) };
+    let there = i128::from(seg.at.0) + if point == 0 { shift } else { -shift };
+    let others = &halves[1 - point].packets;
+    let from = others.partition_point(|p| i128::from(p.seen.seg.at.0) < there - RECUT);
+    let near = others[from..].iter().take_while(|p| i128::from(p.seen.seg.at.0) <= there + RECUT);
+    near.filter(|p| p.seen.seg.dir == seg.dir && p.seen.seg.len > 0 && p.seen.seg.len != seg.len).any(|p| {
+        let offset = start.wrapping_sub(p.seen.seg.seq.0);
+        offset < p.seen.seg.len || p.seen.seg.seq.0.wrapping_sub(start) < seg.len
+    })
+}
+
+fn complaints(halves: [&Half; 2], offset: Option<Offset>) -> Vec<Complaint> {
+    let shift = offset.map_or(0, |offset| offset.nanos);
+    let mut theirs: Vec<Option<IcmpError>> = halves[1].errors.iter().map(|error| Some(*error)).collect();
+    let mut all: Vec<Complaint> = halves[0]
+        .errors
+        .iter()
+        .map(|error| {
+            let same = |other: &&mut Option<IcmpError>| {
+                other.is_some_and(|other| {
+                    let later = i128::from(other.at.0) - i128::from(error.at.0) - shift;
+                    (other.kind, other.code, other.seq) == (error.kind, error.code, error.seq) && later.abs() < RECUT
+                })
+            };
+            Complaint { at_point: [Some(*error), theirs.iter_mut().find(same).and_then(Option::take)] }
+        })
+        .collect();
+    all.extend(theirs.into_iter().flatten().map(|error| Complaint { at_point: [None, Some(error)] }));
+    all
+}
+
+/// The time between two events at a point where both were seen.
+pub(super) fn between(one: &Event, other: &Event, point: usize) -> Option<Duration> {
+    Some(other.at_point[point]?.seen.seg.at.since(one.at_point[point]?.seen.seg.at))
+}
