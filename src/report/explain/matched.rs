@@ -1,12 +1,12 @@
 //! Two captures of one path for people: which flow is which, and where packets were lost or born.
 
-use super::words::{brief, clock, count, end, exact};
+use super::words::{amount, brief, clock, count, end, exact, frames as frames_of};
 use crate::net::{Direction, Proto, Sock, TcpFlags};
 use crate::report::text::{Layout, input, paragraph};
 use crate::report::printable;
 use crate::study::explain::birth::Birth;
 use crate::study::pairing::bracket::Bracket;
-use crate::study::pairing::compare::{Complaint, Comparison, Event, Origin, Passage, Seen, Tagged};
+use crate::study::pairing::compare::{Complaint, Comparison, Event, Origin, Passage, Tagged};
 use crate::study::pairing::{Basis, Matching, Offset, Point, Study};
 use crate::time::Duration;
 use std::fmt::Write;
@@ -37,6 +37,11 @@ impl Matched<'_> {
         let other = self.points[1 - capture].names.first().map_or("", String::as_str);
         let alike = std::path::Path::new(other).file_name().is_some_and(|other| other.to_string_lossy() == last);
         printable(if alike { name } else { &last })
+    }
+
+    /// A point as a person would call it.
+    const fn side(point: usize) -> &'static str {
+        if point == 0 { "client side" } else { "server side" }
     }
 
     /// The ends of a flow of a pair, as the first capture has the directions.
@@ -74,19 +79,19 @@ impl Matched<'_> {
             let (a, b) = (one[side], other[side]);
             if a.addr != b.addr {
                 let kind = if side == 0 { "SNAT" } else { "DNAT" };
-                parts.push(format!("{kind}: the {who} {a} is {b} at the second point"));
+                parts.push(format!("{kind}: the {who} {a} is {b} on the server side"));
             } else if a.port != b.port {
-                parts.push(format!("the {word} port {} is {} at the second point", a.port, b.port));
+                parts.push(format!("the {word} port {} is {} on the server side", a.port, b.port));
             }
         }
-        let answered = comparison.events.iter().any(|event| event.dir == Direction::Reply);
+        let answered = comparison.events.iter().any(|event| event.dir == Direction::Reply && event.passage != Passage::Born);
         if parts.is_empty() {
             parts.push(match study.stations_differ {
                 Some(true) => "addresses and ports pass unchanged, only the MAC addresses differ".to_owned(),
                 _ => "addresses and ports pass unchanged".to_owned(),
             });
             if !answered {
-                parts.push("no answer was captured at either point: they take another way (direct routing, or routing that is not symmetric)".to_owned());
+                parts.push("not an answer was captured on either side: they take another way (direct routing, or routing that is not symmetric)".to_owned());
             }
         }
         if comparison.proxied {
@@ -153,7 +158,7 @@ impl Teller<'_> {
         let Some((offset, swapped)) = clocks(self.matched.studies) else { return };
         let [near, far] = if swapped { [1, 0] } else { [0, 1] };
         let ahead = match offset.nanos {
-            0 => "stand alike".to_owned(),
+            -999..=999 => "stand alike".to_owned(),
             later if later > 0 => format!("{} is {} ahead of {}", self.matched.name(far), nanos(later), self.matched.name(near)),
             earlier => format!("{} is {} behind {}", self.matched.name(far), nanos(earlier), self.matched.name(near)),
         };
@@ -282,24 +287,20 @@ impl Teller<'_> {
             &format!("{} {} ⇄ {} {}", filter(near), tuple(near), filter(far), tuple(far)),
         );
         let comparison = &study.comparison;
-        self.line(out, "  ", &format!("{}.", self.matched.translation(study).join("; ")));
-        if comparison.swapped {
-            self.line(out, "  ", &format!("{} is nearer to the client: times to live say so", self.matched.name(near)));
-        } else if !comparison.ordered && comparison.counts()[0] > 0 {
-            let text = format!("{} is taken to be nearer to the client, as it was named first: times to live do not say", self.matched.name(near));
-            self.line(out, "  ", &text);
-        }
         let [both, only_near, only_far] = comparison.counts();
-        self.line(
-            out,
-            "  ",
-            &format!(
-                "{} at both points, {only_near} only in {}, {only_far} only in {}",
-                count(u64::from(both), "packet"),
-                self.matched.name(near),
-                self.matched.name(far)
-            ),
+        let known = if comparison.ordered {
+            "by times to live"
+        } else {
+            "taken to stand in the order in which they were named: times to live do not say"
+        };
+        let sides = format!("client side: {}; server side: {} ({known})", self.matched.name(near), self.matched.name(far));
+        self.line(out, "  ", &sides);
+        self.line(out, "  ", &self.matched.translation(study).join("; "));
+        let counts = format!(
+            "{} on both sides, {only_near} on the client side only, {only_far} on the server side only",
+            count(u64::from(both), "packet")
         );
+        self.line(out, "  ", &counts);
         out.push('\n');
         self.events(out, study);
         for complaint in &comparison.complaints {
@@ -335,93 +336,94 @@ impl Teller<'_> {
         }
     }
 
-    /// Frames of events at one of the points, with its name.
-    fn frames(&self, study: &Study, run: &[Event], point: usize) -> Option<String> {
+    /// Frames of events at one of the points.
+    fn frames(run: &[Event], point: usize) -> Option<String> {
         let frames: Vec<u32> = run.iter().filter_map(|event| event.at_point[point].map(|p| p.seen.seg.frame)).collect();
-        let (first, last) = (frames.first()?, frames.last()?);
-        let capture = self.matched.in_order(study)[point];
-        let name = self.matched.name(capture);
-        Some(if first == last { format!("frame {first} of {name}") } else { format!("frames {first}–{last} of {name}") })
+        Some(format!("{} {}", Matched::side(point), frames_of((*frames.first()?, *frames.last()?))))
     }
 
     fn run(&self, out: &mut String, study: &Study, run: &[Event]) {
         let Some(event) = run.first() else { return };
         let Some((point, packet)) = event.packet() else { return };
         let begin = self.matched.points[self.matched.in_order(study)[0]].begin;
-        let frames: Vec<String> = [0, 1].into_iter().filter_map(|point| self.frames(study, run, point)).collect();
-        let what = if run.len() == 1 { sort(&packet).to_owned() } else { format!("{} packets, the first a {}", run.len(), sort(&packet)) };
+        let places: Vec<String> = [0, 1].into_iter().filter_map(|point| Teller::frames(run, point)).collect();
         let who = end(event.dir);
-        let other = self.matched.name(self.matched.in_order(study)[1 - point]);
-        let bytes = if packet.seen.seg.len > 0 { format!(", {} bytes", packet.seen.seg.len) } else { String::new() };
+        let bytes = match packet.seen.seg.len {
+            0 => String::new(),
+            len => format!(", {}", amount(u64::from(len))),
+        };
+        let of = if event.passage == Passage::Born { "in the name of the" } else { "of the" };
+        let what = match run.len() {
+            1 => format!("{} {of} {who}{bytes}", sort(&packet)),
+            n => format!("{n} packets {of} {who}, the first: {}{bytes}", sort(&packet)),
+        };
+        let other = Matched::side(1 - point);
+        let ends = event.flags().any(TcpFlags::RST | TcpFlags::FIN);
+        let birth = if ends { format!("; {}", Teller::birth(study, event)) } else { String::new() };
         let text = match event.passage {
-            Passage::Crossed if event.recut => format!("{what} of the {who}, its bytes cut up otherwise at the other point"),
-            Passage::Crossed => format!("{what} of the {who}: seen at both points; {}", self.birth(study, event)),
-            Passage::Leaked => {
-                let captures = self.matched.in_order(study);
-                let arrow = |point: usize| {
-                    let of = event.at_point[point].map_or(0, |p| p.of);
-                    let [client, server] = self.matched.socks(study, captures[point], of);
-                    if event.dir == Direction::Original { format!("{client} → {server}") } else { format!("{server} → {client}") }
-                };
-                format!(
-                    "{what} of the {who}{bytes}: not translated as before, {} here and {} there; {}",
-                    arrow(event.dir.index()),
-                    arrow(1 - event.dir.index()),
-                    self.birth(study, event)
-                )
+            Passage::Crossed if event.recut => format!("{what}: its bytes are cut up otherwise on the {other}"),
+            Passage::Crossed => format!("{what}: seen on both sides{birth}"),
+            Passage::Leaked => format!("{what}: not translated as before: {}{birth}", self.leaked(study, event)),
+            Passage::Kept => format!("{what}: reached the box but never the {other}: kept{birth}"),
+            Passage::Lost => format!("{what}: never on the {other}, but what came later was: lost in between"),
+            Passage::Born => format!("{what}: {}", Teller::birth(study, event)),
+            Passage::Missed => {
+                let missing = Matched::side(event.dir.index());
+                format!("{what}: not on the {missing}, though it came as all its packets do: that capture missed it")
             }
-            Passage::Kept => format!("{what} of the {who}{bytes}: reached the box and never {other}: kept; {}", self.birth(study, event)),
-            Passage::Lost => format!("{what} of the {who}{bytes}: never reached {other}, but what came later did: lost on the way"),
-            Passage::Born => format!("{what} in the name of the {who}: {}", self.birth(study, event)),
-            Passage::Missed => format!("{what} of the {who}{bytes}: not in {other}, though it came as all its packets do: that capture missed it"),
-            Passage::Before => format!("{what} of the {who}{bytes}: from before {other} begins"),
+            Passage::Before => format!("{what}: from before the capture of the {other} begins"),
+            Passage::After => format!("{what}: from after the last packet of the {other}, whose capture may have ended by then"),
         };
         let head = format!("{:>14}  ", clock(event.at, begin));
-        self.line(out, &head, &format!("{}: {text}", frames.join(" / ")));
+        self.line(out, &head, &format!("{}: {text}", places.join(", ")));
+    }
+
+    /// The addresses of a packet beside those that its connection has there.
+    fn leaked(&self, study: &Study, event: &Event) -> String {
+        let captures = self.matched.in_order(study);
+        let arrow = |point: usize, of: usize| {
+            let [client, server] = self.matched.socks(study, captures[point], of);
+            if event.dir == Direction::Original { format!("{client} → {server}") } else { format!("{server} → {client}") }
+        };
+        let odd = [0, 1].into_iter().filter_map(|point| {
+            let of = event.at_point[point].map(|packet| packet.of).filter(|of| *of > 0)?;
+            Some(format!("{} on the {}, where its connection has {}", arrow(point, of), Matched::side(point), arrow(point, 0)))
+        });
+        odd.collect::<Vec<_>>().join("; ")
     }
 
     /// Who sent a packet, and how that is known.
-    fn birth(&self, study: &Study, event: &Event) -> String {
+    fn birth(study: &Study, event: &Event) -> String {
         let comparison = &study.comparison;
         let Some((point, packet)) = event.packet() else { return String::new() };
-        let here = if event.passage == Passage::Born { 1 - event.dir.index() } else { point };
-        let packet = event.at_point[here].unwrap_or(packet);
         let who = end(event.dir);
-        let origin = comparison.origin(event);
-        let name = |point: usize| self.matched.name(self.matched.in_order(study)[point]);
-        match origin {
+        let ttl = ttl(comparison, point, event.dir, &packet);
+        match comparison.origin(event) {
             Origin::Between => {
-                let mut why = vec![format!("never in {}", name(1 - here))];
-                why.push(ttl(comparison, here, event.dir, &packet));
-                if packet.seen.seg.ip_id == 0 && comparison.ids_kept == Some(true) && event.flags().has(TcpFlags::RST) {
+                let mut why = vec![format!("never on the {}", Matched::side(1 - point)), ttl];
+                if packet.seen.seg.ip_id == 0 && comparison.ids_kept == Some(true) {
                     why.push("IP ID 0".to_owned());
                 }
-                let sure = if comparison.hops(here, event.dir).judge(packet.seen.seg.ttl) == Birth::Alike {
-                    "born between the points, or missing in the other capture"
+                let sure = if comparison.hops(point, event.dir).judge(packet.seen.seg.ttl) == Birth::Alike {
+                    "born between the two, or missing in the other capture"
                 } else {
-                    "born between the points: the box made it"
+                    "born of the box"
                 };
                 format!("{sure} ({})", why.join(", "))
             }
-            Origin::Beyond => format!("not made by the {who} ({})", ttl(comparison, here, event.dir, &packet)),
-            Origin::Client | Origin::Server if event.flags().any(TcpFlags::RST | TcpFlags::FIN) => {
-                let first = if event.seen() == Seen::Both { format!("seen in {} first, ", name(here)) } else { String::new() };
-                format!("born at the {who} ({first}{})", ttl(comparison, here, event.dir, &packet))
-            }
-            Origin::Client | Origin::Server => format!("{} it left the {who}", ttl(comparison, here, event.dir, &packet)) ,
+            Origin::Beyond => format!("not made by the {who} ({ttl})"),
+            Origin::Client | Origin::Server => format!("born at the {who} ({ttl})"),
         }
     }
 
     fn complaint(&self, out: &mut String, study: &Study, complaint: &Complaint) {
         let captures = self.matched.in_order(study);
         let Some((point, error)) = [0, 1].into_iter().find_map(|point| complaint.at_point[point].map(|error| (point, error))) else { return };
-        let place = match complaint.at_point {
-            [Some(a), Some(b)] => format!("frame {} of {} / frame {} of {}", a.frame, self.matched.name(captures[0]), b.frame, self.matched.name(captures[1])),
-            _ => format!("frame {} of {}", error.frame, self.matched.name(captures[point])),
-        };
+        let frame = |point: usize| complaint.at_point[point].map(|e| format!("{} frame {}", Matched::side(point), e.frame));
+        let place = [frame(0), frame(1)].into_iter().flatten().collect::<Vec<_>>().join(", ");
         let born = match complaint.at_point {
-            [Some(_), Some(_)] => "seen at both points: sent from beyond".to_owned(),
-            _ => format!("never in {}: born between the points, or on this side", self.matched.name(captures[1 - point])),
+            [Some(_), Some(_)] => "seen on both sides: sent from beyond".to_owned(),
+            _ => format!("never on the {}: born of the box, or on this side", Matched::side(1 - point)),
         };
         let head = format!("{:>14}  ", clock(error.at, self.matched.points[captures[point]].begin));
         self.line(out, &head, &format!("{place}: ICMP {} from {} to {}; {born}", error.name(), error.from, error.to));
@@ -430,7 +432,7 @@ impl Teller<'_> {
     fn bracket(&self, out: &mut String, study: &Study, bracket: &Bracket) {
         let events = &study.comparison.events;
         let frame = |event: &Event| event.at_point[bracket.point].map_or(0, |p| p.seen.seg.frame);
-        let name = self.matched.name(self.matched.in_order(study)[bracket.point]);
+        let side = Matched::side(bracket.point);
         let (last, event) = (&events[bracket.last], &events[bracket.event]);
         let did = match event.passage {
             Passage::Leaked => "the next packet left untranslated",
@@ -439,7 +441,7 @@ impl Teller<'_> {
         };
         let state = if bracket.closing { " after a FIN" } else { "" };
         let text = format!(
-            "{} of silence{state} between frames {} and {} of {name}, and {did}: the box had forgotten the flow",
+            "{} of silence{state} on the {side} between frames {} and {}, and {did}: the box had forgotten the flow",
             exact(bracket.gap),
             frame(last),
             frame(event)
@@ -488,7 +490,7 @@ fn ttl(comparison: &Comparison, point: usize, dir: Direction, packet: &Tagged) -
     let hops = comparison.hops(point, dir);
     let (ttl, usual, who) = (packet.seen.seg.ttl, hops.usual, end(dir));
     match hops.judge(ttl) {
-        Birth::Alike => format!("TTL {ttl} like the {who}'s other packets here"),
+        Birth::Alike => format!("TTL {ttl}, like the {who}'s other packets"),
         Birth::Otherwise | Birth::OtherStack => format!("TTL {ttl} where the {who}'s packets have {usual}"),
         Birth::Unknown => format!("TTL {ttl}, with nothing to compare it with"),
     }

@@ -60,6 +60,8 @@ pub enum Passage {
     Missed,
     /// The other capture began only later.
     Before,
+    /// It is among the very last packets, after the end of the other capture, which may have been stopped by then.
+    After,
 }
 
 impl Passage {
@@ -73,6 +75,7 @@ impl Passage {
             Passage::Born => "born",
             Passage::Missed => "missed",
             Passage::Before => "before",
+            Passage::After => "after",
         }
     }
 }
@@ -340,6 +343,26 @@ impl Comparison {
                 let alike = self.hops[point][event.dir.index()].judge(seg.ttl) == Birth::Alike;
                 if alike && !seg.flags.has(TcpFlags::RST) { Passage::Missed } else { Passage::Born }
             };
+        }
+        self.leave_open(halves, shift);
+    }
+
+    /// The last packets of all, where nothing shows that the other capture was still running: no repetition, no reset.
+    fn leave_open(&mut self, halves: [&Half; 2], shift: i128) {
+        const MOST: usize = 2;
+        let from = self.events.iter().rposition(|event| event.seen() == Seen::Both || event.recut).map_or(0, |last| last + 1);
+        let open = |event: &Event| {
+            let Some((_, packet)) = event.packet() else { return false };
+            let point = usize::from(event.seen() == Seen::Far);
+            let there = i128::from(packet.seen.seg.at.0) + if point == 0 { shift } else { -shift };
+            let proves = event.flags().has(TcpFlags::RST) || packet.seen.shape == Shape::Retransmission;
+            there > i128::from(halves[1 - point].span.1.0) && !proves
+        };
+        let rest = &mut self.events[from..];
+        if rest.len() <= MOST && rest.iter().all(open) {
+            for event in rest {
+                event.passage = Passage::After;
+            }
         }
     }
 

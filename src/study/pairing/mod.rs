@@ -103,7 +103,7 @@ impl Study {
 
     /// How much there is to tell: the more, the earlier it is told.
     pub fn weight(&self) -> (bool, bool, usize) {
-        let odd = |event: &&Event| !matches!(event.passage, Passage::Crossed | Passage::Before);
+        let odd = |event: &&Event| !matches!(event.passage, Passage::Crossed | Passage::Before | Passage::After);
         let odd = self.comparison.events.iter().filter(odd).count();
         (self.bracket.is_some(), odd > 0, odd)
     }
