@@ -279,10 +279,10 @@ fn one(args: &Args, captures: &[OsString], which: &Which, draws: &[Draw], stop: 
     let mut kept = dossier.kept.take().ok_or_else(changed)?;
     let finding = report.finding(index);
     let end = life::settle(&report, &finding, &mut kept);
-    for draw in draws {
-        draw.write(&life::lanes_beyond(&report, &finding, &kept, end, &dossier.sightings))?;
-    }
     let account = Account::new(&path, finding, &dossier, &kept.diary, (run.begin, run.end));
+    for draw in draws {
+        draw.write(&life::lanes_beyond(&report, &account, &kept, end, &dossier.sightings))?;
+    }
     let told = if args.json {
         Told::Json(json::document(&report, &account))
     } else {

@@ -9,6 +9,8 @@ use crate::engine::hop::Hop;
 use crate::finding::{Decisive, Finding, Verdict};
 use crate::flow::Shape;
 use crate::net::Direction;
+use crate::study::explain::Account;
+use crate::study::explain::birth::Birth;
 use crate::time::{Duration, Instant};
 
 /// Closes the diary of one of the flows of a report, and says when it ends.
@@ -41,23 +43,35 @@ pub fn lanes(report: &Report<'_>, finding: &Finding, kept: &Kept, end: Instant) 
     }
 }
 
-/// The same with what the capture holds after the packet that came too late: it was sent, whatever the boxes here would have let
-/// through.
-pub fn lanes_beyond(report: &Report<'_>, finding: &Finding, kept: &Kept, end: Instant, all: &[Sighting]) -> Lanes {
+/// The same with what the capture holds after the packet that came too late. Where it was never answered, what its sender sent
+/// later is taken to have ended at the box as well.
+pub fn lanes_beyond(report: &Report<'_>, account: &Account, kept: &Kept, end: Instant, all: &[Sighting]) -> Lanes {
+    let finding = &account.finding;
     let mut lanes = lanes(report, finding, kept, end);
-    let victim = finding.decisive.as_ref().and_then(|d| d.victim);
-    let turn = victim.and_then(|(frame, file)| all.iter().position(|s| (s.seg.frame, s.seg.file) == (frame, file)));
-    let rest = turn.filter(|_| kept.run.cut.is_some()).map_or(&[][..], |turn| &all[turn + 1..]);
+    let (Some(after), Some(d), true) = (&account.after, &finding.decisive, kept.run.cut.is_some()) else { return lanes };
+    let turn = all.iter().position(|s| Some((s.seg.frame, s.seg.file)) == d.victim);
+    let rest = turn.map_or(&[][..], |turn| &all[turn + 1..]);
     let Some(last) = rest.last() else { return lanes };
     let at = |instant: Instant| instant.since(finding.span.0).as_secs_f64();
-    lanes.packets.extend(rest.iter().filter(|s| s.shape != Shape::Duplicate).map(|s| LanePacket {
-        at: at(s.seg.at),
-        from_client: s.seg.dir == Direction::Original,
-        kind: kind_of_packet(Sort::of(finding.proto, &s.seg, s.shape == Shape::KeepaliveProbe)),
-        passed: true,
-        from_box: None,
-        kept_by: None,
-    }));
+    let mut reset_by_box = lanes.packets.last().is_some_and(|packet| packet.from_box.is_some() && packet.kind == PacketKind::Rst);
+    for s in rest.iter().filter(|s| s.shape != Shape::Duplicate) {
+        let kind = kind_of_packet(Sort::of(finding.proto, &s.seg, s.shape == Shape::KeepaliveProbe));
+        let own = matches!(account.hops[s.seg.dir.index()].judge(s.seg.ttl), Birth::Alike | Birth::OtherStack);
+        let of_box = kind == PacketKind::Rst && s.seg.dir != d.dir && after.answer.is_none() && !own;
+        // The box's reset stands there already.
+        if of_box && std::mem::take(&mut reset_by_box) {
+            continue;
+        }
+        let stopped = after.answer.is_none() && s.seg.dir == d.dir;
+        lanes.packets.push(LanePacket {
+            at: at(s.seg.at),
+            from_client: s.seg.dir == Direction::Original,
+            kind,
+            passed: !stopped,
+            from_box: of_box.then_some(d.hop),
+            kept_by: stopped.then_some(d.hop),
+        });
+    }
     lanes.span.1 = at(last.seg.at).max(lanes.span.1);
     lanes.subtitle = format!("{}; after the cut: as captured", tuple::arrow(finding));
     lanes

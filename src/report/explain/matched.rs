@@ -400,10 +400,7 @@ impl Teller<'_> {
         let ttl = ttl(comparison, point, event.dir, &packet);
         match comparison.origin(event) {
             Origin::Between => {
-                let mut why = vec![format!("never on the {}", Matched::side(1 - point)), ttl];
-                if packet.seen.seg.ip_id == 0 && comparison.ids_kept == Some(true) {
-                    why.push("IP ID 0".to_owned());
-                }
+                let why = [format!("never on the {}", Matched::side(1 - point)), ttl];
                 let sure = if comparison.hops(point, event.dir).judge(packet.seen.seg.ttl) == Birth::Alike {
                     "born between the two, or missing in the other capture"
                 } else {
@@ -482,7 +479,8 @@ impl Teller<'_> {
             format!("{timeout}: {}{more}", ids.iter().take(4).copied().collect::<Vec<_>>().join(", "))
         });
         let words: Vec<String> = words.collect();
-        self.line(out, "  ", &format!("presets with such a timer: {}", words.join("; ")));
+        let shorter = if by.len() > 4 { format!("; and {} shorter", count(by.len() as u64 - 4, "timer")) } else { String::new() };
+        self.line(out, "  ", &format!("presets with such a timer: {}{shorter}", words.join("; ")));
     }
 }
 

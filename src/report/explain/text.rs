@@ -74,7 +74,9 @@ impl Teller<'_> {
             Phase::Opening { opening, syns, rtt, .. } => self.opening(stretch, *opening, *syns, *rtt),
             Phase::Burst(burst) => self.burst(burst),
             Phase::Silence { evidence, .. } => {
+                let deciding = self.account.finding.decisive.as_ref().is_some_and(|d| d.before == stretch.frames.0);
                 let what = match evidence {
+                    GapEvidence::ProvenIdle if !deciding => "proven idle",
                     GapEvidence::ProvenIdle => "proven idle: not a byte was exchanged",
                     GapEvidence::Hole => "a hole: packets are missing from the capture",
                     GapEvidence::Unknown => "nothing proves that it was one",
@@ -82,7 +84,10 @@ impl Teller<'_> {
                 };
                 let (before, after) = stretch.frames;
                 self.line(out, Some(from), &format!("silence of {} between frames {before} and {after} ({what})", exact(to.since(from))));
-                return self.burning(out, from, to);
+                if *evidence != GapEvidence::Hole {
+                    self.burning(out, from, to);
+                }
+                return;
             }
             Phase::Rhythm(rhythm) => self.rhythm(rhythm),
             Phase::End { dir, reset, .. } => {
@@ -175,7 +180,7 @@ impl Teller<'_> {
             let label = printable(&self.report.path.hops[hop].label);
             let percent = (u128::from(used.0) * 100 / u128::from(lapse.timeout.0.max(1))).min(100_000);
             let ended = if used >= lapse.timeout { ": over" } else { "" };
-            let text = format!("· {label}: {percent} % of {} {} used up{ended}", lapse.state, brief(lapse.timeout));
+            let text = format!("· {label}: {percent} % of {} {} used up{ended}", lapse.state, lapse.timeout);
             self.line(out, None, &text);
         }
     }
@@ -309,7 +314,7 @@ impl Teller<'_> {
                 self.side(out, after, dir);
             }
         } else if f.symptoms.is_some() {
-            self.plain(out, "  ", "so nothing of what this box would have done to either end can be seen in it:");
+            self.plain(out, "  ", "what this box would have done to both ends instead:");
             for symptom in f.symptoms.iter().flatten() {
                 self.plain(out, "    ", &symptom.text);
             }
@@ -380,7 +385,7 @@ impl Teller<'_> {
                 n => format!("{what} {n} times, after {} (frames {first}–{last}), the last {} after the packet", intervals(&train.gaps, n), since(at)),
             }
         };
-        if let Some(reset) = its.resets.first() {
+        if let Some(reset) = after.got[dir.index()] {
             let more = if its.resets_count > 1 { format!(", and {} more", its.resets_count - 1) } else { String::new() };
             parts.push(format!(
                 "got a RST {} after the packet (frame {}{more}), in the name of the {}: {}",
@@ -405,7 +410,7 @@ impl Teller<'_> {
         if let Some((frame, at)) = side.fin {
             parts.push(format!("sent a FIN after {} (frame {frame})", since(at)));
         }
-        if let Some(reset) = side.resets.iter().find(|reset| reset.birth != Birth::Otherwise) {
+        if let Some(reset) = side.resets.iter().find(|reset| matches!(reset.birth, Birth::Alike | Birth::OtherStack)) {
             let more = if side.resets_count > 1 { format!(", and {} more", side.resets_count - 1) } else { String::new() };
             parts.push(format!("sent a RST after {} (frame {}{more})", since(reset.at), reset.frame));
         }

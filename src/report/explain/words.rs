@@ -75,6 +75,12 @@ pub(super) fn intervals(gaps: &[Duration], total: u32) -> String {
         let seconds = gap.as_secs_f64();
         if seconds < 10.0 { format!("{seconds:.3}") } else { format!("{seconds:.1}") }
     };
+    if let (Some(min), Some(max)) = (gaps.iter().min(), gaps.iter().max())
+        && gaps.len() > 2
+        && max.0 - min.0 <= max.0 / 50
+    {
+        return format!("{} each", brief(*max));
+    }
     let all_shown = gaps.len() == total as usize && gaps.len() <= SHOWN;
     let mut parts: Vec<String> = gaps.iter().take(if all_shown { SHOWN } else { SHOWN - 1 }).map(number).collect();
     if !all_shown {

@@ -115,6 +115,8 @@ pub struct After {
     pub answer: Option<(u32, Instant)>,
     /// What client and server did.
     pub sides: [SideAfter; 2],
+    /// The RSTs that reached the client and the server, as far as the capture can show: the first of them.
+    pub got: [Option<Reset>; 2],
     /// Whether that is what was predicted for each; nothing where nothing was.
     pub matches: Option<[Match; 2]>,
     /// ICMP errors about the flow's packets.
@@ -151,6 +153,8 @@ impl After {
         let mut after = After {
             turn: (victim.seg.frame, at),
             answer: answer(finding.proto, &all[..turn], victim, rest),
+            got: [Direction::Original, Direction::Reply]
+                .map(|side| sides[side.opposite().index()].resets.iter().find(|r| reaches(r, side, victim.seg.dir, vantage)).copied()),
             sides,
             matches: None,
             errors: dossier.errors.iter().filter(|error| error.at >= at).copied().collect(),
@@ -170,8 +174,7 @@ impl After {
     /// Whether the capture shows that an end felt what was predicted.
     fn compare(&self, side: Direction, feeling: Feeling, after: Option<Duration>, sender: Direction, vantage: Vantage) -> Match {
         let mine = &self.sides[side.index()];
-        let its = &self.sides[side.opposite().index()];
-        let told = its.resets.first();
+        let told = self.got[side.index()];
         let far = vantage.is_far_from(side);
         if self.answer.is_some() {
             return Match::No;
@@ -203,7 +206,9 @@ impl After {
                 }
             }
             Feeling::Hang | Feeling::Nothing => {
-                if told.is_some() && feeling == Feeling::Hang {
+                // Whoever answers with a RST of its own was reached.
+                let refused = side != sender && mine.resets.iter().any(|r| r.birth == Birth::Alike && r.at.since(self.turn.1) <= SOON);
+                if (told.is_some() || refused) && feeling == Feeling::Hang {
                     Match::No
                 } else if far && mine.last.is_none() {
                     Match::Unseen
@@ -227,7 +232,7 @@ impl SideAfter {
                 self.resets.push(Reset { frame: seg.frame, at: seg.at, ttl: seg.ttl, birth });
             }
             // What a box sent in its name it did not do.
-            if birth != Birth::Otherwise {
+            if matches!(birth, Birth::Alike | Birth::OtherStack) {
                 self.last = Some(here);
             }
             return;
@@ -243,6 +248,12 @@ impl SideAfter {
             _ => self.others.push(sighting, since),
         }
     }
+}
+
+/// Whether a RST in the name of the other end came to this one: not where only its sending was captured.
+fn reaches(reset: &Reset, side: Direction, sender: Direction, vantage: Vantage) -> bool {
+    let own = matches!(reset.birth, Birth::Alike | Birth::OtherStack);
+    !(own && (vantage.is_far_from(side) || vantage == Vantage::Unknown && side != sender))
 }
 
 /// The first packet that could not have been sent had the victim been kept.

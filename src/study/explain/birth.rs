@@ -106,8 +106,8 @@ impl Vantage {
     /// By the distances of both ends.
     pub fn of(hops: &[Hops; 2]) -> Vantage {
         match hops.map(|hops| hops.distance()) {
-            [Some(0), Some(1..)] => Vantage::Client,
-            [Some(1..), Some(0)] => Vantage::Server,
+            [Some(0), None | Some(1..)] => Vantage::Client,
+            [None | Some(1..), Some(0)] => Vantage::Server,
             _ => Vantage::Unknown,
         }
     }
