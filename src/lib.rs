@@ -7,7 +7,8 @@
 //! The directories are the layers; a module uses only layers below its own:
 //! [`time`], [`rng`] and [`net`] → [`kernel`] → `capture` → `decode` → `flow` → `policy` → `model` → `engine` → `finding` → `study` → `report`.
 //! Beside `model` stands `endpoint`, the two TCP hosts; above `engine` the closed loop, `simulate`, and above that `scenario`,
-//! the stories that it runs, which `report` tells. `conform` holds models and loop to recordings, and `live` makes recordings.
+//! the stories that it runs, which `report` tells. `inventory`, above `policy`, holds what a live machine shows of itself.
+//! `conform` holds models and loop to recordings, and `live` makes recordings.
 pub mod capture;
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -17,6 +18,7 @@ pub mod endpoint;
 pub mod engine;
 pub mod finding;
 pub mod flow;
+pub mod inventory;
 pub mod kernel;
 #[cfg(all(feature = "live", target_os = "linux"))]
 pub mod live;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// For each top-level module the ones that it may use. `model` is above `policy`, but only its idle boxes may know.
-const LAYERS: [(&str, &[&str]); 22] = [
+const LAYERS: [(&str, &[&str]); 23] = [
     ("time", &[]),
     ("rng", &[]),
     ("net", &["time"]),
@@ -13,6 +13,7 @@ const LAYERS: [(&str, &[&str]); 22] = [
     ("decode", &["time", "net", "kernel", "capture"]),
     ("flow", &["time", "net", "kernel", "capture", "decode"]),
     ("policy", &["time"]),
+    ("inventory", &["time", "net", "policy"]),
     ("model", &["time", "net", "kernel", "rng"]),
     ("model/idle", &["time", "net", "kernel", "model", "policy"]),
     ("endpoint", &["time", "net", "kernel", "model"]),
@@ -25,15 +26,41 @@ const LAYERS: [(&str, &[&str]); 22] = [
     (
         "study",
         &[
-            "time", "net", "kernel", "rng", "capture", "decode", "flow", "policy", "model", "endpoint", "engine", "simulate", "scenario",
+            "time",
+            "net",
+            "kernel",
+            "rng",
+            "capture",
+            "decode",
+            "flow",
+            "policy",
+            "model",
+            "endpoint",
+            "engine",
+            "simulate",
+            "scenario",
             "finding",
+            "inventory",
         ],
     ),
     (
         "report",
         &[
-            "time", "net", "kernel", "capture", "decode", "flow", "policy", "model", "endpoint", "engine", "simulate", "scenario",
-            "finding", "study",
+            "time",
+            "net",
+            "kernel",
+            "capture",
+            "decode",
+            "flow",
+            "policy",
+            "model",
+            "endpoint",
+            "engine",
+            "simulate",
+            "scenario",
+            "finding",
+            "study",
+            "inventory",
         ],
     ),
     ("cli", &["*"]),
