@@ -114,7 +114,8 @@ pub fn run(args: &Args) -> Ended {
 fn several(args: &Args, which: &Which, draws: &[Draw]) -> Ended {
     if args.captures.len() < 2 {
         return Err(Failure(
-            "--match compares captures from two points of the path, the client's first: flowlapse explain client.pcap server.pcap --match".to_owned(),
+            "--match compares captures from two points of the path, the client's first: flowlapse explain client.pcap server.pcap --match"
+                .to_owned(),
         ));
     }
     if !draws.is_empty() && args.boxes.is_empty() {
@@ -201,9 +202,8 @@ fn asked(which: &Which, points: [&Point; 2], matching: &Matching) -> Result<Opti
         };
         match which.among(points[capture].flows.iter().map(choice), "--flow") {
             Ok(place) => {
-                let has = |pair: &Pair| {
-                    pair.flows[capture] == place || pair.parts.iter().any(|part| (part.point, part.flow) == (capture, place))
-                };
+                let has =
+                    |pair: &Pair| pair.flows[capture] == place || pair.parts.iter().any(|part| (part.point, part.flow) == (capture, place));
                 let found = matching.pairs.iter().position(has);
                 let name = points[capture].names.first().map_or("", String::as_str);
                 let alone = || Failure(format!("--flow: this flow of {name} has no certain partner in the other capture"));

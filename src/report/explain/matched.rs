@@ -2,11 +2,11 @@
 
 use super::words::{amount, brief, clock, count, end, exact, frames as frames_of};
 use crate::net::{Direction, Proto, Sock, TcpFlags};
-use crate::report::text::{Layout, input, paragraph};
 use crate::report::printable;
+use crate::report::text::{Layout, input, paragraph};
 use crate::study::explain::birth::Birth;
 use crate::study::pairing::bracket::Bracket;
-use crate::study::pairing::compare::{Complaint, Comparison, Event, Origin, Passage, Tagged};
+use crate::study::pairing::compare::{Comparison, Complaint, Event, Origin, Passage, Tagged};
 use crate::study::pairing::{Basis, Matching, Offset, Point, Study};
 use crate::time::Duration;
 use std::fmt::Write;
@@ -91,7 +91,10 @@ impl Matched<'_> {
                 _ => "addresses and ports pass unchanged".to_owned(),
             });
             if !answered {
-                parts.push("not an answer was captured on either side: they take another way (direct routing, or routing that is not symmetric)".to_owned());
+                parts.push(
+                    "not an answer was captured on either side: they take another way (direct routing, or routing that is not symmetric)"
+                        .to_owned(),
+                );
             }
         }
         if comparison.proxied {
@@ -127,7 +130,8 @@ pub fn write(matched: &Matched<'_>, layout: Layout) -> String {
     if !matched.single {
         teller.table(&mut out);
     }
-    let told = matched.studies.iter().filter(|study| matched.single || study.weight().1).take(layout.stories.max(usize::from(matched.single)));
+    let one = matched.single || matched.studies.len() == 1;
+    let told = matched.studies.iter().filter(|study| one || study.weight().1).take(layout.stories.max(usize::from(matched.single)));
     for study in told {
         teller.story(&mut out, study);
     }
@@ -174,15 +178,12 @@ impl Teller<'_> {
     fn summary(&self, out: &mut String) {
         let Matched { matching, points, studies, .. } = self.matched;
         let by = |basis: Basis| matching.pairs.iter().filter(|pair| pair.basis == basis).count();
-        let parts: Vec<String> = [
-            (Basis::Numbers, "by sequence numbers"),
-            (Basis::Content, "by content"),
-            (Basis::Ends, "by addresses and ports alone"),
-        ]
-        .into_iter()
-        .filter(|(basis, _)| by(*basis) > 0)
-        .map(|(basis, words)| format!("{} {words}", by(basis)))
-        .collect();
+        let parts: Vec<String> =
+            [(Basis::Numbers, "by sequence numbers"), (Basis::Content, "by content"), (Basis::Ends, "by addresses and ports alone")]
+                .into_iter()
+                .filter(|(basis, _)| by(*basis) > 0)
+                .map(|(basis, words)| format!("{} {words}", by(basis)))
+                .collect();
         let total = [points[0].flows.len(), points[1].flows.len()];
         let how = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) };
         let text = format!(
@@ -221,7 +222,11 @@ impl Teller<'_> {
         }
         let left = matching.pairs.len().saturating_sub(studies.len());
         if left > 0 && !self.matched.single {
-            self.line(out, "", &format!("{} not compared packet by packet: too many packets (--flow compares one)", count(left as u64, "pair")));
+            self.line(
+                out,
+                "",
+                &format!("{} not compared packet by packet: too many packets (--flow compares one)", count(left as u64, "pair")),
+            );
         }
     }
 
@@ -252,7 +257,8 @@ impl Teller<'_> {
                 same,
             ]);
         }
-        let widths: Vec<usize> = (0..6).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()).collect();
+        let widths: Vec<usize> =
+            (0..6).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()).collect();
         for row in &rows {
             let mut line = String::new();
             for (column, cell) in row.iter().enumerate() {
@@ -281,11 +287,7 @@ impl Teller<'_> {
             format!("{}.stream eq {}", flow.proto().name(), flow.stream)
         };
         let _ = writeln!(out);
-        self.line(
-            out,
-            "",
-            &format!("{} {} ⇄ {} {}", filter(near), tuple(near), filter(far), tuple(far)),
-        );
+        self.line(out, "", &format!("{} {} ⇄ {} {}", filter(near), tuple(near), filter(far), tuple(far)));
         let comparison = &study.comparison;
         let [both, only_near, only_far] = comparison.counts();
         let known = if comparison.ordered {
@@ -319,9 +321,8 @@ impl Teller<'_> {
     fn events(&self, out: &mut String, study: &Study) {
         const MOST: usize = 40;
         let events = &study.comparison.events;
-        let told = |event: &Event| {
-            !matches!(event.passage, Passage::Crossed) || event.recut || event.flags().any(TcpFlags::RST | TcpFlags::FIN)
-        };
+        let told =
+            |event: &Event| !matches!(event.passage, Passage::Crossed) || event.recut || event.flags().any(TcpFlags::RST | TcpFlags::FIN);
         let mut runs: Vec<&[Event]> = Vec::new();
         for run in events.chunk_by(alike) {
             if run.first().is_some_and(|event| told(event)) {
@@ -367,10 +368,10 @@ impl Teller<'_> {
             Passage::Kept => format!("{what}: reached the box but never the {other}: kept{birth}"),
             Passage::Lost => format!("{what}: never on the {other}, but what came later was: lost in between"),
             Passage::Born => format!("{what}: {}", Teller::birth(study, event)),
-            Passage::Missed => {
-                let missing = Matched::side(event.dir.index());
-                format!("{what}: not on the {missing}, though it came as all its packets do: that capture missed it")
+            Passage::Missed if point == event.dir.index() => {
+                format!("{what}: not on the {other}, but its bytes were acknowledged: that capture missed it")
             }
+            Passage::Missed => format!("{what}: not on the {other}, though it came as all its packets do: that capture missed it"),
             Passage::Before => format!("{what}: from before the capture of the {other} begins"),
             Passage::After => format!("{what}: from after the last packet of the {other}, whose capture may have ended by then"),
         };
@@ -415,7 +416,9 @@ impl Teller<'_> {
 
     fn complaint(&self, out: &mut String, study: &Study, complaint: &Complaint) {
         let captures = self.matched.in_order(study);
-        let Some((point, error)) = [0, 1].into_iter().find_map(|point| complaint.at_point[point].map(|error| (point, error))) else { return };
+        let Some((point, error)) = [0, 1].into_iter().find_map(|point| complaint.at_point[point].map(|error| (point, error))) else {
+            return;
+        };
         let frame = |point: usize| complaint.at_point[point].map(|e| format!("{} frame {}", Matched::side(point), e.frame));
         let place = [frame(0), frame(1)].into_iter().flatten().collect::<Vec<_>>().join(", ");
         let born = match complaint.at_point {
@@ -455,7 +458,10 @@ impl Teller<'_> {
                 return;
             }
             Some((crossed, _)) if crossed > Duration::from_millis(1) => {
-                format!(" and longer than {}, the longest silence that was crossed before (unless the box took the flow up again then)", exact(crossed))
+                format!(
+                    " and longer than {}, the longest silence that was crossed before (unless the box took the flow up again then)",
+                    exact(crossed)
+                )
             }
             _ => String::new(),
         };

@@ -201,12 +201,8 @@ impl Teller<'_> {
             Verdict::Marginal => "may forget it",
             _ => "forgets it",
         };
-        let text = format!(
-            "{label} {forgets}: {} ran out, {} after frame {}{file}{why} ({setting})",
-            d.cause.state,
-            exact(d.timeout),
-            d.before
-        );
+        let text =
+            format!("{label} {forgets}: {} ran out, {} after frame {}{file}{why} ({setting})", d.cause.state, exact(d.timeout), d.before);
         self.line(out, Some(ended), &text);
         if d.late_by > Duration::ZERO {
             let inside = if d.within_band() { "the next packet lies inside that band" } else { "the next packet lies beyond it" };
@@ -231,8 +227,12 @@ impl Teller<'_> {
                 self.line(out, Some(at), &text);
             }
             None => {
-                let text =
-                    format!("the capture ends after {} of silence; the next packet of the {} would be {}", exact(d.idle), end(d.dir), d.fate);
+                let text = format!(
+                    "the capture ends after {} of silence; the next packet of the {} would be {}",
+                    exact(d.idle),
+                    end(d.dir),
+                    d.fate
+                );
                 self.line(out, Some(at), &text);
             }
         }
@@ -258,7 +258,11 @@ impl Teller<'_> {
         let several = self.report.path.hops.len() > 1;
         let mut hardly = Vec::new();
         for timer in &self.account.timers {
-            let place = if several { format!("{}. {}: ", timer.hop + 1, printable(&self.report.path.hops[timer.hop].label)) } else { String::new() };
+            let place = if several {
+                format!("{}. {}: ", timer.hop + 1, printable(&self.report.path.hops[timer.hop].label))
+            } else {
+                String::new()
+            };
             let permille = timer.permille();
             if permille == 0 {
                 hardly.push(format!("{place}{} {}", timer.cause.state, timer.timeout));
@@ -301,7 +305,11 @@ impl Teller<'_> {
             let text = format!(
                 "in the capture the packet was answered: frame {frame}, {} later. The path that it was captured on has no such timer, or takes such packets up again{}",
                 brief(at.since(after.turn.1)),
-                if after.packets > 1 { format!("; the flow went on for {}", count(u64::from(after.packets), "packet")) } else { String::new() }
+                if after.packets > 1 {
+                    format!("; the flow went on for {}", count(u64::from(after.packets), "packet"))
+                } else {
+                    String::new()
+                }
             );
             self.plain(out, "  ", &text);
         } else if after.packets == 0 && after.rest < Duration::from_secs(1) {
@@ -365,7 +373,10 @@ impl Teller<'_> {
         let verdict = match found {
             Match::Yes => "matches".to_owned(),
             Match::SoFar => format!("matches so far: the capture ends {} after the packet", brief(after.rest)),
-            Match::Sooner => "matches, but it gave up sooner: another tcp_retries2 or keepalive, TCP_USER_TIMEOUT, or a program that did not wait".to_owned(),
+            Match::Sooner => {
+                "matches, but it gave up sooner: another tcp_retries2 or keepalive, TCP_USER_TIMEOUT, or a program that did not wait"
+                    .to_owned()
+            }
             Match::No => "does not match".to_owned(),
             Match::Unseen if self.account.vantage.is_far_from(dir) => {
                 "cannot be seen in this capture: it was taken at the other end".to_owned()
@@ -382,7 +393,11 @@ impl Teller<'_> {
             let (Some((first, _)), Some((last, at))) = (train.first, train.last) else { return String::new() };
             match train.count {
                 1 => format!("{what} once, after {} (frame {first})", since(at)),
-                n => format!("{what} {n} times, after {} (frames {first}–{last}), the last {} after the packet", intervals(&train.gaps, n), since(at)),
+                n => format!(
+                    "{what} {n} times, after {} (frames {first}–{last}), the last {} after the packet",
+                    intervals(&train.gaps, n),
+                    since(at)
+                ),
             }
         };
         if let Some(reset) = after.got[dir.index()] {

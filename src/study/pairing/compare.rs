@@ -56,7 +56,7 @@ pub enum Passage {
     Lost,
     /// It came out and had never gone in.
     Born,
-    /// It comes from the other end like all others, and the other capture lacks it.
+    /// It comes from the other end like all others, or was acknowledged: the other capture lacks it.
     Missed,
     /// The other capture began only later.
     Before,
@@ -314,6 +314,8 @@ impl Comparison {
         // The last packet of each direction that passed, and where bytes that passed begin.
         let mut passed_later: [bool; 2] = [false; 2];
         let mut bytes_later: Vec<(Direction, u32, u32)> = Vec::new();
+        // The highest acknowledgement that passed, at either point and from either end.
+        let mut acked: [[Option<Seq>; 2]; 2] = [[None; 2]; 2];
         for index in (0..self.events.len()).rev() {
             let event = self.events[index];
             let Some((_, packet)) = event.packet() else { continue };
@@ -322,6 +324,11 @@ impl Comparison {
                 let other = event.at_point.iter().flatten().any(|p| p.of > 0);
                 self.events[index].passage = if other { Passage::Leaked } else { Passage::Crossed };
                 passed_later[event.dir.index()] |= !other;
+                for (point, packet) in event.at_point.iter().enumerate() {
+                    let Some(seg) = packet.map(|packet| packet.seen.seg).filter(|seg| seg.flags.has(TcpFlags::ACK)) else { continue };
+                    let highest = &mut acked[point][event.dir.index()];
+                    *highest = Some(highest.map_or(seg.ack, |known| if seg.ack.after(known) { seg.ack } else { known }));
+                }
                 if seg.len > 0 && !other && event.seen() != Seen::Far {
                     bytes_later.push((event.dir, seg.seq.0, seg.len));
                 }
@@ -334,11 +341,18 @@ impl Comparison {
             self.events[index].passage = if before {
                 Passage::Before
             } else if outgoing {
-                let again = bytes_later.iter().rev().take(512).any(|(dir, seq, len)| {
-                    *dir == event.dir && seg.len > 0 && seg.seq.0.wrapping_sub(*seq) < *len
-                });
+                let again = bytes_later
+                    .iter()
+                    .rev()
+                    .take(512)
+                    .any(|(dir, seq, len)| *dir == event.dir && seg.len > 0 && seg.seq.0.wrapping_sub(*seq) < *len);
                 let later = if seg.len > 0 { again } else { passed_later[event.dir.index()] };
-                if later { Passage::Lost } else { Passage::Kept }
+                let arrived = seg.len > 0 && acked[point][event.dir.opposite().index()].is_some_and(|ack| !ack.before(seg.end()));
+                match (later, arrived) {
+                    (true, _) => Passage::Lost,
+                    (false, true) => Passage::Missed,
+                    (false, false) => Passage::Kept,
+                }
             } else {
                 let alike = self.hops[point][event.dir.index()].judge(seg.ttl) == Birth::Alike;
                 if alike && !seg.flags.has(TcpFlags::RST) { Passage::Missed } else { Passage::Born }
@@ -445,7 +459,7 @@ fn align(halves: [&Half; 2], rule: &Rule) -> Found {
             }
             let distance = expected(a).map_or(0, |wait| (later(a, b) - wait).abs());
             match (ids_kept, ids) {
-                (Some(true), (1.., 1..)) if ids.0 == ids.1 && distance <= ALONE => Some(0),
+                (Some(true), (1.., 1..)) if ids.0 == ids.1 && distance <= ALONE => Some(distance),
                 (Some(true), (1.., 1..)) => None,
                 _ => (distance <= NEAR).then_some(distance),
             }

@@ -197,9 +197,8 @@ pub fn pair(points: [&Point; 2]) -> Matching {
     let unsure = |point: usize, place: &usize| {
         ambiguous.iter().any(|a: &Ambiguous| if point == 0 { a.ours.contains(place) } else { a.theirs.contains(place) })
     };
-    let alone = [0, 1].map(|point| {
-        (0..points[point].flows.len()).filter(|place| !taken[point].contains_key(place) && !unsure(point, place)).collect()
-    });
+    let alone = [0, 1]
+        .map(|point| (0..points[point].flows.len()).filter(|place| !taken[point].contains_key(place) && !unsure(point, place)).collect());
     pairs.sort_by_key(|pair| pair.flows);
     Matching { pairs, ambiguous, alone }
 }
@@ -220,13 +219,7 @@ fn median(values: &mut [i128]) -> Option<i128> {
 
 /// Pairs flows by what they carry. Of several with the same content the ends decide, then the time, once it is known how the clocks stand to
 /// each other.
-fn by_content(
-    all: &[Candidate],
-    pairs: &mut Vec<Pair>,
-    taken: &mut Taken,
-    later: &mut Vec<i128>,
-    ambiguous: &mut Vec<Ambiguous>,
-) {
+fn by_content(all: &[Candidate], pairs: &mut Vec<Pair>, taken: &mut Taken, later: &mut Vec<i128>, ambiguous: &mut Vec<Ambiguous>) {
     loop {
         let free: Vec<&Candidate> = all
             .iter()
