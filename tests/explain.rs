@@ -97,7 +97,7 @@ impl Packet {
     }
 
     /// Sets the client's port.
-    fn from_port(&mut self, port: u16) {
+    fn set_client_port(&mut self, port: u16) {
         let at = if self.is_from_client() { 34 } else { 36 };
         self.bytes[at..at + 2].copy_from_slice(&port.to_be_bytes());
     }
@@ -472,7 +472,7 @@ fn numbers_may_be_rewritten_and_connections_proxied() {
     // A proxy, which acknowledges by itself: its acknowledgements are not those of the other end.
     let packets = changed(&server, |packet| {
         packet.shift(77, 99);
-        packet.from_port(40_000);
+        packet.set_client_port(40_000);
         packet.add(42, 1000);
     });
     let second = folder.write("proxied.pcap", &written(&packets));
@@ -488,7 +488,7 @@ fn crowd(name: &str, of: &[(u16, u32, u64)]) -> Vec<u8> {
         .flat_map(|(port, shift, later)| {
             changed(name, |packet| {
                 packet.shift(*shift, shift.wrapping_mul(3));
-                packet.from_port(*port);
+                packet.set_client_port(*port);
                 packet.micros += later;
             })
         })

@@ -195,17 +195,17 @@ fn asked(which: &Which, points: [&Point; 2], matching: &Matching) -> Result<Opti
         return Ok(None);
     }
     let mut failure = None;
-    for capture in 0..2 {
+    for (capture, point) in points.into_iter().enumerate() {
         let choice = |judged: &Judged<Signature>| {
             let flow = &judged.flow;
-            Choice { proto: flow.proto(), stream: flow.stream, socks: points[capture].socks(flow) }
+            Choice { proto: flow.proto(), stream: flow.stream, socks: point.socks(flow) }
         };
-        match which.among(points[capture].flows.iter().map(choice), "--flow") {
+        match which.among(point.flows.iter().map(choice), "--flow") {
             Ok(place) => {
                 let has =
                     |pair: &Pair| pair.flows[capture] == place || pair.parts.iter().any(|part| (part.point, part.flow) == (capture, place));
                 let found = matching.pairs.iter().position(has);
-                let name = points[capture].names.first().map_or("", String::as_str);
+                let name = point.names.first().map_or("", String::as_str);
                 let alone = || Failure(format!("--flow: this flow of {name} has no certain partner in the other capture"));
                 return found.map(Some).ok_or_else(alone);
             }
@@ -241,8 +241,8 @@ fn compare(
         chosen.push(pair);
     }
     let mut read = Vec::new();
-    for point in 0..2 {
-        let subjects: Vec<Vec<Subject>> = chosen.iter().map(|pair| pairing::subjects(points[point], pair, point)).collect();
+    for (point, gathered) in points.into_iter().enumerate() {
+        let subjects: Vec<Vec<Subject>> = chosen.iter().map(|pair| pairing::subjects(gathered, pair, point)).collect();
         let flat: Vec<Subject> = subjects.iter().flatten().copied().collect();
         let name = std::slice::from_ref(&args.captures[at + point]);
         let found = dossier::collect(&mut traffic::open(name)?, &flat, None, &args.options.job(name)?, stop);

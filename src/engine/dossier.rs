@@ -10,7 +10,7 @@ use crate::decode::{Decoded, Decoder, IcmpError, content, stations};
 use crate::flow::{Book, Flow, FlowTable, GapEvidence, Observation, Shape, StreamRule};
 use crate::net::{Proto, Segment, Sock, TcpFlags};
 use crate::time::{Duration, Instant};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a payload was, as far as it was captured: the same bytes give the same print.
@@ -167,12 +167,12 @@ pub fn collect(
     let mut batch = Batch::new();
     let mut dossiers: Vec<Option<Dossier>> = subjects.iter().map(|_| None).collect();
     // Which tuples are wanted, in both directions; and which subject each flow of the table is, by its place.
-    let mut tuples: BTreeMap<(Proto, Sock, Sock), ()> = BTreeMap::new();
+    let mut tuples: BTreeSet<(Proto, Sock, Sock)> = BTreeSet::new();
     let mut firsts: BTreeMap<(u16, u32), usize> = BTreeMap::new();
     for (index, subject) in subjects.iter().enumerate() {
         let [client, server] = subject.socks;
-        tuples.insert((subject.proto, client, server), ());
-        tuples.insert((subject.proto, server, client), ());
+        tuples.insert((subject.proto, client, server));
+        tuples.insert((subject.proto, server, client));
         firsts.insert(subject.first, index);
     }
     let watched = subjects.first().map(|subject| (subject.proto, subject.socks));
@@ -195,7 +195,7 @@ pub fn collect(
                 continue;
             }
             order += 1;
-            if !tuples.contains_key(&(packet.proto, packet.src, packet.dst)) {
+            if !tuples.contains(&(packet.proto, packet.src, packet.dst)) {
                 if let (Some((proto, [client, server])), Some(Some(dossier))) = (watched, dossiers.first_mut()) {
                     let again = packet.proto == proto && packet.src.addr == client.addr && packet.dst == server;
                     let flags = packet.segment.flags;

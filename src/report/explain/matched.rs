@@ -26,7 +26,7 @@ pub struct Matched<'m> {
 
 impl Matched<'_> {
     /// The captures from the client on, as a study found them to stand.
-    fn in_order(&self, study: &Study) -> [usize; 2] {
+    const fn in_order(study: &Study) -> [usize; 2] {
         if study.comparison.swapped { [1, 0] } else { [0, 1] }
     }
 
@@ -71,7 +71,7 @@ impl Matched<'_> {
 
     /// What was translated between the points, in words.
     pub(super) fn translation(&self, study: &Study) -> Vec<String> {
-        let [near, far] = self.in_order(study);
+        let [near, far] = Matched::in_order(study);
         let (one, other) = (self.socks(study, near, 0), self.socks(study, far, 0));
         let comparison = &study.comparison;
         let mut parts = Vec::new();
@@ -138,10 +138,15 @@ pub fn write(matched: &Matched<'_>, layout: Layout) -> String {
     out
 }
 
-/// The clock as the studies with the narrowest bounds have it.
+/// How the clocks stand, by the packets of all pairs, and whether the second capture is the nearer one to the client.
 pub(super) fn clocks(studies: &[Study]) -> Option<(Offset, bool)> {
-    let known = studies.iter().filter_map(|study| study.comparison.offset.map(|offset| (offset, study.comparison.swapped)));
-    known.min_by_key(|(offset, _)| (offset.drifts, offset.within.is_none(), offset.within.unwrap_or(i128::MAX)))
+    let swapped = studies.first()?.comparison.swapped;
+    let mine = studies.iter().filter(|study| study.comparison.swapped == swapped && !study.comparison.proxied);
+    let seen = mine.flat_map(|study| &study.comparison.events).filter_map(|event| {
+        let [near, far] = event.at_point;
+        Some((event.dir, near?.seen.seg.at, far?.seen.seg.at))
+    });
+    Offset::of(seen).map(|offset| (offset, swapped))
 }
 
 struct Teller<'t> {
@@ -277,7 +282,7 @@ impl Teller<'_> {
     }
 
     fn story(&self, out: &mut String, study: &Study) {
-        let [near, far] = self.matched.in_order(study);
+        let [near, far] = Matched::in_order(study);
         let tuple = |capture: usize| {
             let [client, server] = self.matched.socks(study, capture, 0);
             format!("{client} → {server}")
@@ -325,7 +330,7 @@ impl Teller<'_> {
             |event: &Event| !matches!(event.passage, Passage::Crossed) || event.recut || event.flags().any(TcpFlags::RST | TcpFlags::FIN);
         let mut runs: Vec<&[Event]> = Vec::new();
         for run in events.chunk_by(alike) {
-            if run.first().is_some_and(|event| told(event)) {
+            if run.first().is_some_and(told) {
                 runs.push(run);
             }
         }
@@ -346,7 +351,7 @@ impl Teller<'_> {
     fn run(&self, out: &mut String, study: &Study, run: &[Event]) {
         let Some(event) = run.first() else { return };
         let Some((point, packet)) = event.packet() else { return };
-        let begin = self.matched.points[self.matched.in_order(study)[0]].begin;
+        let begin = self.matched.points[Matched::in_order(study)[0]].begin;
         let places: Vec<String> = [0, 1].into_iter().filter_map(|point| Teller::frames(run, point)).collect();
         let who = end(event.dir);
         let bytes = match packet.seen.seg.len {
@@ -381,7 +386,7 @@ impl Teller<'_> {
 
     /// The addresses of a packet beside those that its connection has there.
     fn leaked(&self, study: &Study, event: &Event) -> String {
-        let captures = self.matched.in_order(study);
+        let captures = Matched::in_order(study);
         let arrow = |point: usize, of: usize| {
             let [client, server] = self.matched.socks(study, captures[point], of);
             if event.dir == Direction::Original { format!("{client} → {server}") } else { format!("{server} → {client}") }
@@ -415,7 +420,7 @@ impl Teller<'_> {
     }
 
     fn complaint(&self, out: &mut String, study: &Study, complaint: &Complaint) {
-        let captures = self.matched.in_order(study);
+        let captures = Matched::in_order(study);
         let Some((point, error)) = [0, 1].into_iter().find_map(|point| complaint.at_point[point].map(|error| (point, error))) else {
             return;
         };

@@ -3,6 +3,7 @@
 
 use super::matched::{Matched, clocks};
 use super::words::end;
+use crate::decode::IcmpError;
 use crate::study::pairing::compare::Event;
 use crate::study::pairing::{Point, Study};
 use serde_json::{Value, json};
@@ -94,7 +95,7 @@ fn pair(matched: &Matched<'_>, study: &Study) -> Value {
         "icmp": comparison.complaints.iter().map(|complaint| {
             let frames = complaint.at_point.map(|error| error.map(|error| error.frame));
             let error = complaint.at_point.iter().flatten().next();
-            json!({"nearer_frame": frames[0], "farther_frame": frames[1], "what": error.map(|e| e.name()), "from": error.map(|e| e.from.to_string())})
+            json!({"nearer_frame": frames[0], "farther_frame": frames[1], "what": error.map(IcmpError::name), "from": error.map(|e| e.from.to_string())})
         }).collect::<Vec<_>>(),
         "bracket": bracket,
         "left_out": study.left_out,

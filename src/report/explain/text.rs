@@ -2,8 +2,8 @@
 
 use super::words::{amount, brief, clock, count, end, exact, frames, intervals};
 use crate::engine::diary::Diary;
+use crate::finding::Verdict;
 use crate::finding::advice::Where;
-use crate::finding::{Decisive, Verdict, VictimKind};
 use crate::flow::{GapEvidence, Opening, Orientation};
 use crate::net::{Direction, Proto};
 use crate::report::text::{Layout, file_suffix, frame_name, input, kind_of, paint, paragraph, path};
@@ -214,28 +214,19 @@ impl Teller<'_> {
             self.line(out, None, &text);
         }
         let at = d.refreshed + d.idle;
-        match d.victim {
-            Some((frame, file)) => {
-                let text = format!(
-                    "frame {} comes {} too late: {}, {}: {}",
-                    frame_name(self.report, frame, file),
-                    exact(d.excess()),
-                    victim(d),
-                    if d.dir == Direction::Original { "client → server" } else { "server → client" },
-                    d.fate
-                );
-                self.line(out, Some(at), &text);
-            }
-            None => {
-                let text = format!(
-                    "the capture ends after {} of silence; the next packet of the {} would be {}",
-                    exact(d.idle),
-                    end(d.dir),
-                    d.fate
-                );
-                self.line(out, Some(at), &text);
-            }
-        }
+        let text = if let Some((frame, file)) = d.victim {
+            format!(
+                "frame {} comes {} too late: {}, {}: {}",
+                frame_name(self.report, frame, file),
+                exact(d.excess()),
+                d.kind.name(),
+                if d.dir == Direction::Original { "client → server" } else { "server → client" },
+                d.fate
+            )
+        } else {
+            format!("the capture ends after {} of silence; the next packet of the {} would be {}", exact(d.idle), end(d.dir), d.fate)
+        };
+        self.line(out, Some(at), &text);
     }
 
     fn survived(&self, out: &mut String) {
@@ -485,13 +476,5 @@ impl Teller<'_> {
         if self.account.left_out > 0 {
             self.plain(out, "note: ", &format!("{} packets are not told one by one: there are too many", self.account.left_out));
         }
-    }
-}
-
-/// What came too late.
-fn victim(d: &Decisive) -> &'static str {
-    match d.kind {
-        VictimKind::Nobody => "nothing",
-        kind => kind.name(),
     }
 }

@@ -141,7 +141,7 @@ impl After {
         let mut sides = [SideAfter::default(), SideAfter::default()];
         for sighting in rest.iter().filter(|s| s.shape != Shape::Duplicate) {
             let index = sighting.seg.dir.index();
-            sides[index].take(sighting, at, &hops[index]);
+            sides[index].take(sighting, at, hops[index]);
         }
         let mut after = After {
             turn: (victim.seg.frame, at),
@@ -175,9 +175,8 @@ impl After {
         match feeling {
             Feeling::Reset => match told {
                 Some(reset) if reset.at.since(self.turn.1) <= SOON || side != sender => Match::Yes,
-                Some(_) => Match::No,
                 None if far || self.rest < Duration::from_secs(1) => Match::Unseen,
-                None => Match::No,
+                _ => Match::No,
             },
             Feeling::Timeout | Feeling::KeepaliveTimeout => {
                 let train = if feeling == Feeling::Timeout { &mine.again } else { &mine.probes };
@@ -215,7 +214,7 @@ impl After {
 }
 
 impl SideAfter {
-    fn take(&mut self, sighting: &Sighting, since: Instant, hops: &Hops) {
+    fn take(&mut self, sighting: &Sighting, since: Instant, hops: Hops) {
         let seg = &sighting.seg;
         let here = (seg.frame, seg.at);
         if seg.flags.has(TcpFlags::RST) && sighting.shape != Shape::Datagram {

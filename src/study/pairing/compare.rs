@@ -260,7 +260,9 @@ fn shifts(halves: [&Half; 2]) -> [Option<u32>; 2] {
 /// Beyond this, packets with the same fields are two.
 const NEAR: i128 = 150_000_000;
 /// Within this, cut up bytes are looked for.
-const RECUT: i128 = 1_000_000_000;
+const RECUT: i128 = 250_000_000;
+/// Among so many packets.
+const RECUT_MAX: usize = 4096;
 /// A packet that has no double may have waited so long between the points.
 const ALONE: i128 = 30_000_000_000;
 
@@ -304,8 +306,8 @@ impl Comparison {
     }
 
     /// The times to live of one end's packets at one point.
-    pub fn hops(&self, point: usize, dir: Direction) -> &Hops {
-        &self.hops[point][dir.index()]
+    pub fn hops(&self, point: usize, dir: Direction) -> Hops {
+        self.hops[point][dir.index()]
     }
 
     /// What became of the packets that were seen at one point only.
@@ -561,7 +563,7 @@ fn recut(halves: [&Half; 2], point: usize, packet: &Tagged, rule: &Rule, shift: 
     let there = i128::from(seg.at.0) + if point == 0 { shift } else { -shift };
     let others = &halves[1 - point].packets;
     let from = others.partition_point(|p| i128::from(p.seen.seg.at.0) < there - RECUT);
-    let near = others[from..].iter().take_while(|p| i128::from(p.seen.seg.at.0) <= there + RECUT);
+    let near = others[from..].iter().take(RECUT_MAX).take_while(|p| i128::from(p.seen.seg.at.0) <= there + RECUT);
     near.filter(|p| p.seen.seg.dir == seg.dir && p.seen.seg.len > 0 && p.seen.seg.len != seg.len).any(|p| {
         let offset = start.wrapping_sub(p.seen.seg.seq.0);
         offset < p.seen.seg.len || p.seen.seg.seq.0.wrapping_sub(start) < seg.len
@@ -578,7 +580,7 @@ fn complaints(halves: [&Half; 2], offset: Option<Offset>) -> Vec<Complaint> {
             let same = |other: &&mut Option<IcmpError>| {
                 other.is_some_and(|other| {
                     let later = i128::from(other.at.0) - i128::from(error.at.0) - shift;
-                    (other.kind, other.code, other.seq) == (error.kind, error.code, error.seq) && later.abs() < RECUT
+                    (other.kind, other.code, other.seq) == (error.kind, error.code, error.seq) && later.abs() < 1_000_000_000
                 })
             };
             Complaint { at_point: [Some(*error), theirs.iter_mut().find(same).and_then(Option::take)] }

@@ -2,7 +2,7 @@
 //! which even a proxy does; by their ends, where nothing else is known. What cannot be told apart is said to be ambiguous.
 
 use super::Point;
-use crate::engine::gather::Signature;
+use crate::engine::gather::{Signature, Sketch};
 use crate::flow::{Flow, Opening};
 use crate::net::{Proto, Sock};
 use std::collections::{BTreeMap, BTreeSet};
@@ -142,8 +142,8 @@ fn key(point: &Point, flow: &Flow) -> (Proto, [Sock; 2]) {
 }
 
 fn marks(signature: &Signature) -> impl Iterator<Item = (bool, u32)> + '_ {
-    let numbers = signature.numbers.iter().flat_map(|sketch| sketch.marks()).map(|mark| (true, *mark));
-    numbers.chain(signature.payloads.iter().flat_map(|sketch| sketch.marks()).map(|mark| (false, *mark)))
+    let numbers = signature.numbers.iter().flat_map(Sketch::marks).map(|mark| (true, *mark));
+    numbers.chain(signature.payloads.iter().flat_map(Sketch::marks).map(|mark| (false, *mark)))
 }
 
 fn candidate(points: [&Point; 2], ours: usize, theirs: usize) -> Candidate {
@@ -194,11 +194,13 @@ pub fn pair(points: [&Point; 2]) -> Matching {
     by_content(&all, &mut pairs, &mut taken, &mut later, &mut ambiguous);
     strays(points, &all, &mut pairs, &mut taken);
     by_ends(&all, &mut pairs, &mut taken);
-    let unsure = |point: usize, place: &usize| {
-        ambiguous.iter().any(|a: &Ambiguous| if point == 0 { a.ours.contains(place) } else { a.theirs.contains(place) })
-    };
-    let alone = [0, 1]
-        .map(|point| (0..points[point].flows.len()).filter(|place| !taken[point].contains_key(place) && !unsure(point, place)).collect());
+    let unsure = [0, 1].map(|point| -> BTreeSet<usize> {
+        ambiguous.iter().flat_map(|doubt: &Ambiguous| if point == 0 { &doubt.ours } else { &doubt.theirs }).copied().collect()
+    });
+    let alone = [0, 1].map(|point| {
+        let is_alone = |place: &usize| !taken[point].contains_key(place) && !unsure[point].contains(place);
+        (0..points[point].flows.len()).filter(is_alone).collect()
+    });
     pairs.sort_by_key(|pair| pair.flows);
     Matching { pairs, ambiguous, alone }
 }
@@ -234,13 +236,9 @@ fn by_content(all: &[Candidate], pairs: &mut Vec<Pair>, taken: &mut Taken, later
             std::cmp::Ordering::Less => false,
             std::cmp::Ordering::Equal => offset.is_some() && distance(c) + APART < distance(other),
         };
-        let rivals = |c: &&&Candidate| {
-            free.iter().all(|other| {
-                let same = other.ours == c.ours && other.theirs == c.theirs;
-                same || other.ours != c.ours && other.theirs != c.theirs || beats(c, other)
-            })
-        };
-        let sure: Vec<Candidate> = free.iter().filter(rivals).map(|c| **c).collect();
+        let rivals = Rivals::of(&free);
+        let wins = |c: &&&Candidate| rivals.of_both(c).all(|other| same(c, other) || beats(c, other));
+        let sure: Vec<Candidate> = free.iter().filter(wins).map(|c| **c).collect();
         if sure.is_empty() {
             return doubts(&free, ambiguous);
         }
@@ -251,25 +249,55 @@ fn by_content(all: &[Candidate], pairs: &mut Vec<Pair>, taken: &mut Taken, later
     }
 }
 
+const fn same(one: &Candidate, other: &Candidate) -> bool {
+    one.ours == other.ours && one.theirs == other.theirs
+}
+
+/// The candidates of each flow of either capture.
+struct Rivals<'c> {
+    ours: BTreeMap<usize, Vec<&'c Candidate>>,
+    theirs: BTreeMap<usize, Vec<&'c Candidate>>,
+}
+
+impl<'c> Rivals<'c> {
+    fn of(free: &[&'c Candidate]) -> Rivals<'c> {
+        let mut rivals = Rivals { ours: BTreeMap::new(), theirs: BTreeMap::new() };
+        for &c in free {
+            rivals.ours.entry(c.ours).or_default().push(c);
+            rivals.theirs.entry(c.theirs).or_default().push(c);
+        }
+        rivals
+    }
+
+    /// All candidates of one or the other flow of a candidate.
+    fn of_both(&self, c: &Candidate) -> impl Iterator<Item = &'c Candidate> + '_ {
+        self.ours.get(&c.ours).into_iter().chain(self.theirs.get(&c.theirs)).flatten().copied()
+    }
+}
+
 /// What is left: flows that hang together by candidates of which none is better.
 fn doubts(free: &[&Candidate], ambiguous: &mut Vec<Ambiguous>) {
-    let mut left: Vec<&Candidate> = free.to_vec();
-    while let Some(first) = left.first() {
-        let (mut ours, mut theirs) = (BTreeSet::from([first.ours]), BTreeSet::from([first.theirs]));
-        loop {
-            let before = ours.len() + theirs.len();
-            for c in left.iter().filter(|c| free.iter().all(|o| o.score <= c.score || o.ours != c.ours && o.theirs != c.theirs)) {
-                if ours.contains(&c.ours) || theirs.contains(&c.theirs) {
-                    ours.insert(c.ours);
-                    theirs.insert(c.theirs);
-                }
-            }
-            if ours.len() + theirs.len() == before {
-                break;
+    let all = Rivals::of(free);
+    let best: Vec<&Candidate> = free.iter().copied().filter(|c| all.of_both(c).all(|other| other.score <= c.score)).collect();
+    let rivals = Rivals::of(&best);
+    let (mut ours, mut theirs) = (BTreeSet::new(), BTreeSet::new());
+    for first in &best {
+        if ours.contains(&first.ours) {
+            continue;
+        }
+        let mut doubt = Ambiguous { ours: Vec::new(), theirs: Vec::new() };
+        let mut open = vec![*first];
+        while let Some(c) = open.pop() {
+            let (new, other) = (ours.insert(c.ours), theirs.insert(c.theirs));
+            doubt.ours.extend(new.then_some(c.ours));
+            doubt.theirs.extend(other.then_some(c.theirs));
+            if new || other {
+                open.extend(rivals.of_both(c));
             }
         }
-        left.retain(|c| !ours.contains(&c.ours) && !theirs.contains(&c.theirs));
-        ambiguous.push(Ambiguous { ours: ours.into_iter().collect(), theirs: theirs.into_iter().collect() });
+        doubt.ours.sort_unstable();
+        doubt.theirs.sort_unstable();
+        ambiguous.push(doubt);
     }
 }
 
@@ -300,9 +328,9 @@ fn by_ends(all: &[Candidate], pairs: &mut Vec<Pair>, taken: &mut Taken) {
         .iter()
         .filter(|c| c.basis == Basis::Ends && c.closeness == 4 && !taken[0].contains_key(&c.ours) && !taken[1].contains_key(&c.theirs))
         .collect();
+    let rivals = Rivals::of(&free);
     for c in &free {
-        let alone = free.iter().filter(|other| other.ours == c.ours || other.theirs == c.theirs).count() == 1;
-        if alone {
+        if rivals.of_both(c).all(|other| same(c, other)) {
             settle(pairs, taken, c);
         }
     }
