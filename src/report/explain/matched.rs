@@ -192,7 +192,7 @@ impl Teller<'_> {
         let total = [points[0].flows.len(), points[1].flows.len()];
         let how = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) };
         let text = format!(
-            "{} of {} and {} are {}{how}",
+            "{} of {} and {} make {}{how}",
             count(total[0] as u64, "flow"),
             self.matched.name(0),
             total[1],
@@ -490,7 +490,7 @@ impl Teller<'_> {
             format!("{timeout}: {}{more}", ids.iter().take(4).copied().collect::<Vec<_>>().join(", "))
         });
         let words: Vec<String> = words.collect();
-        let shorter = if by.len() > 4 { format!("; and {} shorter", count(by.len() as u64 - 4, "timer")) } else { String::new() };
+        let shorter = if by.len() > 4 { format!("; and {}", count(by.len() as u64 - 4, "shorter timer")) } else { String::new() };
         self.line(out, "  ", &format!("presets with such a timer: {}{shorter}", words.join("; ")));
     }
 }
