@@ -77,6 +77,18 @@ fn a_path_without_the_timer_is_named() {
 }
 
 #[test]
+fn what_is_taken_up_again_is_told_in_the_order_of_time() {
+    let text = told(&[&fixture("dnat-expired-picked-up-client-side"), "--box", "conntrack:dnat,established=6"]);
+    let places: Vec<Option<usize>> =
+        ["0.478822 silence", "6.478822 conntrack:dnat,established=6 forgets it", "8.082900 frame 6 comes", "8.082900 4 packets"]
+            .into_iter()
+            .map(|part| text.find(part))
+            .collect();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}: {text}");
+    has(&text, &["repaired, at conntrack", "picked up again", "answered: frame 7"]);
+}
+
+#[test]
 fn a_survivor_is_told_with_how_near_it_came() {
     let text = told(&[&fixture("ssh-survives-ipvs-nat-keepalive-600-client-side"), "--box", "ipvs:nat"]);
     has(

@@ -6,7 +6,7 @@ use crate::fixture;
 #[derive(Clone)]
 pub(crate) struct Packet {
     pub(crate) micros: u64,
-    wire: u32,
+    pub(crate) wire: u32,
     pub(crate) bytes: Vec<u8>,
 }
 

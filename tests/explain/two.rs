@@ -284,3 +284,79 @@ fn lost_packets_are_told_from_kept_ones() {
         .collect();
     assert_eq!(odd, [("lost", Some(6), None), ("missed", None, Some(8))]);
 }
+
+/// A UDP datagram in IPv4 in Ethernet, or an ICMP error about one.
+fn datagram(millis: u64, ttl: u8, [src, dst]: [([u8; 4], u16); 2], payload: &[u8]) -> Packet {
+    let udp = |length: usize| {
+        let mut bytes = Vec::new();
+        for word in [src.1, dst.1, length as u16 + 8, 0] {
+            bytes.extend(word.to_be_bytes());
+        }
+        bytes
+    };
+    let mut bytes = ip(ttl, 17, src.0, dst.0, payload.len() + 8);
+    bytes.extend(udp(payload.len()));
+    bytes.extend(payload);
+    framed(millis, bytes)
+}
+
+fn ip(ttl: u8, proto: u8, src: [u8; 4], dst: [u8; 4], length: usize) -> Vec<u8> {
+    let total = (length as u16 + 20).to_be_bytes();
+    let mut bytes = vec![0x45, 0, total[0], total[1], 0, 0, 0x40, 0, ttl, proto, 0, 0];
+    bytes.extend(src);
+    bytes.extend(dst);
+    bytes
+}
+
+fn framed(millis: u64, packet: Vec<u8>) -> Packet {
+    let mut bytes = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
+    bytes.extend(packet);
+    Packet { micros: 1_700_000_000_000_000 + millis * 1000, wire: bytes.len() as u32, bytes }
+}
+
+/// A port unreachable that quotes a datagram.
+fn refusal(millis: u64, from: [u8; 4], to: [u8; 4], about: &Packet) -> Packet {
+    let quoted = &about.bytes[14..42];
+    let mut bytes = ip(64, 1, from, to, 8 + quoted.len());
+    bytes.extend([3, 3, 0, 0, 0, 0, 0, 0]);
+    bytes.extend(quoted);
+    framed(millis, bytes)
+}
+
+#[test]
+fn datagrams_are_paired_by_what_they_carry_and_icmp_errors_have_a_birthplace() {
+    let folder = Folder::new("udp");
+    let (client, translated, server) = (([10, 0, 0, 5], 5000), ([192, 0, 2, 1], 6000), ([198, 51, 100, 3], 4500));
+    let payload = |n: u8| vec![n; 40];
+    let near = |n: u8, millis: u64| datagram(millis, 64, [client, server], &payload(n));
+    let far = |n: u8, millis: u64| datagram(millis, 63, [translated, server], &payload(n));
+    // Three questions and an answer pass; the fourth question, after a minute, is refused by the box.
+    let answer = |millis: u64, ttl: u8, to| datagram(millis, ttl, [server, to], &payload(100));
+    let late = near(4, 70_000);
+    let first = [
+        near(1, 0),
+        near(2, 1_000),
+        answer(1_500, 63, client),
+        near(3, 10_000),
+        late.clone(),
+        refusal(70_001, [10, 0, 0, 1], client.0, &late),
+    ];
+    let second = [far(1, 0), far(2, 1_000), answer(1_499, 64, translated), far(3, 10_000), far(9, 80_000)];
+    let first = folder.write("first.pcap", &written(&first));
+    let second = folder.write("second.pcap", &written(&second));
+    let document = json(&[&first, &second, "--match"]);
+    let pair = &document["pairs"][0];
+    assert_eq!((pair["known_by"].as_str(), pair["both"].as_u64()), (Some("content"), Some(4)));
+    let passages: Vec<&str> = pair["events"].as_array().expect("events").iter().filter_map(|event| event["passage"].as_str()).collect();
+    assert_eq!(passages, ["kept", "missed"]);
+    assert_eq!((pair["icmp"][0]["nearer_frame"].as_u64(), pair["icmp"][0]["farther_frame"].as_u64()), (Some(6), None));
+    assert_eq!(pair["bracket"]["gap_ns"], 60_000_000_000_u64);
+    has(
+        &told(&[&first, &second, "--match"]),
+        &[
+            "SNAT: the client 10.0.0.5:5000 is 192.0.2.1:6000 on the server side",
+            "client side frame 5: datagram of the client, 40 bytes: reached the box but never the server side: kept",
+            "client side frame 6: ICMP port unreachable from 10.0.0.1 to 10.0.0.5; never on the server side: born of the box",
+        ],
+    );
+}

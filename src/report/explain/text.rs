@@ -42,10 +42,19 @@ impl Teller<'_> {
         };
         let verdict = paint(f.verdict, f.verdict.name(), self.layout);
         let _ = writeln!(out, "\n{}  {}: {verdict}{by}\n", tuple::display_filter(f), tuple::arrow(f));
+        // What is taken up again goes on: its timer's end stands where it was.
+        let ended = f.decisive.as_ref().map(|d| d.refreshed + d.timeout);
+        let mut told = false;
         for phase in &self.account.phases {
+            if !told && ended.is_some_and(|ended| phase.stretch().span.0 > ended) {
+                self.turn(out);
+                told = true;
+            }
             self.phase(out, phase);
         }
-        self.turn(out);
+        if !told {
+            self.turn(out);
+        }
         self.timers(out);
         if let Some(after) = &self.account.after {
             self.after(out, after);
@@ -291,6 +300,9 @@ impl Teller<'_> {
     fn after(&self, out: &mut String, after: &After) {
         let f = &self.account.finding;
         let Some(d) = &f.decisive else { return };
+        if f.symptoms.is_none() && after.answer.is_none() {
+            return;
+        }
         out.push_str("\nwhat the capture shows from then on\n");
         if let Some((frame, at)) = after.answer {
             let text = format!(
