@@ -1,6 +1,7 @@
 //! Two captures of one path, from different points: which flow of the one is which of the other, which packets were seen at both
 //! points, and what was lost or born in between.
 
+mod align;
 pub mod bracket;
 pub mod compare;
 pub mod offset;
