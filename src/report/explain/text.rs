@@ -353,13 +353,16 @@ impl Teller<'_> {
     }
 
     fn where_taken(&self) -> Option<String> {
-        let [client, server] = self.account.hops.map(|hops| hops.usual);
+        let ttl = |side: usize| self.account.hops[side].usual;
         let at = match self.account.vantage {
             Vantage::Client => "client",
             Vantage::Server => "server",
             Vantage::Unknown => return None,
         };
-        Some(format!("the capture was taken at the {at}: the client's packets have TTL {client}, the server's {server}"))
+        Some(match [0, 1].map(|side| self.account.hops[side].packets > 0) {
+            [true, true] => format!("the capture was taken at the {at}: the client's packets have TTL {}, the server's {}", ttl(0), ttl(1)),
+            _ => format!("the capture was taken at the {at}: its packets have passed no router, and none of the other end came before"),
+        })
     }
 
     /// What one end did, and what was predicted.
