@@ -4,6 +4,7 @@ pub mod capacity;
 pub mod conform;
 pub mod diff;
 pub mod draw;
+pub mod explain;
 pub mod presets;
 pub mod progress;
 pub mod replay;
@@ -12,6 +13,7 @@ pub mod sweep;
 pub mod synth;
 pub mod traffic;
 pub mod tune;
+pub mod which;
 
 use clap::{Parser, Subcommand};
 use std::io::{self, IsTerminal, Write};
@@ -56,6 +58,7 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     Replay(replay::Args),
+    Explain(explain::Args),
     Run(run::Args),
     Sweep(sweep::Args),
     Tune(tune::Args),
@@ -79,6 +82,7 @@ pub fn main() -> ExitCode {
     };
     let ended = match cli.command {
         Command::Replay(args) => replay::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Sweep(args) => sweep::run(&args),
         Command::Tune(args) => tune::run(&args),
@@ -120,6 +124,29 @@ pub fn print_json(document: &impl serde::Serialize) -> Result<(), Failure> {
 pub fn width() -> usize {
     let terminal = io::stdout().is_terminal();
     terminal_size::terminal_size().filter(|_| terminal).map_or(100, |(width, _)| usize::from(width.0).clamp(40, 200))
+}
+
+/// When a text is coloured.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ColourArg {
+    /// On a terminal, unless NO_COLOR says otherwise
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+impl ColourArg {
+    /// Whether standard output is to be coloured.
+    pub fn is_wanted(self) -> bool {
+        let choice = || anstream::AutoStream::choice(&io::stdout());
+        match self {
+            ColourArg::Always => true,
+            ColourArg::Never => false,
+            ColourArg::Auto => io::stdout().is_terminal() && choice() != anstream::ColorChoice::Never,
+        }
+    }
 }
 
 /// What a finished write to standard output means; see [`print()`].

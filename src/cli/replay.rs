@@ -10,7 +10,7 @@ use crate::finding::Verdict;
 use crate::report::chart::{Chart, Format};
 use crate::report::{Report, json, plot, text};
 use std::ffi::OsString;
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
 /// Replay captures through a path of boxes: who is cut, when, by which timer.
@@ -65,17 +65,10 @@ pub struct Args {
     #[arg(long)]
     strict: bool,
     /// Colour
-    #[arg(long, value_enum, default_value_t = ColourArg::Auto)]
-    color: ColourArg,
+    #[arg(long, value_enum, default_value_t = super::ColourArg::Auto)]
+    color: super::ColourArg,
     #[command(flatten)]
     options: traffic::Options,
-}
-
-#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
-enum ColourArg {
-    Auto,
-    Always,
-    Never,
 }
 
 /// What can be drawn: how many flows each idle timer would keep; how long flows were silent; one flow's life.
@@ -92,7 +85,7 @@ pub fn run(args: &Args) -> Ended {
     let mut lives = Vec::new();
     for draw in draws.iter().filter(|draw| draw.kind == "lanes") {
         life::check(&args.captures)?;
-        lives.push((draw, life::Which::parse(draw.of.as_deref())?));
+        lives.push((draw, life::which(draw.of.as_deref())?));
     }
     let fail_on = verdicts(&args.fail_on)?;
     let path = traffic::path(&traffic::boxes(&args.boxes)?, args.options.clock()?)?;
@@ -118,7 +111,7 @@ pub fn run(args: &Args) -> Ended {
     }
     // What was interrupted is not read once more.
     for (draw, which) in lives.iter().filter(|_| !run.interrupted) {
-        life::write(draw, *which, &report, &args.captures, &args.options, &stop)?;
+        life::write(draw, which, &report, &args.captures, &args.options, &stop)?;
     }
     if args.json || args.ndjson {
         let mut out = BufWriter::new(io::stdout().lock());
@@ -147,13 +140,7 @@ fn exit_code(args: &Args, report: &Report<'_>, fail_on: &[Verdict]) -> u8 {
 }
 
 fn layout(args: &Args) -> text::Layout {
-    let terminal = io::stdout().is_terminal();
-    let colour = match args.color {
-        ColourArg::Always => true,
-        ColourArg::Never => false,
-        ColourArg::Auto => terminal && anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never,
-    };
-    text::Layout { width: width(), colour, flows: args.limit, stories: args.stories }
+    text::Layout { width: width(), colour: args.color.is_wanted(), flows: args.limit, stories: args.stories }
 }
 
 fn verdicts(names: &[String]) -> Result<Vec<Verdict>, Failure> {

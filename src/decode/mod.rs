@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows files, flows or boxes. A record gives one segment or is counted under one [`Kind`]; none is
 //! skipped in silence. Nothing is allocated for a packet that is not an IP fragment.
+mod content;
 mod counters;
 mod filter;
 mod fragment;
@@ -12,6 +13,7 @@ mod transport;
 mod tunnel;
 mod usual;
 
+pub use content::{Content, content, stations};
 pub use counters::{DecodeCounters, Kind};
 pub use filter::{Filter, FilterError};
 pub use icmp::IcmpError;

@@ -6,6 +6,7 @@
 
 pub mod compile;
 pub mod diary;
+pub mod dossier;
 pub mod hop;
 pub mod lives;
 pub mod many;

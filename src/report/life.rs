@@ -4,14 +4,15 @@ use super::chart::{Cut, Fuse, LaneBox, LanePacket, Lanes, PacketKind};
 use super::text::kind_of;
 use super::{Report, printable, tuple};
 use crate::engine::diary::{Burning, Diary, Kept, Sort};
+use crate::engine::dossier::Sighting;
 use crate::engine::hop::Hop;
 use crate::finding::{Decisive, Finding, Verdict};
+use crate::flow::Shape;
 use crate::net::Direction;
 use crate::time::{Duration, Instant};
 
-/// The life of one of the flows of a report, which somebody has kept a diary of.
-pub fn lanes(report: &Report<'_>, index: usize, mut kept: Kept) -> Lanes {
-    let finding = report.finding(index);
+/// Closes the diary of one of the flows of a report, and says when it ends.
+pub fn settle(report: &Report<'_>, finding: &Finding, kept: &mut Kept) -> Instant {
     let over = kept.run.is_over();
     let last = finding.span.1;
     // After a cut nothing more is judged; of a closed flow the last entry is waited for, of another the end of the capture.
@@ -21,17 +22,56 @@ pub fn lanes(report: &Report<'_>, index: usize, mut kept: Kept) -> Lanes {
         (None, false) => report.run.end.max(last),
     };
     kept.diary.finish(end, !over);
+    end
+}
+
+/// The life of one of the flows of a report, whose diary was closed at `end`.
+pub fn lanes(report: &Report<'_>, finding: &Finding, kept: &Kept, end: Instant) -> Lanes {
     let begin = finding.span.0;
     let (packets, boxes) = drawn(&kept.diary, &report.path.hops, begin);
     Lanes {
-        title: title(report, &finding),
-        subtitle: subtitle(&finding, &kept),
+        title: title(report, finding),
+        subtitle: subtitle(finding, kept),
         client: format!("client {}", finding.client),
         server: format!("server {}", finding.server),
         span: (0.0, end.since(begin).as_secs_f64()),
         packets,
         boxes,
-        cuts: finding.decisive.as_ref().map_or_else(Vec::new, |d| cuts(report, &finding, d)),
+        cuts: finding.decisive.as_ref().map_or_else(Vec::new, |d| cuts(report, finding, d)),
+    }
+}
+
+/// The same with what the capture holds after the packet that came too late: it was sent, whatever the boxes here would have let
+/// through.
+pub fn lanes_beyond(report: &Report<'_>, finding: &Finding, kept: &Kept, end: Instant, all: &[Sighting]) -> Lanes {
+    let mut lanes = lanes(report, finding, kept, end);
+    let victim = finding.decisive.as_ref().and_then(|d| d.victim);
+    let turn = victim.and_then(|(frame, file)| all.iter().position(|s| (s.seg.frame, s.seg.file) == (frame, file)));
+    let rest = turn.filter(|_| kept.run.cut.is_some()).map_or(&[][..], |turn| &all[turn + 1..]);
+    let Some(last) = rest.last() else { return lanes };
+    let at = |instant: Instant| instant.since(finding.span.0).as_secs_f64();
+    lanes.packets.extend(rest.iter().filter(|s| s.shape != Shape::Duplicate).map(|s| LanePacket {
+        at: at(s.seg.at),
+        from_client: s.seg.dir == Direction::Original,
+        kind: kind_of_packet(Sort::of(finding.proto, &s.seg, s.shape == Shape::KeepaliveProbe)),
+        passed: true,
+        from_box: None,
+        kept_by: None,
+    }));
+    lanes.span.1 = at(last.seg.at).max(lanes.span.1);
+    lanes.subtitle = format!("{}; after the cut: as captured", tuple::arrow(finding));
+    lanes
+}
+
+const fn kind_of_packet(sort: Sort) -> PacketKind {
+    match sort {
+        Sort::Syn => PacketKind::Syn,
+        Sort::Data => PacketKind::Data,
+        Sort::Ack => PacketKind::Ack,
+        Sort::Probe => PacketKind::Probe,
+        Sort::Fin => PacketKind::Fin,
+        Sort::Rst => PacketKind::Rst,
+        Sort::Icmp => PacketKind::Icmp,
     }
 }
 
@@ -41,15 +81,7 @@ pub(super) fn drawn(diary: &Diary, hops: &[Hop], begin: Instant) -> (Vec<LanePac
     let packets = diary.packets.iter().map(|crossing| LanePacket {
         at: secs(crossing.at),
         from_client: crossing.dir == Direction::Original,
-        kind: match crossing.sort {
-            Sort::Syn => PacketKind::Syn,
-            Sort::Data => PacketKind::Data,
-            Sort::Ack => PacketKind::Ack,
-            Sort::Probe => PacketKind::Probe,
-            Sort::Fin => PacketKind::Fin,
-            Sort::Rst => PacketKind::Rst,
-            Sort::Icmp => PacketKind::Icmp,
-        },
+        kind: kind_of_packet(crossing.sort),
         passed: crossing.passed,
         from_box: crossing.from_box,
         kept_by: crossing.kept_by,

@@ -6,6 +6,7 @@
 pub mod capacity;
 pub mod closed;
 pub mod diff;
+pub mod explain;
 pub mod ledger;
 pub mod needs;
 pub mod sweep;
