@@ -103,6 +103,11 @@ fn parse(text: &str, kinds: &[Kind]) -> Result<Draw, Failure> {
 }
 
 impl Draw {
+    /// A picture as SVG, whatever the file's name ends in.
+    pub fn svg(kind: &'static str, file: &Path) -> Draw {
+        Draw { kind, of: None, file: file.to_path_buf(), form: Form::Picture(Format::Svg) }
+    }
+
     /// Writes the picture, or its numbers.
     ///
     /// # Errors

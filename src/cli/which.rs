@@ -156,13 +156,16 @@ impl Which {
     /// # Errors
     /// That there is none, or more than one.
     pub fn find(&self, report: &Report<'_>, option: &str) -> Result<usize, Failure> {
-        let flows = || report.run.flows.flows();
         if let Which::Worst = self {
             let any = (!report.run.flows.is_empty()).then_some(0);
             let worst = report.worst().first().map(|(_, index)| *index).or_else(|| report.closest()).or(any);
             return worst.ok_or_else(|| Failure(format!("{option}: there is no flow in the capture")));
         }
-        self.among(flows().map(|flow| Choice { proto: flow.proto(), stream: flow.stream, socks: report.run.socks(flow) }), option)
+        let choice = |index: usize| {
+            let flow = report.run.flows.flow(index);
+            Choice { proto: flow.proto(), stream: flow.stream, socks: report.run.socks(flow) }
+        };
+        self.among((0..report.run.flows.len()).map(choice), option)
     }
 
     /// The place among flows of the one that is meant.

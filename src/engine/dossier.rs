@@ -6,7 +6,7 @@
 use super::diary::{Diarist, Kept};
 use super::pipeline::{Follow, Job};
 use crate::capture::{Batch, Capture, Record};
-use crate::decode::{Decoded, Decoder, content, stations};
+use crate::decode::{Decoded, Decoder, IcmpError, content, stations};
 use crate::flow::{Book, Flow, FlowTable, GapEvidence, Observation, Shape, StreamRule};
 use crate::net::{Proto, Segment, Sock, TcpFlags};
 use crate::time::{Duration, Instant};
@@ -71,10 +71,6 @@ fn hash(bytes: &[u8]) -> u32 {
 pub struct Sighting {
     /// The segment.
     pub seg: Segment,
-    /// Time to live or hop limit.
-    pub ttl: u8,
-    /// IPv4 identification; 0 for none.
-    pub ip_id: u16,
     /// What it carries.
     pub print: Option<Print>,
     /// The sender's time stamp.
@@ -92,8 +88,6 @@ impl Sighting {
         let content = content(record, packet);
         Sighting {
             seg,
-            ttl: packet.ttl,
-            ip_id: packet.ip_id,
             print: content.and_then(|content| Print::of(content.payload, packet.segment.len)),
             stamp: content.and_then(|content| content.stamp),
             shape: observation.shape,
@@ -140,6 +134,8 @@ pub struct Dossier {
     pub stations: Option<[u64; 2]>,
     /// SYNs of the same client to the same service from other ports, the first few.
     pub attempts: Vec<Attempt>,
+    /// ICMP errors about its packets, the first few.
+    pub errors: Vec<IcmpError>,
     /// The diary, where one was to be kept.
     pub kept: Option<Box<Kept>>,
     seen: u64,
@@ -149,6 +145,8 @@ pub struct Dossier {
 pub const SIGHTINGS_MAX: usize = 1_000_000;
 /// Attempts that are kept.
 const ATTEMPTS_MAX: usize = 32;
+/// Errors that are kept of each subject.
+const ERRORS_MAX: usize = 64;
 
 fn matters(seg: &Segment, observation: &Observation) -> bool {
     seg.flags.any(TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST) || observation.gap >= Duration::from_secs(1)
@@ -187,7 +185,12 @@ pub fn collect(
                 break;
             }
             records += 1;
-            let Some(packet) = decoder.decode(&record) else { continue };
+            let Some(packet) = decoder.decode(&record) else {
+                if let Some(error) = decoder.icmp_error() {
+                    note(error, subjects, &mut dossiers);
+                }
+                continue;
+            };
             if job.filter.as_ref().is_some_and(|filter| !filter.matches(&packet)) {
                 continue;
             }
@@ -238,6 +241,21 @@ pub fn collect(
         }
     }
     dossiers
+}
+
+/// An ICMP error belongs to the latest incarnation of the tuple that it quotes.
+fn note(error: IcmpError, subjects: &[Subject], dossiers: &mut [Option<Dossier>]) {
+    let quotes = |subject: &Subject| {
+        let [client, server] = subject.socks;
+        let quoted = (error.src, error.dst);
+        error.proto == subject.proto && (quoted == (client, server) || quoted == (server, client))
+    };
+    let found = subjects.iter().zip(dossiers).filter(|(subject, dossier)| dossier.is_some() && quotes(subject));
+    if let Some((_, Some(dossier))) = found.last()
+        && dossier.errors.len() < ERRORS_MAX
+    {
+        dossier.errors.push(error);
+    }
 }
 
 fn lead(dossier: &mut Dossier, diarist: Option<&Diarist<'_>>, flow: &Flow, seg: &Segment, observation: &Observation, previous: u32) {

@@ -256,7 +256,7 @@ struct FlowLine<'a> {
     caveats: Vec<&'static str>,
 }
 
-fn flow<'a>(report: &'a Report<'_>, f: &Finding) -> FlowLine<'a> {
+pub(super) fn flow<'a>(report: &'a Report<'_>, f: &Finding) -> impl Serialize + use<'a> {
     let feels = |index: usize| {
         f.symptoms.as_ref().map(|s| {
             let s = &s[index];

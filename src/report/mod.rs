@@ -2,6 +2,7 @@
 
 pub mod capacity;
 pub mod chart;
+pub mod explain;
 pub mod json;
 pub mod life;
 pub mod plot;

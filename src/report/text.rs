@@ -318,11 +318,11 @@ fn story(out: &mut String, report: &Report<'_>, f: &Finding, layout: Layout) {
 }
 
 /// A frame as a person would look it up.
-fn frame_name(report: &Report<'_>, frame: u32, file: u16) -> String {
+pub(super) fn frame_name(report: &Report<'_>, frame: u32, file: u16) -> String {
     format!("{frame}{}", file_suffix(report, file))
 }
 
-fn file_suffix(report: &Report<'_>, file: u16) -> String {
+pub(super) fn file_suffix(report: &Report<'_>, file: u16) -> String {
     if report.run.names.len() < 2 {
         return String::new();
     }
@@ -346,7 +346,7 @@ pub(super) fn date(at: Instant) -> String {
         .map_or_else(|| at.0.to_string(), |t| t.to_string())
 }
 
-fn paint(verdict: Verdict, text: &str, layout: Layout) -> String {
+pub(super) fn paint(verdict: Verdict, text: &str, layout: Layout) -> String {
     if !layout.colour {
         return text.to_owned();
     }

@@ -2,7 +2,8 @@
 //! that is what was predicted.
 
 use super::birth::{Birth, Hops, Vantage};
-use crate::engine::dossier::{Attempt, Sighting};
+use crate::decode::IcmpError;
+use crate::engine::dossier::{Attempt, Dossier, Sighting};
 use crate::finding::Finding;
 use crate::finding::symptom::Feeling;
 use crate::flow::Shape;
@@ -116,6 +117,8 @@ pub struct After {
     pub sides: [SideAfter; 2],
     /// Whether that is what was predicted for each; nothing where nothing was.
     pub matches: Option<[Match; 2]>,
+    /// ICMP errors about the flow's packets.
+    pub errors: Vec<IcmpError>,
     /// The next connection of the client to the service.
     pub attempt: Option<Attempt>,
     /// Packets of the flow after the turn.
@@ -130,13 +133,13 @@ const SOON: Duration = Duration::from_secs(5);
 impl After {
     pub(super) fn new(
         finding: &Finding,
-        all: &[Sighting],
         turn: usize,
         hops: &[Hops; 2],
         vantage: Vantage,
-        attempts: &[Attempt],
+        dossier: &Dossier,
         end: Instant,
     ) -> After {
+        let all = &dossier.sightings[..];
         let victim = &all[turn];
         let at = victim.seg.at;
         let rest = &all[turn + 1..];
@@ -150,7 +153,8 @@ impl After {
             answer: answer(finding.proto, &all[..turn], victim, rest),
             sides,
             matches: None,
-            attempt: attempts.iter().find(|attempt| attempt.at > at).copied(),
+            errors: dossier.errors.iter().filter(|error| error.at >= at).copied().collect(),
+            attempt: dossier.attempts.iter().find(|attempt| attempt.at > at).copied(),
             packets: rest.len() as u32,
             rest: end.since(at),
         };
@@ -220,7 +224,7 @@ impl SideAfter {
         if seg.flags.has(TcpFlags::RST) && sighting.shape != Shape::Datagram {
             self.resets_count += 1;
             if self.resets.len() < RESETS_MAX {
-                self.resets.push(Reset { frame: seg.frame, at: seg.at, ttl: sighting.ttl, birth: hops.judge(sighting.ttl) });
+                self.resets.push(Reset { frame: seg.frame, at: seg.at, ttl: sighting.seg.ttl, birth: hops.judge(sighting.seg.ttl) });
             }
             return;
         }

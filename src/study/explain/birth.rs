@@ -53,9 +53,9 @@ impl Hops {
     pub fn of<'s>(sightings: impl Iterator<Item = &'s Sighting>) -> Hops {
         let mut counts = [0_u32; 256];
         let mut range = (u8::MAX, 0);
-        for sighting in sightings.filter(|s| s.ttl > 0) {
-            counts[usize::from(sighting.ttl)] += 1;
-            range = (range.0.min(sighting.ttl), range.1.max(sighting.ttl));
+        for sighting in sightings.filter(|s| s.seg.ttl > 0) {
+            counts[usize::from(sighting.seg.ttl)] += 1;
+            range = (range.0.min(sighting.seg.ttl), range.1.max(sighting.seg.ttl));
         }
         let packets: u32 = counts.iter().sum();
         if packets == 0 {

@@ -48,7 +48,7 @@ impl Account {
         let before = &all[..turn.unwrap_or(all.len())];
         let hops = birth::usual(if before.is_empty() { all } else { before });
         let vantage = Vantage::of(&hops);
-        let after = turn.map(|turn| After::new(&finding, all, turn, &hops, vantage, &dossier.attempts, end));
+        let after = turn.map(|turn| After::new(&finding, turn, &hops, vantage, dossier, end));
         // What came through all the same does not end the story.
         let told: &[Sighting] = if matches!(finding.verdict, Verdict::Cut | Verdict::Marginal) { before } else { all };
         Account {
