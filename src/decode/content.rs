@@ -75,9 +75,8 @@ fn stamp(options: &[u8]) -> Option<u32> {
 
 /// The addresses of an Ethernet frame, destination and source; nothing where the record is none.
 pub fn stations(record: &Record<'_>) -> Option<[u64; 2]> {
-    (record.link == crate::capture::LinkType::ETHERNET && record.bytes.len() >= 14).then(|| {
-        [0, 6].map(|at| u64::from(be16(record.bytes, at)) << 32 | u64::from(be32(record.bytes, at + 2)))
-    })
+    (record.link == crate::capture::LinkType::ETHERNET && record.bytes.len() >= 14)
+        .then(|| [0, 6].map(|at| u64::from(be16(record.bytes, at)) << 32 | u64::from(be32(record.bytes, at + 2))))
 }
 
 #[cfg(test)]

@@ -264,7 +264,8 @@ fn lead(dossier: &mut Dossier, diarist: Option<&Diarist<'_>>, flow: &Flow, seg: 
     }
     if let Some(revision) = observation.revises {
         // A later packet has shown what an earlier silence was.
-        let place = dossier.sightings.len().checked_sub((dossier.seen as usize).saturating_sub(1).saturating_sub(revision.ordinal as usize));
+        let place =
+            dossier.sightings.len().checked_sub((dossier.seen as usize).saturating_sub(1).saturating_sub(revision.ordinal as usize));
         if let Some(sighting) = place.and_then(|place| dossier.sightings.get_mut(place)) {
             sighting.evidence = revision.evidence;
         }

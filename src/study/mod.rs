@@ -9,6 +9,7 @@ pub mod diff;
 pub mod explain;
 pub mod ledger;
 pub mod needs;
+pub mod shrink;
 pub mod sweep;
 pub mod tally;
 pub mod tune;

@@ -196,12 +196,8 @@ impl Teller<'_> {
             Verdict::Marginal => "may forget it",
             _ => "forgets it",
         };
-        let text = format!(
-            "{label} {forgets}: {} ran out, {} after frame {}{file}{why} ({setting})",
-            d.cause.state,
-            exact(d.timeout),
-            d.before
-        );
+        let text =
+            format!("{label} {forgets}: {} ran out, {} after frame {}{file}{why} ({setting})", d.cause.state, exact(d.timeout), d.before);
         self.line(out, Some(ended), &text);
         if d.late_by > Duration::ZERO {
             let inside = if d.within_band() { "the next packet lies inside that band" } else { "the next packet lies beyond it" };
@@ -226,8 +222,12 @@ impl Teller<'_> {
                 self.line(out, Some(at), &text);
             }
             None => {
-                let text =
-                    format!("the capture ends after {} of silence; the next packet of the {} would be {}", exact(d.idle), end(d.dir), d.fate);
+                let text = format!(
+                    "the capture ends after {} of silence; the next packet of the {} would be {}",
+                    exact(d.idle),
+                    end(d.dir),
+                    d.fate
+                );
                 self.line(out, Some(at), &text);
             }
         }
@@ -252,7 +252,11 @@ impl Teller<'_> {
         out.push_str("\ntimers, and the most that was used of them\n");
         let several = self.report.path.hops.len() > 1;
         for timer in &self.account.timers {
-            let place = if several { format!("{}. {}: ", timer.hop + 1, printable(&self.report.path.hops[timer.hop].label)) } else { String::new() };
+            let place = if several {
+                format!("{}. {}: ", timer.hop + 1, printable(&self.report.path.hops[timer.hop].label))
+            } else {
+                String::new()
+            };
             let setting = timer.cause.setting.as_deref().unwrap_or("no setting reaches it");
             let why = timer.cause.why.map_or(String::new(), |why| format!(", because {why}"));
             let probes = match timer.set_by_probes {
@@ -346,7 +350,10 @@ impl Teller<'_> {
         let verdict = match found {
             Match::Yes => "matches".to_owned(),
             Match::SoFar => format!("matches so far: the capture ends {} after the packet", brief(after.rest)),
-            Match::Sooner => "matches, but it gave up sooner: another tcp_retries2 or keepalive, TCP_USER_TIMEOUT, or a program that did not wait".to_owned(),
+            Match::Sooner => {
+                "matches, but it gave up sooner: another tcp_retries2 or keepalive, TCP_USER_TIMEOUT, or a program that did not wait"
+                    .to_owned()
+            }
             Match::No if after.answer.is_some() => "does not match: the packet came through".to_owned(),
             Match::No => "does not match".to_owned(),
             Match::Unseen if self.account.vantage.is_far_from(dir) => {
@@ -364,7 +371,11 @@ impl Teller<'_> {
             let (Some((first, _)), Some((last, at))) = (train.first, train.last) else { return String::new() };
             match train.count {
                 1 => format!("{what} once, after {} (frame {first})", since(at)),
-                n => format!("{what} {n} times, after {} (frames {first}–{last}), the last {} after the packet", intervals(&train.gaps, n), since(at)),
+                n => format!(
+                    "{what} {n} times, after {} (frames {first}–{last}), the last {} after the packet",
+                    intervals(&train.gaps, n),
+                    since(at)
+                ),
             }
         };
         if let Some(reset) = its.resets.first() {

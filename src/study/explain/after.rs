@@ -131,14 +131,7 @@ pub struct After {
 const SOON: Duration = Duration::from_secs(5);
 
 impl After {
-    pub(super) fn new(
-        finding: &Finding,
-        turn: usize,
-        hops: &[Hops; 2],
-        vantage: Vantage,
-        dossier: &Dossier,
-        end: Instant,
-    ) -> After {
+    pub(super) fn new(finding: &Finding, turn: usize, hops: &[Hops; 2], vantage: Vantage, dossier: &Dossier, end: Instant) -> After {
         let all = &dossier.sightings[..];
         let victim = &all[turn];
         let at = victim.seg.at;

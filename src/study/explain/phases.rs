@@ -226,8 +226,7 @@ fn grow(phases: &mut Vec<Phase>, sighting: &Sighting, long: bool) {
         burst.stretch.frames.1 = sighting.seg.frame;
         return;
     }
-    let mut burst =
-        Burst { stretch: stretch(sighting, sighting), packets: [0; 2], bytes: [0; 2], again: [0; 2], longest: Duration::ZERO };
+    let mut burst = Burst { stretch: stretch(sighting, sighting), packets: [0; 2], bytes: [0; 2], again: [0; 2], longest: Duration::ZERO };
     burst.packets[side] = 1;
     burst.bytes[side] = bytes;
     burst.again[side] = u32::from(known);

@@ -1,7 +1,7 @@
 //! What each timer of each box had to bear: how often it was set, by what, and how much of it was used up.
 
-use crate::engine::dossier::Sighting;
 use crate::engine::diary::Diary;
+use crate::engine::dossier::Sighting;
 use crate::engine::path::Path;
 use crate::finding::cause::{Cause, cause};
 use crate::finding::{BreakPoint, Finding};
