@@ -10,10 +10,11 @@ use etherparse::icmpv4::DestUnreachableHeader;
 use etherparse::icmpv6::DestUnreachableCode;
 use etherparse::{
     Ethernet2Header, Icmpv4Type, Icmpv6Type, IpHeaders, Ipv4Header, Ipv6Header, PacketBuilder, PacketBuilderStep, TcpHeader,
-    TcpOptionElement,
+    TcpOptionElement, UdpHeader,
 };
 use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketBlock;
 use pcap_file::pcapng::blocks::interface_description::{InterfaceDescriptionBlock, InterfaceDescriptionOption, InterfaceTsResolution};
+use pcap_file::pcapng::blocks::opt_common::CommonOption;
 use pcap_file::pcapng::blocks::section_header::{SectionHeaderBlock, SectionHeaderOption};
 use pcap_file::pcapng::{PcapNgWriteError, PcapNgWriter};
 use pcap_file::{DataLink, Endianness};
@@ -42,6 +43,7 @@ const PAYLOAD: u8 = b'x';
 pub struct Writer<W: Write> {
     out: PcapNgWriter<W>,
     interfaces: usize,
+    headers_only: bool,
     /// The packet in hand; kept for its memory.
     frame: Vec<u8>,
     /// As many bytes of payload as were needed so far.
@@ -56,8 +58,18 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// What the sink said; a name of more than 65,535 bytes.
     pub fn new(sink: W, interfaces: &[&str]) -> io::Result<Writer<W>> {
-        let out = begin(sink, interfaces, InterfaceTsResolution::NANO)?;
-        Ok(Writer { out, interfaces: interfaces.len(), frame: Vec::new(), payload: Vec::new(), stamps: Vec::new() })
+        let out = begin(sink, interfaces, InterfaceTsResolution::NANO, None)?;
+        Ok(Writer { out, interfaces: interfaces.len(), headers_only: false, frame: Vec::new(), payload: Vec::new(), stamps: Vec::new() })
+    }
+
+    /// The same for one interface, of packets that are cut behind their headers; a comment at the head of the file says what they
+    /// are. The lengths on the wire are the true ones.
+    ///
+    /// # Errors
+    /// What the sink said; a comment or a name of more than 65,535 bytes.
+    pub fn headers_only(sink: W, interface: &str, comment: &str) -> io::Result<Writer<W>> {
+        let out = begin(sink, &[interface], InterfaceTsResolution::NANO, Some(comment))?;
+        Ok(Writer { out, interfaces: 1, headers_only: true, frame: Vec::new(), payload: Vec::new(), stamps: Vec::new() })
     }
 
     /// Writes a segment as an Ethernet frame, captured whole, with all checksums right.
@@ -74,7 +86,43 @@ impl<W: Write> Writer<W> {
         self.check(interface)?;
         let stamp = self.stamp(at, from, to, seg);
         self.build(from, to, seg, ttl, stamp)?;
-        self.put(interface, at)
+        self.put(interface, at, seg.len as usize)
+    }
+
+    /// Writes a UDP datagram of `len` bytes in the same way.
+    ///
+    /// # Errors
+    /// As for [`segment`](Self::segment).
+    pub fn datagram(&mut self, interface: usize, at: Instant, from: Sock, to: Sock, len: u32, ttl: u8) -> io::Result<()> {
+        self.check(interface)?;
+        let ip = ip_step(from.addr, to.addr, ttl)?;
+        let (version, ip_header) = if from.addr.is_v6() { (6, 0) } else { (4, Ipv4Header::MIN_LEN) };
+        let payload = self.filled(len as usize, LENGTH_MAX - ip_header - UdpHeader::LEN, "a datagram", version)?;
+        let mut frame = std::mem::take(&mut self.frame);
+        frame.clear();
+        let written = ip.udp(from.port, to.port).write(&mut frame, self.payload.get(..payload).unwrap_or_default());
+        self.frame = frame;
+        written.map_err(|error| invalid(error.to_string()))?;
+        self.put(interface, at, payload)
+    }
+
+    /// Writes a packet that belongs to no flow: an address announces itself by ARP. It shows that the capture went on until then.
+    ///
+    /// # Errors
+    /// As for [`segment`](Self::segment).
+    pub fn announcement(&mut self, interface: usize, at: Instant, of: Addr) -> io::Result<()> {
+        self.check(interface)?;
+        let four = match of.ip() {
+            IpAddr::V4(four) => four.octets(),
+            IpAddr::V6(_) => return Err(invalid(format!("{of} is not announced by ARP, which is of IPv4"))),
+        };
+        let own = mac(of);
+        self.frame.clear();
+        // To all, from this host, ARP; then Ethernet and IPv4, their lengths, a request for the own address.
+        for part in [&[0xff; 6], &own[..], &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1], &own, &four, &[0; 6], &four] {
+            self.frame.extend_from_slice(part);
+        }
+        self.put(interface, at, 0)
     }
 
     /// The time stamp option of a segment that has options: milliseconds, as Linux counts, and the last one of its receiver.
@@ -123,7 +171,7 @@ impl<W: Write> Writer<W> {
             ip.icmpv4(Icmpv4Type::DestinationUnreachable(DestUnreachableHeader::Port)).write(&mut self.frame, &quote)
         };
         written.map_err(|error| invalid(error.to_string()))?;
-        self.put(interface, at)
+        self.put(interface, at, 0)
     }
 
     /// Hands the sink back, flushed. A file that was not finished is complete as far as the sink has it.
@@ -149,26 +197,31 @@ impl<W: Write> Writer<W> {
         let header = tcp_header(from.port, to.port, seg, stamp)?;
         // The length field of IPv4 counts its own header, that of IPv6 does not.
         let (version, ip_header) = if from.addr.is_v6() { (6, 0) } else { (4, Ipv4Header::MIN_LEN) };
-        let room = LENGTH_MAX - ip_header - header.header_len();
-        let len = seg.len as usize;
-        if len > room {
-            return Err(invalid(format!("a segment of {len} bytes does not fit into an IPv{version} packet, which has room for {room}")));
-        }
-        if self.payload.len() < len {
-            self.payload.resize(len, PAYLOAD);
-        }
+        let len = self.filled(seg.len as usize, LENGTH_MAX - ip_header - header.header_len(), "a segment", version)?;
         self.frame.clear();
         let payload = self.payload.get(..len).unwrap_or_default();
         ip.tcp_header(header).write(&mut self.frame, payload).map_err(|error| invalid(error.to_string()))
     }
 
-    /// Writes the frame in hand.
-    fn put(&mut self, interface: usize, at: Instant) -> io::Result<()> {
+    /// Has so many bytes of payload ready, if there is room for them.
+    fn filled(&mut self, len: usize, room: usize, what: &str, version: u8) -> io::Result<usize> {
+        if len > room {
+            return Err(invalid(format!("{what} of {len} bytes does not fit into an IPv{version} packet, which has room for {room}")));
+        }
+        if self.payload.len() < len {
+            self.payload.resize(len, PAYLOAD);
+        }
+        Ok(len)
+    }
+
+    /// Writes the frame in hand, which ends with so many bytes of payload.
+    fn put(&mut self, interface: usize, at: Instant, payload: usize) -> io::Result<()> {
+        let kept = if self.headers_only { self.frame.len() - payload } else { self.frame.len() };
         let block = EnhancedPacketBlock {
             interface_id: interface as u32,
             timestamp: Duration::from_nanos(at.0),
             original_len: self.frame.len() as u32,
-            data: Cow::Borrowed(&self.frame),
+            data: Cow::Borrowed(&self.frame[..kept]),
             options: Vec::new(),
         };
         self.out.write_pcapng_block(block).map(|_| ()).map_err(refused)
@@ -176,11 +229,16 @@ impl<W: Write> Writer<W> {
 }
 
 /// Writes the head of a file: who wrote it, and one interface for each name.
-fn begin<W: Write>(sink: W, interfaces: &[&str], resolution: InterfaceTsResolution) -> io::Result<PcapNgWriter<W>> {
+fn begin<W: Write>(sink: W, interfaces: &[&str], resolution: InterfaceTsResolution, comment: Option<&str>) -> io::Result<PcapNgWriter<W>> {
+    let own = SectionHeaderOption::UserApplication(Cow::Borrowed(concat!("flowlapse ", env!("CARGO_PKG_VERSION"))));
     let section = SectionHeaderBlock {
         // Not the byte order of this machine: a run is to give the same bytes everywhere.
         endianness: Endianness::Little,
-        options: vec![SectionHeaderOption::UserApplication(Cow::Borrowed(concat!("flowlapse ", env!("CARGO_PKG_VERSION"))))],
+        options: comment
+            .map(|text| SectionHeaderOption::Common(CommonOption::Comment(Cow::Borrowed(text))))
+            .into_iter()
+            .chain([own])
+            .collect(),
         ..SectionHeaderBlock::default()
     };
     let mut out = PcapNgWriter::with_section_header(sink, section).map_err(refused)?;

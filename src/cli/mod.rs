@@ -9,6 +9,7 @@ pub mod presets;
 pub mod progress;
 pub mod replay;
 pub mod run;
+pub mod shrink;
 pub mod sweep;
 pub mod synth;
 pub mod traffic;
@@ -64,6 +65,7 @@ enum Command {
     Tune(tune::Args),
     Diff(diff::Args),
     Capacity(capacity::Args),
+    Shrink(shrink::Args),
     Synth(synth::Args),
     Presets(presets::Args),
     Conform(conform::Args),
@@ -88,6 +90,7 @@ pub fn main() -> ExitCode {
         Command::Tune(args) => tune::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Capacity(args) => capacity::run(&args),
+        Command::Shrink(args) => shrink::run(&args),
         Command::Synth(args) => synth::run(&args),
         Command::Presets(args) => presets::run(&args),
         Command::Conform(args) => conform::run(&args),

@@ -6,6 +6,7 @@ pub mod explain;
 pub mod json;
 pub mod life;
 pub mod plot;
+pub mod shrink;
 pub mod story;
 pub mod study;
 pub mod synth;

@@ -10,6 +10,7 @@ pub mod explain;
 pub mod ledger;
 pub mod needs;
 pub mod pairing;
+pub mod shrink;
 pub mod sweep;
 pub mod tally;
 pub mod tune;

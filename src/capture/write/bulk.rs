@@ -103,7 +103,7 @@ impl<W: Write> Bulk<W> {
             }
             Format::PcapNg => {
                 let resolution = if shape.micros { InterfaceTsResolution::MICRO } else { InterfaceTsResolution::NANO };
-                buffer = begin(buffer, &["client"], resolution)?.into_inner();
+                buffer = begin(buffer, &["client"], resolution, None)?.into_inner();
             }
         }
         Ok(Bulk { sink, shape, buffer, frame: Frame { bytes: [0; HEADERS_MAX], len: 0 }, written: 0 })
