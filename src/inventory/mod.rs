@@ -4,6 +4,10 @@
 //! Sources of the formats: the spec's conntrack.md section 8, ipvs.md section 11; ss(8), sshd_config(5), ssh_config(5),
 //! nft(8), iptables-save(8), keepalived.conf(5), kube-proxy's configuration.
 
+pub mod read;
+
+pub use read::{COLLECTOR, read, read_as};
+
 use crate::net::{Addr, Proto, Sock};
 use crate::policy::ipvs::{Method, Scheduler};
 use crate::time::{Duration, Instant};
@@ -160,7 +164,7 @@ pub struct IpvsTimeouts {
 }
 
 /// What a virtual service is known by.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum ServiceKey {
     /// An address and a port; port 0 for all of them.
     Sock(Sock),

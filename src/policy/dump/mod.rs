@@ -141,7 +141,7 @@ fn policy_setting(timers: &[(&'static str, &'static str)], name: &str) -> Result
 }
 
 /// What stands before conntrack's names, in either tree; the short forms as in the documentation.
-const CONNTRACK_TREES: [&str; 6] = [
+pub(crate) const CONNTRACK_TREES: [&str; 6] = [
     "net.netfilter.nf_conntrack_",
     "net.ipv4.netfilter.ip_conntrack_",
     "net.nf_conntrack_",
@@ -150,8 +150,8 @@ const CONNTRACK_TREES: [&str; 6] = [
     "ip_conntrack_",
 ];
 /// Settings of other protocols, by what their names begin with. They are no misspellings.
-const OTHER_PROTOCOLS: [&str; 9] = ["sctp_", "dccp_", "gre_", "icmp_", "icmpv6_", "generic_", "udplite_", "frag6_", "expect_"];
-const IPVS_TREE: &str = "net.ipv4.vs.";
+pub(crate) const OTHER_PROTOCOLS: [&str; 9] = ["sctp_", "dccp_", "gre_", "icmp_", "icmpv6_", "generic_", "udplite_", "frag6_", "expect_"];
+pub(crate) const IPVS_TREE: &str = "net.ipv4.vs.";
 /// The sysctls of IPVS that a policy has; those of 2.4 that begin with `timeout_` come on top.
 pub(crate) const IPVS_SYSCTLS: [&str; 11] = [
     "secure_tcp",
@@ -337,7 +337,7 @@ fn misspelt(dotted: &str, name: &str, meant: Option<&str>) -> Result<bool, Strin
 }
 
 /// A key with dots: sysctl also takes slashes, and then dots are part of a name.
-fn dotted(key: &str) -> Cow<'_, str> {
+pub(crate) fn dotted(key: &str) -> Cow<'_, str> {
     let slashed = key.find(['.', '/']).is_some_and(|at| key.as_bytes()[at] == b'/');
     let plain = if slashed { Cow::Owned(key.trim_start_matches('/').replace('/', ".")) } else { Cow::Borrowed(key) };
     match plain.strip_prefix("proc.sys.") {
