@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// Everything that was read, without its place.
+/// Everything that was read, without its place; of events also without the mark that may end their line.
 fn facts(found: &Inventory) -> Vec<String> {
     let at = || At { origin: Arc::from(""), line: 0 };
     let mut out = Vec::new();
@@ -16,7 +16,12 @@ fn facts(found: &Inventory) -> Vec<String> {
     out.extend(found.ipvs_conns.iter().map(|one| format!("{:?}", flowlapse::inventory::IpvsConn { at: at(), ..one.clone() })));
     out.extend(found.conntrack.iter().map(|one| format!("{:?}", flowlapse::inventory::ConntrackEntry { at: at(), ..one.clone() })));
     out.extend(found.events.iter().map(|one| {
-        format!("{:?} {:?} {:?}", one.time, one.happened, flowlapse::inventory::ConntrackEntry { at: at(), ..one.entry.clone() })
+        format!(
+            "{:?} {:?} {:?}",
+            one.time,
+            one.happened,
+            flowlapse::inventory::ConntrackEntry { at: at(), assured: false, ..one.entry.clone() }
+        )
     }));
     out.extend(found.sockets.iter().map(|one| format!("{:?}", flowlapse::inventory::Socket { at: at(), ..one.clone() })));
     for one in &found.services {

@@ -152,9 +152,8 @@ pub(super) fn sign(line: &str) -> bool {
     let words: Vec<&str> = line.split_ascii_whitespace().take(4).collect();
     let family = |word: &str| matches!(word, "ip" | "ip6" | "inet" | "arp" | "bridge" | "netdev");
     match words.as_slice() {
-        ["flush", "ruleset", ..] | ["nft", _, ..] | ["#!/usr/sbin/nft" | "#!/sbin/nft", ..] => true,
+        ["flush", "ruleset", ..] | ["nft", _, ..] | ["chain", _, "{", ..] => true,
         ["table", what, ..] => family(what) || words.get(2) == Some(&"{"),
-        ["chain", _, "{", ..] => true,
         ["ct", "timeout", name, "{"] => *name != "set",
         _ => false,
     }
@@ -224,9 +223,9 @@ pub(super) fn read(reader: &mut Reader<'_>, lines: &[Line<'_>]) {
                 }
             }
             ["include", ..] => reader.note(line, "include is not followed; give 'nft list ruleset', which has everything"),
-            ["flush", "ruleset", ..] | ["define", ..] | ["flags", ..] | ["comment", ..] if place.chain.is_none() => {}
+            ["flush", "ruleset", ..] | ["define" | "flags" | "comment", ..] if place.chain.is_none() => {}
             ["nft", "list", ..] => {}
-            ["nft", ..] | ["add" | "insert" | "create", ..] if place.chain.is_none() => {
+            ["nft" | "add" | "insert" | "create", ..] if place.chain.is_none() => {
                 reader.unread(line, Kind::Nft, "single commands of nft are not followed; give 'nft list ruleset'");
             }
             _ if place.chain.is_none() => {
@@ -313,7 +312,7 @@ fn statements(reader: &mut Reader<'_>, chains: &mut Chains, chain: &str, text: &
         let words = quoted_words(part).ok_or("a quotation mark is missing")?;
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         any |= match words.as_slice() {
-            [] => false,
+            [] | ["comment" | "devices" | "device" | "flags", ..] => false,
             ["type", _, "hook", hook, ..] => {
                 if !HOOKS.contains(hook) {
                     return Err(did_you_mean("hook", hook, &HOOKS));
@@ -328,7 +327,6 @@ fn statements(reader: &mut Reader<'_>, chains: &mut Chains, chain: &str, text: &
             }
             ["policy", "accept"] => true,
             ["policy", other] => return Err(format!("'{}' is no policy; there are accept and drop", short(other))),
-            ["comment" | "devices" | "device" | "flags", ..] => false,
             words => rule(reader, chains, chain, words, line)?,
         };
     }
@@ -426,8 +424,10 @@ fn rule(reader: &mut Reader<'_>, chains: &mut Chains, chain: &str, words: &[&str
             }
             ["ct", key, ..] if !CT_KEYS.contains(key) => return Err(did_you_mean("key of ct", key, &CT_KEYS)),
             ["tcp", "flags", after @ ..] => syn(after, &mut asks, &mut limited)?,
-            ["counter", "packets", _, "bytes", _, after @ ..] | ["counter", "name", _, after @ ..] | ["counter", after @ ..] => after,
-            ["comment", _, after @ ..] => after,
+            ["counter", "packets", _, "bytes", _, after @ ..]
+            | ["counter", "name", _, after @ ..]
+            | ["counter", after @ ..]
+            | ["comment", _, after @ ..] => after,
             ["log", after @ ..] => log(after),
             ["masquerade", ..] => {
                 found.push((asks.clone(), Verdict::Other(RuleDoes::Masquerades)));
@@ -493,12 +493,11 @@ fn rule(reader: &mut Reader<'_>, chains: &mut Chains, chain: &str, words: &[&str
 /// What a rule is limited to, as it is written; `meta l4proto tcp` as `tcp`.
 fn limits(words: &[&str]) -> String {
     let text = words.join(" ");
-    let text = text.strip_prefix("meta l4proto ").map_or(text.clone(), |rest| {
+    text.strip_prefix("meta l4proto ").map_or(text.clone(), |rest| {
         // nft prints the protocol twice for rules that iptables made.
         let proto = rest.split(' ').next().unwrap_or_default();
         rest.strip_prefix(proto).map(str::trim_start).filter(|again| again.starts_with(proto)).unwrap_or(rest).to_owned()
-    });
-    text
+    })
 }
 
 /// Pairs of `state : verdict`, and what follows the brace.
