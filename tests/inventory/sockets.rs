@@ -101,7 +101,7 @@ fn a_line_that_ss_would_have_filled_was_cut() {
     assert_eq!(found.sockets.len(), 15, "{:?}", unread(&found));
     assert!(found.unread.iter().all(|line| line.why.contains("cut off") && line.kind == Kind::Sockets));
     // Where blanks were taken away everywhere, there is nothing to tell it by.
-    let bare: String = whole.lines().map(|line| format!("{}\n", line.trim_end())).collect();
+    let bare: String = whole.lines().flat_map(|line| [line.trim_end(), "\n"]).collect();
     nothing_unread("without blanks", &inventory(&bare));
 }
 

@@ -61,6 +61,8 @@ struct Filter {
     chains: Chains,
     table: Option<&'static str>,
     six: bool,
+    /// Whether it is a command, in which defaults are not written.
+    command: bool,
 }
 
 impl Filter {
@@ -71,7 +73,7 @@ impl Filter {
 }
 
 pub(super) fn read(reader: &mut Reader<'_>, lines: &[Line<'_>]) {
-    let mut filter = Filter { chains: Chains::default(), table: None, six: false };
+    let mut filter = Filter { chains: Chains::default(), table: None, six: false, command: false };
     let mut at = 0;
     while let Some(line) = lines.get(at) {
         let text = line.text.trim();
@@ -117,7 +119,8 @@ fn one(reader: &mut Reader<'_>, filter: &mut Filter, text: &str, line: &Line<'_>
     if words.first().is_some_and(|word| word.starts_with('[')) {
         words.remove(0);
     }
-    if let Some(tool) = words.first().filter(|word| word.starts_with("ip")) {
+    filter.command = words.first().is_some_and(|word| word.starts_with("ip"));
+    if let Some(tool) = words.first().filter(|_| filter.command) {
         filter.six = tool.starts_with("ip6");
         words.remove(0);
         filter.table = Some("filter");
@@ -251,7 +254,13 @@ fn verdict(filter: &mut Filter, chain: &str, target: &str, options: &[&str]) -> 
         "DROP" => Verdict::Drop,
         "REJECT" => {
             let default = if filter.six { "icmp6-port-unreachable" } else { "icmp-port-unreachable" };
-            let with = option(&["--reject-with"]).unwrap_or(default);
+            let with = match option(&["--reject-with"]) {
+                Some(with) => with,
+                None if filter.command => default,
+                None => {
+                    return Err("it seems to be cut off: REJECT has what it answers behind it, as in --reject-with tcp-reset".to_owned());
+                }
+            };
             if !REJECTS.contains(&with) {
                 return Err(match nearest(with, REJECTS) {
                     Some(meant) => format!("REJECT answers with nothing called '{}'; did you mean '{meant}'?", short(with)),

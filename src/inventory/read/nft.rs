@@ -190,6 +190,8 @@ fn plain(text: &str) -> &str {
 struct Place {
     table: Option<String>,
     chain: Option<String>,
+    /// `flags dormant`: its rules are not in force.
+    dormant: bool,
 }
 
 pub(super) fn read(reader: &mut Reader<'_>, lines: &[Line<'_>]) {
@@ -211,7 +213,7 @@ pub(super) fn read(reader: &mut Reader<'_>, lines: &[Line<'_>]) {
         let head: Vec<&str> = text.split_ascii_whitespace().collect();
         match head.as_slice() {
             ["table", .., "{"] => {
-                place = Place { table: Some(text["table".len()..].trim_end_matches('{').trim().to_owned()), chain: None };
+                place = Place { table: Some(text["table".len()..].trim_end_matches('{').trim().to_owned()), ..Place::default() };
                 cut = Some(at - 1);
             }
             ["table", ..] if opened == 0 => reader.unread(line, Kind::Nft, "a table's line ends with '{'"),
@@ -223,6 +225,10 @@ pub(super) fn read(reader: &mut Reader<'_>, lines: &[Line<'_>]) {
                 }
             }
             ["include", ..] => reader.note(line, "include is not followed; give 'nft list ruleset', which has everything"),
+            ["flags", .., "dormant" | "dormant;"] if place.chain.is_none() => {
+                reader.note(line, "this table is dormant: its rules are not in force, and are left out");
+                place.dormant = true;
+            }
             ["flush", "ruleset", ..] | ["define" | "flags" | "comment", ..] if place.chain.is_none() => {}
             ["nft", "list", ..] => {}
             ["nft" | "add" | "insert" | "create", ..] if place.chain.is_none() => {
@@ -248,6 +254,10 @@ pub(super) fn read(reader: &mut Reader<'_>, lines: &[Line<'_>]) {
                     whole.push(' ');
                     whole.push_str(next);
                     at += 1;
+                }
+                if place.dormant {
+                    reader.ignore();
+                    continue;
                 }
                 let chain = place.chain.clone().unwrap_or_default();
                 match statements(reader, &mut chains, &chain, &whole, line) {
@@ -418,6 +428,13 @@ fn rule(reader: &mut Reader<'_>, chains: &mut Chains, chain: &str, words: &[&str
                 asks.states = Some(states(&list)?);
                 after
             }
+            // By something else than states: only whom it calls.
+            ["vmap", after @ ..] => {
+                let called = after.windows(2).filter(|pair| matches!(pair[0], "jump" | "goto"));
+                calls.extend(called.map(|pair| pair[1].trim_end_matches(',').to_owned()));
+                found.clear();
+                break;
+            }
             ["ct", "timeout", "set", name, after @ ..] => {
                 found.push((asks.clone(), Verdict::Other(RuleDoes::SetsTimeout((*name).to_owned()))));
                 after
@@ -505,6 +522,11 @@ type Pairs<'t, 'w> = (Vec<(&'w str, &'t [&'w str])>, &'t [&'w str]);
 
 fn vmap<'t, 'w>(words: &'t [&'w str]) -> Result<Pairs<'t, 'w>, String> {
     let bad = || "a vmap by state is written as '{ established : accept, invalid : drop }'".to_owned();
+    if let [map, rest @ ..] = words
+        && map.starts_with('@')
+    {
+        return Ok((Vec::new(), rest));
+    }
     let mut rest = words.strip_prefix(&["{"]).ok_or_else(bad)?;
     let mut pairs = Vec::new();
     loop {
