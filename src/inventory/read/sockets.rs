@@ -309,8 +309,14 @@ fn netstat(reader: &Reader<'_>, line: &Line<'_>, columns: Columns) -> Result<Opt
             _ => return Err(bad()),
         };
     }
-    if let [owner, .., _, _] = rest {
-        socket.program = owner.split_once('/').map(|(_, name)| name.to_owned());
+    if let [owner, .., _, _] = rest
+        && *owner != "-"
+    {
+        let (_, name) = owner
+            .split_once('/')
+            .filter(|(process, _)| number::<u32>(process).is_some())
+            .ok_or_else(|| format!("'{}' is no process and program, as 71/sshd", short(owner)))?;
+        socket.program = Some(name.to_owned());
     }
     Ok(Some(socket))
 }
