@@ -4,7 +4,7 @@
 //! Sources: the spec's conntrack.md sections 8.5 and 10.2, ipvs.md sections 1.2, 1.3 and 11.1. A line that nothing here is about is
 //! counted and left alone. Nothing here opens a file, or knows what a setting does.
 
-mod nft;
+pub(crate) mod nft;
 mod words;
 
 use super::hint::nearest;
@@ -90,12 +90,12 @@ pub(crate) fn boxes(text: &str, origin: &str, label: &str) -> Result<Vec<BoxSpec
 }
 
 /// A named set of timers that a packet filter attaches to flows.
-struct TimeoutPolicy {
-    name: String,
+pub(crate) struct TimeoutPolicy {
+    pub(crate) name: String,
     tool: &'static str,
-    protocol: &'static str,
+    pub(crate) protocol: &'static str,
     /// Setting, value, and the line after the first in which it stands.
-    timers: Vec<(&'static str, String, usize)>,
+    pub(crate) timers: Vec<(&'static str, String, usize)>,
     /// Whether a timer that is not named gets the tool's own default, and not the sysctl's value. nft does so.
     fills: bool,
 }
@@ -141,7 +141,7 @@ fn policy_setting(timers: &[(&'static str, &'static str)], name: &str) -> Result
 }
 
 /// What stands before conntrack's names, in either tree; the short forms as in the documentation.
-const CONNTRACK_TREES: [&str; 6] = [
+pub(crate) const CONNTRACK_TREES: [&str; 6] = [
     "net.netfilter.nf_conntrack_",
     "net.ipv4.netfilter.ip_conntrack_",
     "net.nf_conntrack_",
@@ -150,8 +150,8 @@ const CONNTRACK_TREES: [&str; 6] = [
     "ip_conntrack_",
 ];
 /// Settings of other protocols, by what their names begin with. They are no misspellings.
-const OTHER_PROTOCOLS: [&str; 9] = ["sctp_", "dccp_", "gre_", "icmp_", "icmpv6_", "generic_", "udplite_", "frag6_", "expect_"];
-const IPVS_TREE: &str = "net.ipv4.vs.";
+pub(crate) const OTHER_PROTOCOLS: [&str; 9] = ["sctp_", "dccp_", "gre_", "icmp_", "icmpv6_", "generic_", "udplite_", "frag6_", "expect_"];
+pub(crate) const IPVS_TREE: &str = "net.ipv4.vs.";
 /// The sysctls of IPVS that a policy has; those of 2.4 that begin with `timeout_` come on top.
 pub(crate) const IPVS_SYSCTLS: [&str; 11] = [
     "secure_tcp",
@@ -188,7 +188,9 @@ impl Reader {
         // A minus in front tells sysctl to go on after an error; `-w` and `-p` are its switches.
         let line = line.trim();
         let plain = line.strip_prefix("sysctl ").map_or(line, |rest| rest.trim_start().trim_start_matches("-w").trim_start());
-        let Some((key, value)) = plain.split_once('=') else { return Ok(false) };
+        // `grep . /proc/sys/…/*` prints a file's path, a colon and what is in it.
+        let listed = || plain.split_once(':').filter(|(key, _)| key.contains('/') && !key.contains(char::is_whitespace));
+        let Some((key, value)) = plain.split_once('=').or_else(listed) else { return Ok(false) };
         self.sysctl(key.trim().trim_start_matches('-').trim_start(), value.trim().trim_matches(['"', '\'']), number)
     }
 
@@ -337,7 +339,7 @@ fn misspelt(dotted: &str, name: &str, meant: Option<&str>) -> Result<bool, Strin
 }
 
 /// A key with dots: sysctl also takes slashes, and then dots are part of a name.
-fn dotted(key: &str) -> Cow<'_, str> {
+pub(crate) fn dotted(key: &str) -> Cow<'_, str> {
     let slashed = key.find(['.', '/']).is_some_and(|at| key.as_bytes()[at] == b'/');
     let plain = if slashed { Cow::Owned(key.trim_start_matches('/').replace('/', ".")) } else { Cow::Borrowed(key) };
     match plain.strip_prefix("proc.sys.") {
