@@ -11,19 +11,8 @@ use crate::policy::hint::nearest;
 use crate::time::{Duration, Instant};
 
 /// The states of TCP entries, as all versions print them.
-const STATES: [&str; 11] = [
-    "NONE",
-    "SYN_SENT",
-    "SYN_RECV",
-    "ESTABLISHED",
-    "FIN_WAIT",
-    "CLOSE_WAIT",
-    "LAST_ACK",
-    "TIME_WAIT",
-    "CLOSE",
-    "SYN_SENT2",
-    "LISTEN",
-];
+const STATES: [&str; 11] =
+    ["NONE", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT", "CLOSE", "SYN_SENT2", "LISTEN"];
 /// What else stands behind the tuples, and says nothing here.
 const OTHER_KEYS: [&str; 11] =
     ["mark", "secmark", "secctx", "delta-time", "id", "helper", "labels", "zone-reply", "portid", "progname", "timeout"];
@@ -36,7 +25,8 @@ pub(super) fn sign(line: &str) -> Option<Kind> {
     if start.starts_with("conntrack v") && start.contains("flow e") {
         return Some(if start.contains("events") { Kind::ConntrackEvents } else { Kind::Conntrack });
     }
-    if start.starts_with("-A -t ") && (start.contains(" --reply-port-src ") || start.contains(" -u SEEN_REPLY") || start.contains(" -u UNSET"))
+    if start.starts_with("-A -t ")
+        && (start.contains(" --reply-port-src ") || start.contains(" -u SEEN_REPLY") || start.contains(" -u UNSET"))
         || start.starts_with("<conntrack>")
         || start.starts_with("<flow")
     {
@@ -47,7 +37,8 @@ pub(super) fn sign(line: &str) -> Option<Kind> {
     if tagged && fields >= 1 {
         return Some(Kind::ConntrackEvents);
     }
-    let named = ["tcp ", "udp ", "ipv4 ", "ipv6 ", "icmp ", "icmpv6 ", "gre ", "sctp ", "dccp ", "unknown "].iter().any(|l4| start.starts_with(l4));
+    let named =
+        ["tcp ", "udp ", "ipv4 ", "ipv6 ", "icmp ", "icmpv6 ", "gre ", "sctp ", "dccp ", "unknown "].iter().any(|l4| start.starts_with(l4));
     // A packet filter's log has capitals, and a nft rule has no `=`.
     if fields >= 3 || named && fields >= 2 { Some(Kind::Conntrack) } else { None }
 }

@@ -93,7 +93,12 @@ fn parse(text: &str, at: At) -> Result<Option<IpvsConn>, String> {
         _ => None,
     };
     let second = words.get(1).copied().unwrap_or_default();
-    if second.contains(':') && span(second).is_some() || second.len() < 8 { printed(proto, &words, at) } else { listed(proto, text, &words, at) }.map(Some)
+    if second.contains(':') && span(second).is_some() || second.len() < 8 {
+        printed(proto, &words, at)
+    } else {
+        listed(proto, text, &words, at)
+    }
+    .map(Some)
 }
 
 /// `14:53`: minutes and seconds.

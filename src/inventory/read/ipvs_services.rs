@@ -29,7 +29,11 @@ pub(super) fn sign(line: &str) -> Option<Kind> {
         ["ipvsadm", rest @ ..] => matches!(rest, ["-A" | "-a" | "-E" | "-e", ..]),
         ["-A" | "-a" | "-E" | "-e", "-t" | "-u" | "--sctp-service", to, ..] => to.contains(':'),
         ["-A" | "-a" | "-E" | "-e", "-f", mark, ..] => number::<u32>(mark).is_some(),
-        ["TCP" | "UDP", key, scheduler, ..] => key.contains(':') && !key.starts_with(|c: char| c.is_ascii_digit() && key.len() < 6) && scheduler.starts_with(|c: char| c.is_ascii_lowercase()),
+        ["TCP" | "UDP", key, scheduler, ..] => {
+            key.contains(':')
+                && !key.starts_with(|c: char| c.is_ascii_digit() && key.len() < 6)
+                && scheduler.starts_with(|c: char| c.is_ascii_lowercase())
+        }
         ["FWM", ..] => true,
         ["->", remote, ..] => remote.contains(':'),
         _ => false,
@@ -96,7 +100,10 @@ pub(super) fn read(reader: &mut Reader<'_>, lines: &[Line<'_>]) {
         if text.is_empty() || text.starts_with('#') {
             continue;
         }
-        if text.starts_with("IP Virtual Server version") || text.starts_with("Prot LocalAddress:Port") || text.starts_with("-> RemoteAddress:Port") {
+        if text.starts_with("IP Virtual Server version")
+            || text.starts_with("Prot LocalAddress:Port")
+            || text.starts_with("-> RemoteAddress:Port")
+        {
             listing.counters |= ["Conns", "CPS"].iter().any(|head| text.split_ascii_whitespace().any(|word| word == *head));
             continue;
         }
@@ -229,7 +236,9 @@ fn flags_of(service: &mut Service, mut flags: &[&str], form: Form, ticks: &mut O
             }
             ["mask" | "pe", _, rest @ ..] => rest,
             [flag, rest @ ..] if flag.starts_with('(') || is_service_flags(flag) => rest,
-            [other, ..] => return Err(format!("'{}' has no place behind a scheduler; there are ops, persistent, mask and pe", short(other))),
+            [other, ..] => {
+                return Err(format!("'{}' has no place behind a scheduler; there are ops, persistent, mask and pe", short(other)));
+            }
         };
     }
 }
@@ -361,7 +370,11 @@ fn command(reader: &mut Reader<'_>, listing: &mut Listing, words: &[&str], line:
                 weight = Some(number(value).ok_or_else(|| format!("'{}' is no weight", short(value)))?);
                 rest
             }
-            ["-x" | "-y" | "--u-threshold" | "--l-threshold" | "--tun-type" | "--tun-port", value, rest @ ..] if adds_real && !value.starts_with('-') => rest,
+            ["-x" | "-y" | "--u-threshold" | "--l-threshold" | "--tun-type" | "--tun-port", value, rest @ ..]
+                if adds_real && !value.starts_with('-') =>
+            {
+                rest
+            }
             ["--tun-nocsum" | "--tun-csum" | "--tun-remcsum", rest @ ..] if adds_real => rest,
             [other, ..] => return Err(format!("'{}' has no place in this line, or lacks what follows it", short(other))),
         };

@@ -73,7 +73,13 @@ fn is_table(what: What) -> bool {
     matches!(
         what,
         What::Kind(
-            Kind::Sysctls | Kind::IpvsTimeouts | Kind::IpvsServices | Kind::IpvsConns | Kind::Conntrack | Kind::ConntrackEvents | Kind::Sockets
+            Kind::Sysctls
+                | Kind::IpvsTimeouts
+                | Kind::IpvsServices
+                | Kind::IpvsConns
+                | Kind::Conntrack
+                | Kind::ConntrackEvents
+                | Kind::Sockets
         )
     )
 }
@@ -81,7 +87,9 @@ fn is_table(what: What) -> bool {
 /// `$ ss -tno`, `# ipvsadm -Lnc`, `root@router:~# conntrack -L`, `[root@router ~]# …`.
 fn is_prompt(line: &str) -> bool {
     let line = line.trim_start();
-    line.starts_with("$ ") || line.starts_with("# ") || line.split_once(['$', '#', '>']).is_some_and(|(before, _)| before.contains('@') && before.len() < 64)
+    line.starts_with("$ ")
+        || line.starts_with("# ")
+        || line.split_once(['$', '#', '>']).is_some_and(|(before, _)| before.contains('@') && before.len() < 64)
 }
 
 /// The kind that a line bears the signs of.

@@ -93,7 +93,8 @@ pub(super) fn read(reader: &mut Reader<'_>, lines: &[Line<'_>]) {
             }
             Ok(None) => reader.ignore(),
             Err(why) if why.is_empty() => {
-                let why = if advised { "names instead of numbers, as above" } else { "it has names instead of numbers: take 'ss -tno', with -n" };
+                let why =
+                    if advised { "names instead of numbers, as above" } else { "it has names instead of numbers: take 'ss -tno', with -n" };
                 advised = true;
                 reader.unread(line, Kind::Sockets, why);
             }
@@ -200,7 +201,8 @@ fn details(text: &str) -> Result<Details, String> {
 fn timer_in(text: &str) -> Result<Option<(SocketTimer, Duration, u32)>, String> {
     let mut found = None;
     for word in text.split_ascii_whitespace() {
-        let like = word.starts_with("timer") || ["(on,", "(keepalive,", "(timewait,", "(persist,", "(unknown,"].iter().any(|name| word.contains(name));
+        let like = word.starts_with("timer")
+            || ["(on,", "(keepalive,", "(timewait,", "(persist,", "(unknown,"].iter().any(|name| word.contains(name));
         if like {
             found = Some(timer(word)?);
         } else if word.starts_with("users") || word.contains("((\"") {
@@ -273,8 +275,15 @@ fn netstat(reader: &Reader<'_>, line: &Line<'_>, columns: Columns) -> Result<Opt
         end(&plain)
     };
     let queues = [number(received).unwrap_or(0), number(sent).unwrap_or(0)];
-    let mut socket =
-        Socket { state: (*name).to_owned(), local: ending(local)?, peer: ending(peer)?, queues, timer: None, program: None, at: reader.at(line) };
+    let mut socket = Socket {
+        state: (*name).to_owned(),
+        local: ending(local)?,
+        peer: ending(peer)?,
+        queues,
+        timer: None,
+        program: None,
+        at: reader.at(line),
+    };
     let timer = match rest {
         [.., which, times] if times.starts_with('(') => Some((*which, *times)),
         _ if columns.netstat_timer => return Err("its timer is missing: it seems to be cut off".to_owned()),

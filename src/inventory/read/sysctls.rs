@@ -136,7 +136,8 @@ fn pair(line: &str) -> Option<(&str, &str)> {
     let (key, rest) = plain.split_at(sign);
     let key = key.trim().trim_start_matches('-').trim_start();
     let value = unquoted(rest.get(1..)?.trim());
-    let path = key.contains('/') || ["nf_conntrack_", "ip_conntrack_", "nf_flowtable_", "tcp_keepalive_"].iter().any(|head| key.starts_with(head));
+    let path =
+        key.contains('/') || ["nf_conntrack_", "ip_conntrack_", "nf_flowtable_", "tcp_keepalive_"].iter().any(|head| key.starts_with(head));
     if rest.starts_with(':') && !path || key.is_empty() || key.contains(char::is_whitespace) {
         return None;
     }
@@ -155,7 +156,9 @@ fn modern(key: &str) -> Cow<'_, str> {
         "net.nf_conntrack_max" | "net.ipv4.ip_conntrack_max" => return Cow::Borrowed("net.netfilter.nf_conntrack_max"),
         short if short.starts_with("nf_flowtable_") => return Cow::Owned(format!("net.netfilter.{short}")),
         short if short.starts_with("tcp_keepalive_") || short.starts_with("tcp_retries") => return Cow::Owned(format!("net.ipv4.{short}")),
-        short if short.starts_with("netfilter.nf_") || short.starts_with("ipv4.") => return Cow::Owned(modern(&format!("net.{short}")).into_owned()),
+        short if short.starts_with("netfilter.nf_") || short.starts_with("ipv4.") => {
+            return Cow::Owned(modern(&format!("net.{short}")).into_owned());
+        }
         _ => {}
     }
     match CONNTRACK_TREES.iter().find_map(|tree| name.strip_prefix(tree)) {

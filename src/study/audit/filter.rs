@@ -26,10 +26,7 @@ pub(super) fn rules(setup: &Setup<'_>, found: &mut Vec<Found>) {
 
 fn invalid(index: usize, stand: &Stand, router: &Router, found: &mut Vec<Found>) {
     let settings = &router.conntrack.settings;
-    let drop = [
-        "iptables -I FORWARD -m conntrack --ctstate INVALID -j DROP",
-        "nft insert rule inet filter forward ct state invalid drop",
-    ];
+    let drop = ["iptables -I FORWARD -m conntrack --ctstate INVALID -j DROP", "nft insert rule inet filter forward ct state invalid drop"];
     if router.nat != Nat::None && router.rules == Rules::AcceptAll && stand.is_given("nat") {
         found.push(
             Found::new(
@@ -48,7 +45,10 @@ fn invalid(index: usize, stand: &Stand, router: &Router, found: &mut Vec<Found>)
             Found::new(
                 Rule::DropInvalidOldKernel,
                 Severity::Warning,
-                format!("{} drops INVALID packets on a kernel before 6.1, to which retransmissions of acknowledged data are INVALID", stand.label()),
+                format!(
+                    "{} drops INVALID packets on a kernel before 6.1, to which retransmissions of acknowledged data are INVALID",
+                    stand.label()
+                ),
             )
             .at(index)
             .places([stand.origin("rules"), stand.origin("be_liberal")])
@@ -64,7 +64,11 @@ fn pickup(index: usize, stand: &Stand, router: &Router, found: &mut Vec<Found>) 
             Found::new(Rule::NoPickup, Severity::Info, format!("{} has loose=0: it picks no open connection up", stand.label()))
                 .at(index)
                 .places([stand.origin("loose")])
-                .fix(Where::Box, ["sysctl -w net.netfilter.nf_conntrack_tcp_loose=1"], "unless nothing may pass that it has not seen begin"),
+                .fix(
+                    Where::Box,
+                    ["sysctl -w net.netfilter.nf_conntrack_tcp_loose=1"],
+                    "unless nothing may pass that it has not seen begin",
+                ),
         );
     }
 }
@@ -84,7 +88,11 @@ fn offload(setup: &Setup<'_>, index: usize, dialect: &Dialect, found: &mut Vec<F
             "a flow in the flow table that is quiet for 30 s leaves it with 120 s to live: it is forgotten after 150 s of silence",
         )
         .at(index)
-        .sum(setup.stands[index].established(), Duration::from_secs(150), format!("ESTABLISHED {} > 150", setup.stands[index].established().as_secs()))
+        .sum(
+            setup.stands[index].established(),
+            Duration::from_secs(150),
+            format!("ESTABLISHED {} > 150", setup.stands[index].established().as_secs()),
+        )
         .places([Origin::Text(rule.at.clone())])
         .fix(Where::Box, ["# a kernel from 5.15 on, or no flow table for connections that may be quiet"], ""),
     );
@@ -122,7 +130,12 @@ fn policies(setup: &Setup<'_>, found: &mut Vec<Found>) {
             Found::new(
                 Rule::TimeoutPolicyPartial,
                 Severity::Info,
-                format!("the timeout policy '{}' ({}) holds for {} only; other flows have the sysctls' timers", policy.name, timers.join(", "), limits.join(", ")),
+                format!(
+                    "the timeout policy '{}' ({}) holds for {} only; other flows have the sysctls' timers",
+                    policy.name,
+                    timers.join(", "),
+                    limits.join(", ")
+                ),
             )
             .places(given.iter().map(|rule| Origin::Text(rule.at.clone())).chain([Origin::Text(policy.at.clone())])),
         );

@@ -196,7 +196,14 @@ pub fn forecast<'a>(setup: &Setup<'a>, asked: &Asked, assumptions: &mut Vec<Stri
     teller.forgotten(&mut forecast.fates);
     forecast.fates.sort_by(|one, other| {
         let left = |fate: &Fate<'_>| if fate.class == Class::Forgotten { Duration::ZERO } else { fate.left.unwrap_or(Duration::MAX) };
-        (left(one), one.table, one.proto, one.client, one.server, one.at).cmp(&(left(other), other.table, other.proto, other.client, other.server, other.at))
+        (left(one), one.table, one.proto, one.client, one.server, one.at).cmp(&(
+            left(other),
+            other.table,
+            other.proto,
+            other.client,
+            other.server,
+            other.at,
+        ))
     });
     teller.assume(&forecast, assumptions);
     Some(forecast)
@@ -244,10 +251,7 @@ struct Teller<'s, 'a> {
 
 /// An entry, as far as its end matters.
 struct Entry {
-    table: Table,
     left: Duration,
-    /// What its state's timer is set to.
-    timeout: Duration,
     /// How long it has been quiet at the least.
     quiet: Duration,
     /// How much later than `left` it may end.
@@ -263,7 +267,11 @@ impl<'s, 'a> Teller<'s, 'a> {
         let list = |inventory: Option<&'a crate::inventory::Inventory>| {
             let sockets = inventory.map(|shown| shown.sockets.iter().map(|s| ((plain(s.local), plain(s.peer)), s)).collect());
             let later = inventory.and_then(|shown| Some(i128::from(shown.machine.taken?.0) - i128::from(machine.machine.taken?.0)));
-            List { sockets: sockets.unwrap_or_default(), shown: inventory.is_some_and(|shown| shown.has(Kind::Sockets)), later: later.unwrap_or(0) }
+            List {
+                sockets: sockets.unwrap_or_default(),
+                shown: inventory.is_some_and(|shown| shown.has(Kind::Sockets)),
+                later: later.unwrap_or(0),
+            }
         };
         let of = |wanted: fn(&Device) -> bool| setup.stands.iter().find(|stand| stand.is_machine && wanted(&stand.hop().device));
         let conntrack = of(|device| matches!(device, Device::Router(_)));
@@ -285,7 +293,8 @@ impl<'s, 'a> Teller<'s, 'a> {
             crate::inventory::ServiceKey::Sock(sock) => Some((sock, &service.reals)),
             crate::inventory::ServiceKey::Fwmark(_) => None,
         });
-        let methods = services.flat_map(|(vip, reals)| reals.iter().filter_map(move |real| Some(((vip, real.sock), real.method?)))).collect();
+        let methods =
+            services.flat_map(|(vip, reals)| reals.iter().filter_map(move |real| Some(((vip, real.sock), real.method?)))).collect();
         let lists = [list(setup.ends[0].shown), list(setup.ends[1].shown), list(Some(machine))];
         Teller { setup, given: asked.keepalive, lists, conntrack, ipvs, strays, methods }
     }
@@ -330,9 +339,7 @@ impl<'s, 'a> Teller<'s, 'a> {
         // Under a cap it may have been quiet for a moment only.
         let ran = if fate.capped { cap } else { timeout };
         let about = Entry {
-            table: Table::Conntrack,
             left,
-            timeout,
             quiet: quiet(ran, left),
             band: Duration::from_secs(1) + stand.late(timeout.min(Duration::from_secs(864_000)), None),
             strays: self.strays_of(Table::Conntrack, ""),
@@ -371,11 +378,10 @@ impl<'s, 'a> Teller<'s, 'a> {
         };
         let method = self.methods.get(&(conn.vip, conn.real)).copied().unwrap_or(usual);
         let about = Entry {
-            table: Table::Ipvs,
             left: conn.left,
-            timeout,
             quiet: quiet(timeout, conn.left),
-            band: Duration::from_secs(1) + stand.late(timeout.min(Duration::from_secs(2_678_400)), self.setup.machine.machine.hz.map(crate::kernel::wheel::Hz)),
+            band: Duration::from_secs(1)
+                + stand.late(timeout.min(Duration::from_secs(2_678_400)), self.setup.machine.machine.hz.map(crate::kernel::wheel::Hz)),
             strays: self.strays_of(Table::Ipvs, method.word()),
             sees_replies: method == Method::Nat,
         };
@@ -394,7 +400,8 @@ impl<'s, 'a> Teller<'s, 'a> {
     fn decide(&self, fate: &mut Fate<'a>, entry: &Entry, sockets: [Option<(&'a Socket, i128, bool)>; 2]) {
         let closing = matches!(fate.state, "FIN_WAIT" | "CLOSE_WAIT");
         let lives = |socket: &Socket| matches!(socket.state.as_str(), "ESTAB" | "CLOSE-WAIT" | "FIN-WAIT-2");
-        let alive = sockets.iter().flatten().any(|(socket, ..)| lives(socket) && !matches!(socket.timer, Some((SocketTimer::TimeWait, ..))));
+        let alive =
+            sockets.iter().flatten().any(|(socket, ..)| lives(socket) && !matches!(socket.timer, Some((SocketTimer::TimeWait, ..))));
         if fate.state != "ESTABLISHED" && !(closing && alive) {
             return;
         }
@@ -455,7 +462,11 @@ impl<'s, 'a> Teller<'s, 'a> {
             SocketTimer::TimeWait => End::Silent,
             SocketTimer::Retransmission | SocketTimer::Persist => {
                 let voice = if timer == SocketTimer::Persist { Voice::Persist } else { Voice::Retransmission };
-                End::Speaks(Speaks { voice, earliest: from, latest: to + late(Duration::from_secs(120).min(due + Duration::from_secs(1)), hz) })
+                End::Speaks(Speaks {
+                    voice,
+                    earliest: from,
+                    latest: to + late(Duration::from_secs(120).min(due + Duration::from_secs(1)), hz),
+                })
             }
             SocketTimer::Keepalive => {
                 // A timer that fires after packets came is only set anew, for what is left of the idle time since then.
@@ -515,7 +526,10 @@ impl<'s, 'a> Teller<'s, 'a> {
             }
         }
         let full = [(Table::Ipvs, Kind::IpvsConns), (Table::Conntrack, Kind::Conntrack)];
-        let Some((table, _)) = full.into_iter().find(|(table, kind)| machine.has(*kind) && !(*table == Table::Conntrack && untracked)) else { return };
+        let Some((table, _)) = full.into_iter().find(|(table, kind)| machine.has(*kind) && !(*table == Table::Conntrack && untracked))
+        else {
+            return;
+        };
         let removed = self.removed();
         for (side, list) in self.lists.iter().enumerate().take(2).filter(|(_, list)| list.shown) {
             let inventory = self.setup.ends[side].shown;
@@ -526,9 +540,7 @@ impl<'s, 'a> Teller<'s, 'a> {
                     continue;
                 }
                 let nothing = Entry {
-                    table,
                     left: Duration::ZERO,
-                    timeout: Duration::ZERO,
                     quiet: Duration::ZERO,
                     band: Duration::ZERO,
                     strays: self.strays_of(table, if table == Table::Ipvs { self.usual().word() } else { "" }),
@@ -612,7 +624,10 @@ impl<'s, 'a> Teller<'s, 'a> {
     fn assume(&self, forecast: &Forecast<'_>, assumptions: &mut Vec<String>) {
         let machine = self.setup.machine;
         if machine.machine.taken.is_none() {
-            assumptions.push("the dumps do not say when they were taken: times are counted from the dump, and all dumps are taken for one moment".to_owned());
+            assumptions.push(
+                "the dumps do not say when they were taken: times are counted from the dump, and all dumps are taken for one moment"
+                    .to_owned(),
+            );
         }
         let established = forecast.fates.iter().filter(|fate| fate.state == "ESTABLISHED").count();
         if established > 0 && !self.lists.iter().any(|list| list.shown) && self.given.is_none() {
@@ -669,7 +684,9 @@ impl Forecast<'_> {
     /// What the dumps show, as findings.
     pub(super) fn judge(&self, setup: &Setup<'_>, found: &mut Vec<Found>) {
         let stand = |table: Table| {
-            let wanted = |stand: &Stand| matches!((&stand.hop().device, table), (Device::Director(_), Table::Ipvs) | (Device::Router(_), Table::Conntrack));
+            let wanted = |stand: &Stand| {
+                matches!((&stand.hop().device, table), (Device::Director(_), Table::Ipvs) | (Device::Router(_), Table::Conntrack))
+            };
             setup.stands.iter().position(|stand| stand.is_machine && wanted(stand))
         };
         for table in Table::ALL {
@@ -702,10 +719,18 @@ impl Forecast<'_> {
                 what.stand = stand(table);
                 found.push(what);
             }
-            let mut half = self.fates.iter().filter(|fate| fate.table == table && fate.remark.starts_with("half-closed") && fate.class != Class::Protected);
+            let mut half = self
+                .fates
+                .iter()
+                .filter(|fate| fate.table == table && fate.remark.starts_with("half-closed") && fate.class != Class::Protected);
             if let Some(first) = half.next() {
                 let count = 1 + half.count();
-                let what = format!("{count} half-closed in {}, with live sockets: the first is forgotten in {}, in {}", table.name(), first.left.unwrap_or(Duration::ZERO).human(), first.state);
+                let what = format!(
+                    "{count} half-closed in {}, with live sockets: the first is forgotten in {}, in {}",
+                    table.name(),
+                    first.left.unwrap_or(Duration::ZERO).human(),
+                    first.state
+                );
                 let mut what = Found::new(Rule::HalfClosed, Severity::Warning, what).places([Origin::Text(first.at.clone())]);
                 what.stand = stand(table);
                 found.push(what);

@@ -63,7 +63,8 @@ pub fn gather<'a>(materials: &Materials<'a>, asked: &Asked) -> Result<(Setup<'a>
         if beside == Some(false) {
             stand.apart = true;
             out.assumptions.push(
-                "conntrack holds only the flows that IPVS does not balance: with net.ipv4.vs.conntrack=0 IPVS keeps its own from it".to_owned(),
+                "conntrack holds only the flows that IPVS does not balance: with net.ipv4.vs.conntrack=0 IPVS keeps its own from it"
+                    .to_owned(),
             );
         }
         stands.push(stand);
@@ -225,12 +226,14 @@ fn filter(machine: &Inventory, policy: &mut ConntrackPolicy, origins: &mut Origi
         }
     }
     if rules.is_empty() {
-        out.assumptions.push("no rules are shown (nft list ruleset, iptables-save): the filter is assumed to let everything pass".to_owned());
+        out.assumptions
+            .push("no rules are shown (nft list ruleset, iptables-save): the filter is assumed to let everything pass".to_owned());
         return;
     }
     // A router's flows pass the forward hook; where there is none, the machine is an end of them.
     let hook = if rules.iter().any(|rule| rule.hook.as_deref() == Some("forward")) { "forward" } else { "input" };
-    let here: Vec<_> = rules.iter().filter(|rule| rule.hook.as_deref().is_none_or(|known| known == hook || known == "prerouting")).collect();
+    let here: Vec<_> =
+        rules.iter().filter(|rule| rule.hook.as_deref().is_none_or(|known| known == hook || known == "prerouting")).collect();
     let has = |does: &dyn Fn(&RuleDoes) -> bool| here.iter().find(|rule| does(&rule.does));
     let drops_invalid = has(&|does| *does == RuleDoes::DropsInvalid);
     let only_syn = has(&|does| *does == RuleDoes::DropsNewWithoutSyn).or_else(|| {
@@ -275,7 +278,8 @@ fn director(machine: &Inventory, asked: &Asked, out: &mut Gathered) -> Result<St
         origins.insert("method", from.clone());
         if methods.len() > 1 {
             let words: Vec<&str> = methods.keys().copied().collect();
-            out.assumptions.push(format!("services forward in several ways ({}); what becomes of strays is told for {method}", words.join(", ")));
+            out.assumptions
+                .push(format!("services forward in several ways ({}); what becomes of strays is told for {method}", words.join(", ")));
         }
     } else {
         out.assumptions.push("no service is shown (ipvsadm -Sn): forwarding by NAT is assumed".to_owned());
@@ -285,9 +289,7 @@ fn director(machine: &Inventory, asked: &Asked, out: &mut Gathered) -> Result<St
     stand.is_machine = true;
     let dialect = stand.hop().dialect().unwrap_or_default();
     if !["tcp", "tcpfin", "udp"].iter().any(|name| stand.is_given(name)) {
-        out.assumptions.push(format!(
-            "no 'ipvsadm -l --timeout' is among the texts: 900/120/300, the defaults of {dialect}, are assumed"
-        ));
+        out.assumptions.push(format!("no 'ipvsadm -l --timeout' is among the texts: 900/120/300, the defaults of {dialect}, are assumed"));
     }
     Ok(stand)
 }
@@ -378,9 +380,7 @@ fn host<'a>(side: Side, shown: Option<&'a Inventory>, machine: &'a Inventory, as
     let own = |name: &str| shown.and_then(|shown| number(shown, name));
     // Who was asked and did not show them has them by default; who was not asked may be like the machine.
     let stand_in = |name: &str| if shown.is_none() { number(machine, name) } else { None };
-    let given = |index: usize| {
-        asked.keepalive.map(|values| Value::new(values[index], Origin::Option("--keepalive".to_owned())))
-    };
+    let given = |index: usize| asked.keepalive.map(|values| Value::new(values[index], Origin::Option("--keepalive".to_owned())));
     let names = ["net.ipv4.tcp_keepalive_time", "net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes"];
     let [time, interval, probes] = names.map(|name| own(name));
     host.is_given = time.is_some() || asked.keepalive.is_some();

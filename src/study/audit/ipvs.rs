@@ -65,7 +65,11 @@ impl Here<'_, '_> {
             self.found(Rule::SetMissesCloseWait, severity, what)
                 .sum(set, close_wait, format!("{name} {} ≤ {} of CLOSE_WAIT", plain(set), plain(close_wait)))
                 .places([self.stand.origin(name)])
-                .fix(Where::Box, ["# no setting reaches CLOSE_WAIT"], "let the client close last, or have the server answer within a minute"),
+                .fix(
+                    Where::Box,
+                    ["# no setting reaches CLOSE_WAIT"],
+                    "let the client close last, or have the server answer within a minute",
+                ),
         );
     }
 
@@ -109,21 +113,32 @@ impl Here<'_, '_> {
         for sysctl in &self.setup.machine.sysctls {
             let Some(name) = sysctl.name.strip_prefix(tree) else { continue };
             let what = if name.starts_with("tcp_timeout_") {
-                format!("no mainline kernel has {}: the name is of the LVS-HOWTO and of patched directors, which count milliseconds", sysctl.name)
+                format!(
+                    "no mainline kernel has {}: the name is of the LVS-HOWTO and of patched directors, which count milliseconds",
+                    sysctl.name
+                )
             } else if name.starts_with("timeout_") && !old {
                 format!("this kernel has no {}: it was Linux 2.4's, and set the timers of connections born under secure_tcp", sysctl.name)
             } else if name.starts_with("timeout_") && self.policy.secure_tcp.unwrap_or(0) == 0 {
-                format!("{} sets the timer of connections born under secure_tcp, which is off: ipvsadm --set reaches the others", sysctl.name)
+                format!(
+                    "{} sets the timer of connections born under secure_tcp, which is off: ipvsadm --set reaches the others",
+                    sysctl.name
+                )
             } else {
                 continue;
             };
             found.push(self.old_name(what, Origin::Text(sysctl.at.clone())));
         }
         let machine = self.setup.machine;
-        let told = machine.unread.iter().map(|unread| (&unread.text, &unread.at)).chain(machine.notes.iter().map(|note| (&note.text, &note.at)));
+        let told =
+            machine.unread.iter().map(|unread| (&unread.text, &unread.at)).chain(machine.notes.iter().map(|note| (&note.text, &note.at)));
         for (text, at) in told {
-            let named = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '.' || c == '/')).map(|word| word.replace('/', "."));
-            let Some(name) = named.into_iter().find(|word| word.contains(".vs.tcp_timeout_") || word.contains(".vs.timeout_") && !old) else { continue };
+            let named =
+                text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '.' || c == '/')).map(|word| word.replace('/', "."));
+            let Some(name) = named.into_iter().find(|word| word.contains(".vs.tcp_timeout_") || word.contains(".vs.timeout_") && !old)
+            else {
+                continue;
+            };
             let origin = Origin::Text(at.clone());
             if found.iter().any(|known| known.rule == Rule::NoSuchSetting && known.places.contains(&origin)) {
                 continue;
@@ -164,7 +179,11 @@ impl Here<'_, '_> {
             self.found(
                 Rule::ConntrackBesideIpvs,
                 Severity::Warning,
-                format!("conntrack forgets after {}, IPVS after {}: the longer one is of no use where rules or masquerading need the entry", told(theirs), told(own)),
+                format!(
+                    "conntrack forgets after {}, IPVS after {}: the longer one is of no use where rules or masquerading need the entry",
+                    told(theirs),
+                    told(own)
+                ),
             )
             .sum(own, theirs, format!("IPVS {} ≤ {} of conntrack", plain(own), plain(theirs)))
             .places([tracking.origin("established"), self.stand.origin("tcp"), self.stand.origin("conntrack")])

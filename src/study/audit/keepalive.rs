@@ -60,7 +60,11 @@ pub(super) fn remedies(mut found: Found, setup: &Setup<'_>, stand: &Stand, timeo
     if let Some((idle, interval)) = keepalive_for(timeout, host.hz) {
         let blocks = host_blocks(paste::Keepalive { idle, interval, probes: host.probes.value.max(2) });
         if let Some(block) = blocks.into_iter().next() {
-            found = found.fix(Where::End, block.lines, "on either end, in its own network namespace; only sockets with SO_KEEPALIVE send probes");
+            found = found.fix(
+                Where::End,
+                block.lines,
+                "on either end, in its own network namespace; only sockets with SO_KEEPALIVE send probes",
+            );
         }
     }
     let keep = (host.probe_latest() + host.lost_probe()).as_secs() + 1;
@@ -86,7 +90,11 @@ fn too_late(setup: &Setup<'_>, index: usize, stand: &Stand, found: &mut Vec<Foun
         let after = if heals {
             "; the next packet is picked up again, and nothing is lost".to_owned()
         } else {
-            format!(": the client's next packet is {}, the server's {}", stand.stray(Side::Client).words(), stand.stray(Side::Server).words())
+            format!(
+                ": the client's next packet is {}, the server's {}",
+                stand.stray(Side::Client).words(),
+                stand.stray(Side::Server).words()
+            )
         };
         Found::new(
             Rule::KeepaliveTooLate,
@@ -241,7 +249,12 @@ fn policies(setup: &Setup<'_>, found: &mut Vec<Found>) {
         let mut what = Found::new(
             Rule::KeepaliveTooLate,
             Severity::Error,
-            format!("the timeout policy '{}' forgets a quiet connection after {}, and the first keepalive comes after {}", policy.name, told(*timeout), told(idle)),
+            format!(
+                "the timeout policy '{}' forgets a quiet connection after {}, and the first keepalive comes after {}",
+                policy.name,
+                told(*timeout),
+                told(idle)
+            ),
         )
         .sum(idle, *timeout, format!("keepalive {} < {} of '{}'", host.time.value, plain(*timeout), policy.name))
         .places([host.time.from.clone(), Origin::Text(policy.at.clone())]);
@@ -307,9 +320,12 @@ fn sockets(setup: &Setup<'_>, found: &mut Vec<Found>) {
 fn containers(setup: &Setup<'_>, found: &mut Vec<Found>) {
     let Some((index, timeout)) = setup.shortest() else { return };
     for inventory in setup.inventories() {
-        if inventory.machine.container == Some(true) || setup.ends.iter().any(|end| {
-            end.shown.is_some_and(|shown| shown.machine.container == Some(true) && shown.sysctl("net.ipv4.tcp_keepalive_time").is_some())
-        }) {
+        if inventory.machine.container == Some(true)
+            || setup.ends.iter().any(|end| {
+                end.shown
+                    .is_some_and(|shown| shown.machine.container == Some(true) && shown.sysctl("net.ipv4.tcp_keepalive_time").is_some())
+            })
+        {
             continue;
         }
         let Some(sysctl) = inventory.sysctl("net.ipv4.tcp_keepalive_time") else { continue };
@@ -323,14 +339,21 @@ fn containers(setup: &Setup<'_>, found: &mut Vec<Found>) {
             Found::new(
                 Rule::ContainerKeepalive,
                 Severity::Warning,
-                format!("keepalive after {seconds} s is this network namespace's; its containers have 7200 s, and {} forgets after {}", setup.stands[index].label(), told(timeout)),
+                format!(
+                    "keepalive after {seconds} s is this network namespace's; its containers have 7200 s, and {} forgets after {}",
+                    setup.stands[index].label(),
+                    told(timeout)
+                ),
             )
             .at(index)
             .sum(Duration::from_secs(7200), timeout, format!("keepalive of a container 7200 < {}", plain(timeout)))
             .places([Origin::Text(sysctl.at.clone())])
             .fix(
                 Where::End,
-                ["docker run --sysctl net.ipv4.tcp_keepalive_time=".to_owned() + &sysctl.value, format!("securityContext: {{ sysctls: [{{ name: net.ipv4.tcp_keepalive_time, value: \"{}\" }}] }}", sysctl.value)],
+                [
+                    "docker run --sysctl net.ipv4.tcp_keepalive_time=".to_owned() + &sysctl.value,
+                    format!("securityContext: {{ sysctls: [{{ name: net.ipv4.tcp_keepalive_time, value: \"{}\" }}] }}", sysctl.value),
+                ],
                 "for a container, or for a pod (a safe sysctl from Kubernetes 1.29 on); or TCP_KEEPIDLE in the program",
             ),
         );
@@ -402,7 +425,13 @@ fn ssh(setup: &Setup<'_>, found: &mut Vec<Found>) {
         Found::new(
             Rule::SshAliveOff,
             Severity::Warning,
-            format!("{} asks nobody ({} is 0), {tcp}, and {} forgets after {}", words(side).0, words(side).1, setup.stands[index].label(), told(timeout)),
+            format!(
+                "{} asks nobody ({} is 0), {tcp}, and {} forgets after {}",
+                words(side).0,
+                words(side).1,
+                setup.stands[index].label(),
+                told(timeout)
+            ),
         )
         .at(index)
         .places(std::iter::once(Origin::Text(at)).chain(tcp_off.map(|(_, at)| Origin::Text(at.clone()))))

@@ -90,7 +90,12 @@ pub fn lint(setup: &Setup<'_>) -> Vec<Found> {
 /// The worst first, then in the order of the rules, then of the path.
 fn sort(found: &mut [Found]) {
     found.sort_by(|one, other| {
-        other.severity.cmp(&one.severity).then(one.rule.cmp(&other.rule)).then(one.stand.cmp(&other.stand)).then(one.places.cmp(&other.places))
+        other
+            .severity
+            .cmp(&one.severity)
+            .then(one.rule.cmp(&other.rule))
+            .then(one.stand.cmp(&other.stand))
+            .then(one.places.cmp(&other.places))
     });
 }
 

@@ -118,7 +118,14 @@ pub(super) fn rules(setup: &Setup<'_>, found: &mut Vec<Found>) {
             let mut what = Found::new(
                 rule,
                 severity,
-                format!("{} keeps {} for {}, and {} asks for {}", norm.whose, said(&norm), told(norm.value), norm.clause, told(norm.at_least)),
+                format!(
+                    "{} keeps {} for {}, and {} asks for {}",
+                    norm.whose,
+                    said(&norm),
+                    told(norm.value),
+                    norm.clause,
+                    told(norm.at_least)
+                ),
             )
             .at(index)
             .sum(norm.at_least, norm.value, format!("{} ≤ {} of {}", plain(norm.at_least), plain(norm.value), norm.setting))
@@ -138,11 +145,20 @@ pub(super) fn rules(setup: &Setup<'_>, found: &mut Vec<Found>) {
             Found::new(
                 Rule::Rfc1122Retries,
                 Severity::Warning,
-                format!("the {} gives data up after {} (tcp_retries2 = {}), and RFC 1122 asks for 100 s", end.name(), told(r2), end.retries2.value),
+                format!(
+                    "the {} gives data up after {} (tcp_retries2 = {}), and RFC 1122 asks for 100 s",
+                    end.name(),
+                    told(r2),
+                    end.retries2.value
+                ),
             )
             .sum(R2_MIN, r2, format!("100 ≤ {}", plain(r2)))
             .places([end.retries2.from.clone()])
-            .fix(Where::End, ["sysctl -w net.ipv4.tcp_retries2=8"], "102 s; TCP_USER_TIMEOUT shortens it for programs that want it"),
+            .fix(
+                Where::End,
+                ["sysctl -w net.ipv4.tcp_retries2=8"],
+                "102 s; TCP_USER_TIMEOUT shortens it for programs that want it",
+            ),
         );
     }
 }

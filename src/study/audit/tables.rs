@@ -18,12 +18,20 @@ pub(super) fn rules(setup: &Setup<'_>, found: &mut Vec<Found>) {
         }
         if let (Some(max), Some(buckets)) = (policy.nf_conntrack_max, policy.buckets) {
             if max > buckets.saturating_mul(8) {
-                let what = format!("{max} entries may share {buckets} buckets of {}: {} in a chain on average", stand.label(), max / buckets.max(1));
+                let what = format!(
+                    "{max} entries may share {buckets} buckets of {}: {} in a chain on average",
+                    stand.label(),
+                    max / buckets.max(1)
+                );
                 found.push(
                     Found::new(Rule::BucketsFew, Severity::Warning, what)
                         .at(index)
                         .places([stand.origin("buckets"), stand.origin("max")])
-                        .fix(Where::Box, [format!("sysctl -w net.netfilter.nf_conntrack_buckets={}", max / 4)], "8 bytes each; before 4.8 only as a parameter of the module"),
+                        .fix(
+                            Where::Box,
+                            [format!("sysctl -w net.netfilter.nf_conntrack_buckets={}", max / 4)],
+                            "8 bytes each; before 4.8 only as a parameter of the module",
+                        ),
                 );
             }
         }
@@ -32,7 +40,7 @@ pub(super) fn rules(setup: &Setup<'_>, found: &mut Vec<Found>) {
 }
 
 /// How many entries conntrack has: what the kernel counts, else what was listed.
-pub fn entries(machine: &Inventory) -> Option<(u64, Origin)> {
+pub(super) fn entries(machine: &Inventory) -> Option<(u64, Origin)> {
     let counted = machine.sysctl("net.netfilter.nf_conntrack_count");
     let counted = counted.and_then(|sysctl| Some((sysctl.value.parse().ok()?, Origin::Text(sysctl.at.clone()))));
     counted.or_else(|| machine.conntrack.first().map(|first| (machine.conntrack.len() as u64, Origin::Text(first.at.clone()))))
@@ -49,7 +57,11 @@ fn full(index: usize, max: u64, count: u64, places: [Origin; 2], found: &mut Vec
         Found::new(Rule::TableFull, severity, format!("{count} of {max} entries of conntrack are in use, {percent} %"))
             .at(index)
             .places(places)
-            .fix(Where::Box, [format!("sysctl -w net.netfilter.nf_conntrack_max={}", max.saturating_mul(2))], "about 400 bytes an entry; 'flowlapse capacity' says what a capture would need"),
+            .fix(
+                Where::Box,
+                [format!("sysctl -w net.netfilter.nf_conntrack_max={}", max.saturating_mul(2))],
+                "about 400 bytes an entry; 'flowlapse capacity' says what a capture would need",
+            ),
     );
 }
 
@@ -73,8 +85,12 @@ fn zeros(machine: &Inventory, found: &mut Vec<Found>) {
             .collect();
         if !zero.is_empty() {
             found.push(
-                Found::new(Rule::KubeProxyZero, Severity::Info, format!("kube-proxy is told {} = 0: IPVS keeps the kernel's value (900, 120, 300)", zero.join(", ")))
-                    .places([Origin::Text(timeouts.at.clone())]),
+                Found::new(
+                    Rule::KubeProxyZero,
+                    Severity::Info,
+                    format!("kube-proxy is told {} = 0: IPVS keeps the kernel's value (900, 120, 300)", zero.join(", ")),
+                )
+                .places([Origin::Text(timeouts.at.clone())]),
             );
         }
     }
@@ -84,8 +100,12 @@ fn zeros(machine: &Inventory, found: &mut Vec<Found>) {
 pub(super) fn contradictions(known: &[Contradiction], found: &mut Vec<Found>) {
     for Contradiction { name, overruled, counts } in known {
         found.push(
-            Found::new(Rule::Contradiction, Severity::Warning, format!("{name}: one text says {}, another {}, which is taken", overruled.value, counts.value))
-                .places([overruled.from.clone(), counts.from.clone()]),
+            Found::new(
+                Rule::Contradiction,
+                Severity::Warning,
+                format!("{name}: one text says {}, another {}, which is taken", overruled.value, counts.value),
+            )
+            .places([overruled.from.clone(), counts.from.clone()]),
         );
     }
 }
