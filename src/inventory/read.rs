@@ -5,10 +5,16 @@
 
 mod bundle;
 mod conntrack;
+mod iptables;
 mod ipvs_conns;
 mod ipvs_services;
+mod keepalived;
+mod kube;
+mod nft;
+mod rules;
 mod sniff;
 mod sockets;
+mod ssh;
 mod sysctls;
 mod words;
 
@@ -97,7 +103,11 @@ impl<'i> Reader<'i> {
             Kind::IpvsConns => ipvs_conns::read(self, lines),
             Kind::Conntrack | Kind::ConntrackEvents => conntrack::read(self, lines, kind),
             Kind::Sockets => sockets::read(self, lines),
-            _ => {}
+            Kind::Sshd | Kind::Ssh => ssh::read(self, lines, kind),
+            Kind::Nft => nft::read(self, lines),
+            Kind::Iptables => iptables::read(self, lines),
+            Kind::KubeProxy => kube::read(self, lines),
+            Kind::Keepalived => keepalived::read(self, lines),
         }
     }
 

@@ -83,18 +83,29 @@ enum Form {
     Proc,
 }
 
+/// What stands behind the addresses.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Columns {
+    /// Forwarding, weight, two counters.
+    Forwarding,
+    /// Weights or thresholds, and counters; services are whole.
+    Weights,
+    /// `--stats`, `--rate`: counters, for services too.
+    Counters,
+}
+
 /// Services that were read, and whether the one that real servers belong to now was one of them.
 struct Listing {
     form: Form,
+    columns: Columns,
     open: bool,
-    counters: bool,
     names_said: bool,
     /// Where in the inventory the services of this block are.
     known: HashMap<(Option<Proto>, ServiceKey), usize>,
 }
 
 pub(super) fn read(reader: &mut Reader<'_>, lines: &[Line<'_>]) {
-    let mut listing = Listing { form: Form::Printed, open: false, counters: false, names_said: false, known: HashMap::new() };
+    let mut listing = Listing { form: Form::Printed, columns: Columns::Forwarding, open: false, names_said: false, known: HashMap::new() };
     for line in lines {
         let text = line.text.trim();
         if text.is_empty() || text.starts_with('#') {
@@ -104,7 +115,7 @@ pub(super) fn read(reader: &mut Reader<'_>, lines: &[Line<'_>]) {
             || text.starts_with("Prot LocalAddress:Port")
             || text.starts_with("-> RemoteAddress:Port")
         {
-            listing.counters |= ["Conns", "CPS"].iter().any(|head| text.split_ascii_whitespace().any(|word| word == *head));
+            heads(reader, &mut listing, text, line);
             continue;
         }
         let words: Vec<&str> = text.split_ascii_whitespace().collect();
@@ -124,6 +135,20 @@ pub(super) fn read(reader: &mut Reader<'_>, lines: &[Line<'_>]) {
             }
             Err(why) => reader.unread(line, Kind::IpvsServices, why),
         }
+    }
+}
+
+/// The heads of the columns say what is not shown.
+fn heads(reader: &mut Reader<'_>, listing: &mut Listing, text: &str, line: &Line<'_>) {
+    let has = |heads: &[&str]| text.split_ascii_whitespace().any(|word| heads.contains(&word));
+    if has(&["Conns", "CPS"]) {
+        listing.columns = Columns::Counters;
+        reader.note(line, "counters do not show scheduler, persistence and forwarding; take 'ipvsadm -Sn' too");
+    } else if has(&["PersistConn", "Uthreshold"]) {
+        listing.columns = Columns::Weights;
+        reader.note(line, "these columns do not show forwarding; take 'ipvsadm -Sn' too");
+    } else if has(&["Scheduler"]) {
+        listing.columns = Columns::Forwarding;
     }
 }
 
@@ -186,7 +211,7 @@ fn service(reader: &mut Reader<'_>, listing: &mut Listing, words: &[&str], line:
             ServiceKey::Sock(decimal(key)?)
         }
     };
-    if listing.counters {
+    if listing.columns == Columns::Counters {
         return counted(reader, listing, proto, key, rest, line);
     }
     let rest = match rest {
@@ -257,15 +282,15 @@ fn counted(
     rest: &[&str],
     line: &Line<'_>,
 ) -> Result<bool, String> {
-    if !rest.iter().all(|word| counter(word)) {
-        return Err("behind the address stand counters alone".to_owned());
+    let rest = if rest.first() == Some(&"IPv6") { &rest[1..] } else { rest };
+    if rest.len() != 5 || !rest.iter().all(|word| counter(word)) {
+        return Err("behind the address stand five counters alone".to_owned());
     }
     let at = reader.at(line);
     if !listing.known.contains_key(&(proto, key)) {
         listing.known.insert((proto, key), reader.into.services.len());
         reader.into.services.push(Service { proto, key, scheduler: None, persistence: None, one_packet: false, reals: Vec::new(), at });
         listing.open = true;
-        reader.note(line, "counters do not show scheduler, persistence and forwarding; take 'ipvsadm -Sn' too");
     }
     Ok(true)
 }
@@ -278,7 +303,7 @@ fn counter(word: &str) -> bool {
 /// A real server's line in a listing.
 fn real(reader: &mut Reader<'_>, listing: &mut Listing, words: &[&str], line: &Line<'_>) -> Result<bool, String> {
     let [address, rest @ ..] = words else { return Err("a real server's address is missing".to_owned()) };
-    if listing.counters {
+    if listing.columns != Columns::Forwarding {
         return Ok(false);
     }
     if !listing.open {
@@ -348,7 +373,7 @@ fn command(reader: &mut Reader<'_>, listing: &mut Listing, words: &[&str], line:
                 service.one_packet = true;
                 rest
             }
-            ["-6" | "--ipv6", rest @ ..] if adds_service => rest,
+            ["-6" | "--ipv6", rest @ ..] => rest,
             ["-M" | "--netmask" | "pe" | "--pe" | "-b" | "--sched-flags", _, rest @ ..] if adds_service => rest,
             ["-r" | "--real-server", server, rest @ ..] if adds_real => {
                 real = Some(RealServer { sock: decimal(server)?, method: None, weight: None, at: at.clone() });

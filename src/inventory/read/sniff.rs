@@ -4,7 +4,7 @@
 //! table ends with an empty line or a shell's prompt, a file does not. What stands before any sign is about nothing here.
 
 use super::bundle::{self, Section};
-use super::{Line, conntrack, ipvs_conns, ipvs_services, sockets, sysctls};
+use super::{Line, conntrack, iptables, ipvs_conns, ipvs_services, keepalived, kube, nft, sockets, ssh, sysctls};
 use crate::inventory::Kind;
 
 /// What a block is.
@@ -28,29 +28,43 @@ pub(super) struct Block<'t> {
 }
 
 /// Divides a text. `named` is what the user says that it is, and then only a collector's markers say otherwise.
-pub(super) fn blocks<'t>(lines: &'t [Line<'t>], named: Option<Kind>, _origin: &str) -> Vec<Block<'t>> {
+pub(super) fn blocks<'t>(lines: &'t [Line<'t>], named: Option<Kind>, origin: &str) -> Vec<Block<'t>> {
     let mut found = Vec::new();
     let (mut start, mut what) = (0, named.map_or(What::Nothing, What::Kind));
     let mut fixed = named.is_some();
+    // A file may be known by a line further down.
+    let mut candidate: Option<usize> = None;
+    let mut depth = 0_usize;
     for (at, line) in lines.iter().enumerate() {
-        let next = match bundle::section(line.text) {
-            Some(section) => {
-                found.push(Block { what, lines: &lines[start..at] });
-                found.push(Block { what: What::Marker, lines: &lines[at..=at] });
-                start = at + 1;
-                (what, fixed) = match section {
-                    Section::Machine => (What::Machine, true),
-                    Section::Kind(kind) => (What::Kind(kind), true),
-                    Section::Any | Section::None => (What::Nothing, false),
-                };
-                continue;
-            }
-            None if fixed => continue,
-            None => after(what, line),
-        };
-        if next != what {
+        if let Some(section) = bundle::section(line.text) {
             found.push(Block { what, lines: &lines[start..at] });
-            (start, what) = (at, next);
+            found.push(Block { what: What::Marker, lines: &lines[at..=at] });
+            (start, candidate, depth) = (at + 1, None, 0);
+            (what, fixed) = match section {
+                Section::Machine => (What::Machine, true),
+                Section::Kind(kind) => (What::Kind(kind), true),
+                Section::Any | Section::None => (What::Nothing, false),
+            };
+            continue;
+        }
+        if fixed {
+            continue;
+        }
+        let next = after(what, line, depth, origin);
+        if next != what {
+            let late = matches!(next, What::Kind(Kind::KubeProxy | Kind::Sshd | Kind::Ssh)) && what == What::Nothing;
+            let from = candidate.filter(|from| late && *from > start).unwrap_or(if late && candidate == Some(start) { start } else { at });
+            found.push(Block { what, lines: &lines[start..from] });
+            (start, what, candidate, depth) = (from, next, None, 0);
+        } else if what == What::Nothing {
+            if line.text.trim() == "---" {
+                candidate = None;
+            } else if kube::begins(line.text) || ssh::either(line.text) || line.text.starts_with("Include ") {
+                candidate.get_or_insert(at);
+            }
+        }
+        if matches!(what, What::Kind(Kind::Nft | Kind::Keepalived)) {
+            depth = (depth + line.text.matches('{').count()).saturating_sub(line.text.matches('}').count());
         }
     }
     found.push(Block { what, lines: &lines[start..] });
@@ -58,53 +72,89 @@ pub(super) fn blocks<'t>(lines: &'t [Line<'t>], named: Option<Kind>, _origin: &s
     found
 }
 
-/// What a line is, below a line that was `above`.
-fn after(above: What, line: &Line<'_>) -> What {
-    if let Some(kind) = sign(line.text) {
+/// What a line is, below a line that was `above`, inside so many braces.
+fn after(above: What, line: &Line<'_>, depth: usize, origin: &str) -> What {
+    if let Some(kind) = strong(line.text) {
         return What::Kind(kind);
     }
-    match above {
-        What::Kind(_) if is_table(above) && (line.is_blank() || is_prompt(line.text)) => What::Nothing,
-        above => above,
+    if depth == 0
+        && let Some(kind) = weak(line.text, above, origin)
+    {
+        return What::Kind(kind);
     }
-}
-
-fn is_table(what: What) -> bool {
-    matches!(
-        what,
-        What::Kind(
-            Kind::Sysctls
-                | Kind::IpvsTimeouts
-                | Kind::IpvsServices
-                | Kind::IpvsConns
-                | Kind::Conntrack
-                | Kind::ConntrackEvents
-                | Kind::Sockets
-        )
-    )
+    let ends = match above {
+        What::Kind(Kind::Sysctls) => line.text.starts_with("$ "),
+        What::Kind(Kind::Sockets) => line.text.is_empty() || is_prompt(line.text),
+        What::Kind(Kind::IpvsTimeouts | Kind::IpvsServices | Kind::IpvsConns | Kind::Conntrack | Kind::ConntrackEvents) => {
+            line.is_blank() || is_prompt(line.text)
+        }
+        _ => is_prompt_with_host(line.text),
+    };
+    if ends { What::Nothing } else { above }
 }
 
 /// `$ ss -tno`, `# ipvsadm -Lnc`, `root@router:~# conntrack -L`, `[root@router ~]# …`.
 fn is_prompt(line: &str) -> bool {
     let line = line.trim_start();
-    line.starts_with("$ ")
-        || line.starts_with("# ")
-        || line.split_once(['$', '#', '>']).is_some_and(|(before, _)| before.contains('@') && before.len() < 64)
+    line.starts_with("$ ") || line.starts_with("# ") || is_prompt_with_host(line)
 }
 
-/// The kind that a line bears the signs of.
-fn sign(line: &str) -> Option<Kind> {
-    if line.trim_start().starts_with(['#', ';']) {
+fn is_prompt_with_host(line: &str) -> bool {
+    let sign = |letter: char| matches!(letter, '$' | '#');
+    line.split_once(sign).is_some_and(|(before, _)| before.contains('@') && before.len() < 64 && !before.contains(['"', '=']))
+}
+
+/// The kind that a line bears the signs of, which nothing else has.
+fn strong(line: &str) -> Option<Kind> {
+    let start = line.trim_start();
+    if start.starts_with("# Generated by ip") && start.contains("tables-save") {
+        return Some(Kind::Iptables);
+    }
+    if start.starts_with(['#', ';']) {
         return None;
     }
     if ipvs_conns::sign(line) {
         return Some(Kind::IpvsConns);
     }
-    if let Some(kind) = conntrack::sign(line).or_else(|| ipvs_services::sign(line)) {
+    if let Some(kind) = conntrack::sign(line) {
+        return Some(kind);
+    }
+    if iptables::sign(line) {
+        return Some(Kind::Iptables);
+    }
+    if let Some(kind) = ipvs_services::sign(line) {
         return Some(kind);
     }
     if sockets::sign(line) {
         return Some(Kind::Sockets);
     }
     sysctls::sign(line).then_some(Kind::Sysctls)
+}
+
+/// The kind of a file that a line may well be of, unless it stands inside another one.
+fn weak(line: &str, above: What, origin: &str) -> Option<Kind> {
+    let start = line.trim_start();
+    if start.starts_with("#!/") && start.contains("nft") {
+        return Some(Kind::Nft);
+    }
+    if start.starts_with(['#', ';']) {
+        return None;
+    }
+    if nft::sign(line) {
+        return Some(Kind::Nft);
+    }
+    if keepalived::sign(line) {
+        return Some(Kind::Keepalived);
+    }
+    if kube::sign(line) || above == What::Nothing && matches!(start.trim_end(), "conntrack:" | "ipvs:") {
+        return Some(Kind::KubeProxy);
+    }
+    if let Some(kind) = ssh::sign(line) {
+        return Some(kind);
+    }
+    let unknown = !matches!(above, What::Kind(Kind::Sshd | Kind::Ssh)) && ssh::either(line);
+    if unknown && origin.contains("sshd") {
+        return Some(Kind::Sshd);
+    }
+    (unknown && origin.contains("ssh")).then_some(Kind::Ssh)
 }

@@ -4,7 +4,7 @@
 //! Sources: the spec's conntrack.md sections 8.5 and 10.2, ipvs.md sections 1.2, 1.3 and 11.1. A line that nothing here is about is
 //! counted and left alone. Nothing here opens a file, or knows what a setting does.
 
-mod nft;
+pub(crate) mod nft;
 mod words;
 
 use super::hint::nearest;
@@ -90,12 +90,12 @@ pub(crate) fn boxes(text: &str, origin: &str, label: &str) -> Result<Vec<BoxSpec
 }
 
 /// A named set of timers that a packet filter attaches to flows.
-struct TimeoutPolicy {
-    name: String,
+pub(crate) struct TimeoutPolicy {
+    pub(crate) name: String,
     tool: &'static str,
-    protocol: &'static str,
+    pub(crate) protocol: &'static str,
     /// Setting, value, and the line after the first in which it stands.
-    timers: Vec<(&'static str, String, usize)>,
+    pub(crate) timers: Vec<(&'static str, String, usize)>,
     /// Whether a timer that is not named gets the tool's own default, and not the sysctl's value. nft does so.
     fills: bool,
 }

@@ -9,10 +9,10 @@ use super::{TimeoutPolicy, policy_setting, policy_timers};
 type Token<'a> = (&'a str, usize);
 
 /// What was read and how many lines it took, or in which line after the first what is wrong.
-type Found = Result<(TimeoutPolicy, usize), (usize, String)>;
+pub(crate) type Found = Result<(TimeoutPolicy, usize), (usize, String)>;
 
 /// Reads the object that begins in the first of these lines; nothing where none begins there.
-pub(super) fn definition(lines: &[&str]) -> Option<Found> {
+pub(crate) fn definition(lines: &[&str]) -> Option<Found> {
     let first = lines.first()?;
     let start = first.find("ct timeout ")?;
     if first.trim_start().starts_with(['#', ';'])

@@ -3,6 +3,7 @@
 //! [`gather`] makes a [`Setup`]: boxes and ends, each value with its place. The rules look at that alone, so that they also judge
 //! policies of which nothing else is known. [`forecast`] goes through the dumps entry by entry. Nothing here prints or reads a file.
 
+pub mod fate;
 pub mod forecast;
 pub mod gather;
 pub mod norms;
