@@ -165,13 +165,13 @@ impl Reading {
         let direct = value.to_str().filter(|text| *text != "-" && !Path::new(text).exists());
         let (text, origin) = match direct {
             // What has blanks or signs in it is no name of a file that somebody mistyped.
-            Some(text) if text.contains([' ', '\n', '=', ':', '\t', ',']) => (text.to_owned(), option.to_owned()),
+            Some(text) if text.contains([' ', '\n', '=', ':', '\t', ',']) => (format!("{text}\n"), option.to_owned()),
             _ => self.text_of(value)?,
         };
         let numbers =
             |text: &str| text.split([' ', ',']).filter(|word| !word.is_empty()).all(|word| word.bytes().all(|c| c.is_ascii_digit()));
         let text = if option == "--ipvsadm" && text.trim().split([' ', ',']).count() == 3 && numbers(text.trim()) {
-            format!("Timeout (tcp tcpfin udp): {}", text.trim().replace(',', " "))
+            format!("Timeout (tcp tcpfin udp): {}\n", text.trim().replace(',', " "))
         } else {
             text
         };

@@ -40,7 +40,7 @@ fn invalid(index: usize, stand: &Stand, router: &Router, found: &mut Vec<Found>)
         );
     }
     let old = !settings.dialect.split_window_verdict;
-    if router.rules != Rules::AcceptAll && old && !settings.tcp_be_liberal {
+    if router.rules != Rules::AcceptAll && stand.is_given("rules") && old && !settings.tcp_be_liberal {
         found.push(
             Found::new(
                 Rule::DropInvalidOldKernel,

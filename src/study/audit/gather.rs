@@ -226,8 +226,13 @@ fn filter(machine: &Inventory, policy: &mut ConntrackPolicy, origins: &mut Origi
         }
     }
     if rules.is_empty() {
-        out.assumptions
-            .push("no rules are shown (nft list ruleset, iptables-save): the filter is assumed to let everything pass".to_owned());
+        if !machine.has(Kind::Nft) && !machine.has(Kind::Iptables) {
+            policy.rules = Rules::Strict;
+            out.assumptions.push(
+                "no rules are shown (nft list ruleset, iptables-save): a filter that lets new connections begin with a SYN only is assumed"
+                    .to_owned(),
+            );
+        }
         return;
     }
     // A router's flows pass the forward hook; where there is none, the machine is an end of them.

@@ -274,6 +274,7 @@ fn policies(setup: &Setup<'_>, found: &mut Vec<Found>) {
 /// Established sockets that nothing makes speak.
 fn sockets(setup: &Setup<'_>, found: &mut Vec<Found>) {
     let Some((index, timeout)) = setup.shortest() else { return };
+    let severity = if setup.stands[index].heals() { Severity::Info } else { Severity::Warning };
     let lists: [(&Inventory, &str); 3] = [
         (setup.machine, "this machine"),
         (setup.ends[0].shown.unwrap_or(setup.machine), "the client"),
@@ -296,7 +297,7 @@ fn sockets(setup: &Setup<'_>, found: &mut Vec<Found>) {
         found.push(
             Found::new(
                 Rule::SocketsWithoutKeepalive,
-                Severity::Warning,
+                severity,
                 format!(
                     "{} of {} established sockets of {whose}{of} have no keepalive, {asks} have it; a quiet one is forgotten by {} after {}",
                     silent.len(),

@@ -11,6 +11,7 @@ pub mod rule;
 pub mod setup;
 pub mod stray;
 
+mod dumps;
 mod filter;
 mod ipvs;
 mod keepalive;
