@@ -169,7 +169,12 @@ fn connections(out: &mut String, audit: &Audit<'_>, forecast: &Forecast<'_>, lay
         let of = limit.map_or_else(String::new, |limit| {
             format!(" of {limit} ({}.{} %)", count * 100 / limit.max(1), count * 1000 / limit.max(1) % 10)
         });
-        paragraph(out, &format!("{}: ", table.name()), &format!("{count} entries{of}; {}", states.join(", ")), layout.width);
+        paragraph(
+            out,
+            &format!("{}: ", table.name()),
+            &format!("{count} entries{of}{}{}", if states.is_empty() { "" } else { "; " }, states.join(", ")),
+            layout.width,
+        );
     }
     let counts: Vec<String> = Class::ALL
         .into_iter()

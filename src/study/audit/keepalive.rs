@@ -7,6 +7,7 @@ use crate::finding::advice::Where;
 use crate::finding::paste::{self, Setting, host_blocks};
 use crate::inventory::{Inventory, Kind, SocketTimer, SshKeepalive, SshSide};
 use crate::model::{DropReason, Side};
+use crate::policy::BoxPolicy;
 use crate::time::Duration;
 
 /// All of them.
@@ -21,6 +22,7 @@ pub(super) fn rules(setup: &Setup<'_>, found: &mut Vec<Found>) {
         retransmission(setup, index, stand, found);
         hang(setup, index, stand, found);
     }
+    shorter_elsewhere(setup, found);
     policies(setup, found);
     sockets(setup, found);
     containers(setup, found);
@@ -233,6 +235,43 @@ fn hang(setup: &Setup<'_>, index: usize, stand: &Stand, found: &mut Vec<Found>) 
         );
         // One end's is enough to say it.
         return;
+    }
+}
+
+/// What timers are set to when nobody sets them: IPVS's and conntrack's own.
+const IPVS_DEFAULT: Duration = Duration::from_secs(900);
+
+/// A timer that somebody made longer, on a path where another one is shorter.
+fn shorter_elsewhere(setup: &Setup<'_>, found: &mut Vec<Found>) {
+    for (index, stand) in setup.stands.iter().enumerate().filter(|(_, stand)| !stand.apart) {
+        let own = stand.established();
+        let default = match &stand.hop().policy {
+            BoxPolicy::Ipvs(_) => IPVS_DEFAULT,
+            BoxPolicy::Idle(policy) => match policy.provenance().map(crate::policy::Preset::resolve) {
+                Some(BoxPolicy::Idle(base)) => base.established,
+                _ => continue,
+            },
+            BoxPolicy::Conntrack(_) => continue,
+        };
+        if !stand.is_given(stand.established_name()) || own <= default {
+            continue;
+        }
+        let others = setup.stands.iter().enumerate().filter(|(other, stand)| *other != index && !stand.apart);
+        let Some((other, span)) = others.map(|(other, stand)| (other, stand.established())).min_by_key(|(_, span)| *span) else { continue };
+        if span >= own {
+            continue;
+        }
+        let shorter = &setup.stands[other];
+        found.push(
+            Found::new(
+                Rule::ShorterElsewhere,
+                Severity::Warning,
+                format!("{} was raised to {}, and {} forgets after {}", stand.label(), told(own), shorter.label(), told(span)),
+            )
+            .at(index)
+            .sum(own, span, format!("{} of {} ≤ {} of {}", plain(own), stand.label(), plain(span), shorter.label()))
+            .places([stand.origin(stand.established_name()), shorter.origin(shorter.established_name())]),
+        );
     }
 }
 
