@@ -91,13 +91,13 @@ pub enum Kind {
     IpvsTimeouts,
     /// `ipvsadm -Sn`, `ipvsadm -Ln` and /proc/net/ip_vs.
     IpvsServices,
-    /// `ipvsadm -Lnc` and /proc/net/ip_vs_conn.
+    /// `ipvsadm -Lnc`, /proc/net/ip_vs_conn and /proc/net/ip_vs_conn_sync.
     IpvsConns,
-    /// `conntrack -L` and /proc/net/nf_conntrack.
+    /// `conntrack -L`, /proc/net/nf_conntrack and /proc/net/ip_conntrack.
     Conntrack,
     /// `conntrack -E`.
     ConntrackEvents,
-    /// `ss -tno`.
+    /// `ss -tno` and `netstat -tno`.
     Sockets,
     /// sshd_config and `sshd -T`.
     Sshd,
@@ -105,7 +105,7 @@ pub enum Kind {
     Ssh,
     /// `nft list ruleset`.
     Nft,
-    /// `iptables-save` and `iptables -S`.
+    /// `iptables-save` and `iptables -S`; also `nfct list timeout`, whose policies their rules name.
     Iptables,
     /// kube-proxy's configuration or flags.
     KubeProxy,
@@ -247,7 +247,7 @@ pub struct ConntrackEntry {
     pub state: Option<String>,
     /// The original direction.
     pub original: Tuple,
-    /// The reply direction: differs from the original turned round where addresses are translated. Some events have none.
+    /// The reply direction: differs from the original turned round where addresses are translated. All tools print it.
     pub reply: Option<Tuple>,
     /// Traffic in both directions was seen and the kernel will not drop it early.
     pub assured: bool,
@@ -309,7 +309,7 @@ pub struct Socket {
     pub peer: Sock,
     /// Bytes that the program has not read, and bytes that the peer has not acknowledged.
     pub queues: [u64; 2],
-    /// The timer, how long until it fires, and how often it has fired in vain.
+    /// The timer, how long until it fires, and how often it has fired in vain. ss shows whole minutes from ten minutes on.
     pub timer: Option<(SocketTimer, Duration, u32)>,
     /// The program's name, with `-p`.
     pub program: Option<String>,
@@ -352,13 +352,14 @@ pub enum RuleDoes {
     AcceptsEstablished,
     /// Lets new TCP flows pass only with a SYN.
     AcceptsNewWithSyn,
-    /// Lets new flows pass, whatever they begin with.
+    /// Lets new flows pass, whatever they begin with; also a rule that accepts without asking for a state.
     AcceptsNew,
     /// Keeps new TCP flows that begin without a SYN.
     DropsNewWithoutSyn,
     /// Answers with a TCP reset.
     RejectsWithReset,
-    /// Answers with an ICMP error, of the name that is written; iptables' and nft's default where none is.
+    /// Answers with an ICMP error, of the name that is written; iptables' and nft's default where none is. Where a rule that rejects asks for
+    /// states, they stand in what it is limited to.
     RejectsWithIcmp(String),
     /// The chain keeps what no rule has taken.
     PolicyDrop,
@@ -379,13 +380,15 @@ pub enum RuleDoes {
 /// A rule.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rule {
-    /// Table and chain, as in `filter FORWARD` or `inet filter forward`.
+    /// Table and chain, as in `filter FORWARD`, `ip6 filter FORWARD` or `inet filter forward`; a chain alone where `iptables -S` names no
+    /// table.
     pub chain: String,
     /// The hook that the chain belongs to: `forward`, `input`; none where it is only called by others and nothing says by whom.
     pub hook: Option<String>,
     /// What it does.
     pub does: RuleDoes,
-    /// The protocol and the destination ports that it is limited to: `tcp`, `tcp dport 22`; empty for everything.
+    /// What it is limited to besides connection states and SYN: `tcp`, `tcp dport 22`, `iifname eth0 tcp dport { 22, 80 }`, iptables'
+    /// protocol and ports in the same way and then its other conditions, `tcp dport 22 -i eth0`; empty for everything.
     pub limited_to: String,
     /// Where it stands.
     pub at: At,
@@ -398,7 +401,8 @@ pub struct TimeoutPolicy {
     pub name: String,
     /// TCP or UDP.
     pub proto: Proto,
-    /// Settings as `policy` names them (`established`, `close_wait`, `udp_stream`), and their values.
+    /// Settings as `policy` names them (`established`, `close_wait`, `udp_stream`), and their values. nft shows those that were named, and the
+    /// others have the kernel's defaults; nfct shows all.
     pub timers: Vec<(&'static str, Duration)>,
     /// Where it begins.
     pub at: At,

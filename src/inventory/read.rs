@@ -92,7 +92,7 @@ impl<'i> Reader<'i> {
             sniff::What::Machine => return bundle::machine(self, lines),
             sniff::What::Kind(kind) => kind,
         };
-        if let Some(first) = lines.first() {
+        if let Some(first) = block.head {
             let at = self.at(first);
             self.into.shown.push(Shown { kind, at });
         }

@@ -24,23 +24,29 @@ pub(super) enum Section {
 pub(super) fn section(line: &str) -> Option<Section> {
     let name = line.trim_end().strip_prefix(MARKER)?;
     let words: Vec<&str> = name.split_ascii_whitespace().collect();
-    Some(match words.as_slice() {
-        ["collector", ..] | ["note", ..] | ["end", ..] | ["time", ..] => Section::None,
-        ["machine", ..] => Section::Machine,
-        ["sysctl" | "/proc/sys", ..] => Section::Kind(Kind::Sysctls),
-        ["ipvsadm", "-l", ..] => Section::Kind(Kind::IpvsTimeouts),
-        ["ipvsadm", "-Sn", ..] | ["/proc/net/ip_vs", ..] => Section::Kind(Kind::IpvsServices),
-        ["ipvsadm", "-Lnc", ..] | ["/proc/net/ip_vs_conn" | "/proc/net/ip_vs_conn_sync", ..] => Section::Kind(Kind::IpvsConns),
-        ["conntrack", ..] | ["/proc/net/nf_conntrack" | "/proc/net/ip_conntrack", ..] => Section::Kind(Kind::Conntrack),
-        ["ss", ..] | ["netstat", ..] => Section::Kind(Kind::Sockets),
-        ["sshd", ..] => Section::Kind(Kind::Sshd),
-        ["ssh", ..] => Section::Kind(Kind::Ssh),
-        ["nft", ..] => Section::Kind(Kind::Nft),
-        ["iptables-save", ..] | ["ip6tables-save", ..] => Section::Kind(Kind::Iptables),
-        ["kube-proxy", ..] => Section::Kind(Kind::KubeProxy),
-        ["keepalived", ..] => Section::Kind(Kind::Keepalived),
+    let first = words.first().copied().unwrap_or_default();
+    Some(match (first, words.get(1).copied().unwrap_or_default()) {
+        ("collector" | "note" | "end" | "time", _) => Section::None,
+        ("machine", _) => Section::Machine,
+        ("sysctl" | "/proc/sys", _) => Section::Kind(Kind::Sysctls),
+        ("ipvsadm", "-l") => Section::Kind(Kind::IpvsTimeouts),
+        ("ipvsadm", "-Sn") | ("/proc/net/ip_vs", _) => Section::Kind(Kind::IpvsServices),
+        ("ipvsadm", "-Lnc") | ("/proc/net/ip_vs_conn" | "/proc/net/ip_vs_conn_sync", _) => Section::Kind(Kind::IpvsConns),
+        ("conntrack" | "/proc/net/nf_conntrack" | "/proc/net/ip_conntrack", _) => Section::Kind(Kind::Conntrack),
+        ("ss" | "netstat", _) => Section::Kind(Kind::Sockets),
+        ("sshd" | "sshd_config", _) => Section::Kind(Kind::Sshd),
+        ("ssh" | "ssh_config", _) => Section::Kind(Kind::Ssh),
+        ("nft", _) => Section::Kind(Kind::Nft),
+        ("iptables-save" | "ip6tables-save" | "nfct", _) => Section::Kind(Kind::Iptables),
+        ("kube-proxy", _) => Section::Kind(Kind::KubeProxy),
+        ("keepalived.conf", _) => Section::Kind(Kind::Keepalived),
         _ => Section::Any,
     })
+}
+
+/// Whether a marker says that the tool above it failed.
+pub(super) fn is_failure(line: &str) -> bool {
+    line.strip_prefix(MARKER).is_some_and(|rest| rest.starts_with("note '") && rest.contains("' failed"))
 }
 
 /// A marker: most begin something else, and some say something themselves.

@@ -233,8 +233,7 @@ fn fields(proto: Proto, words: &mut Words<'_>, event: bool, at: At) -> Result<Co
     let [original, reply] = halves;
     let Some(from) = original.tuple() else { return Err("it lacks src, dst, sport and dport of one family, in that order".to_owned()) };
     let back = reply.tuple();
-    let begun = reply.src.is_some() || reply.dst.is_some() || reply.sport.is_some() || reply.dport.is_some();
-    if back.is_none() && (begun || !event) {
+    if back.is_none() {
         return Err("it ends before the reply direction's src, dst, sport and dport are complete".to_owned());
     }
     if back.is_some_and(|back| back.src.addr.is_v6() != from.src.addr.is_v6()) {
@@ -249,7 +248,7 @@ fn fields(proto: Proto, words: &mut Words<'_>, event: bool, at: At) -> Result<Co
         }
     }
     let packets = original.packets.zip(reply.packets).map(|(there, back)| [there, back]);
-    if original.packets.is_some() != reply.packets.is_some() && back.is_some() {
+    if original.packets.is_some() != reply.packets.is_some() {
         return Err("one direction counts packets and the other does not".to_owned());
     }
     Ok(ConntrackEntry {

@@ -67,9 +67,8 @@ pub(super) fn read(reader: &mut Reader<'_>, lines: &[Line<'_>]) {
                     }
                 },
                 "}" => {
-                    match state.setting(reader, &words, line) {
-                        Ok(done) => read_any |= done,
-                        Err(why) => wrong = Some(why),
+                    if let Err(why) = state.setting(reader, &words, line) {
+                        wrong = Some(why);
                     }
                     words.clear();
                     state.close(reader);

@@ -25,6 +25,14 @@ pub(super) enum What {
 pub(super) struct Block<'t> {
     pub(super) what: What,
     pub(super) lines: &'t [Line<'t>],
+    /// The collector's marker above, or the first line.
+    pub(super) head: Option<&'t Line<'t>>,
+}
+
+impl<'t> Block<'t> {
+    fn new(what: What, lines: &'t [Line<'t>]) -> Block<'t> {
+        Block { what, lines, head: lines.first() }
+    }
 }
 
 /// Divides a text. `named` is what the user says that it is, and then only a collector's markers say otherwise.
@@ -35,16 +43,20 @@ pub(super) fn blocks<'t>(lines: &'t [Line<'t>], named: Option<Kind>, origin: &st
     // A file may be known by a line further down.
     let mut candidate: Option<usize> = None;
     let mut depth = 0_usize;
+    let mut head: Option<&Line<'_>> = None;
     for (at, line) in lines.iter().enumerate() {
         if let Some(section) = bundle::section(line.text) {
-            found.push(Block { what, lines: &lines[start..at] });
-            found.push(Block { what: What::Marker, lines: &lines[at..=at] });
+            // A tool that failed showed nothing; one that printed nothing has shown that there is nothing.
+            let shown = head.filter(|_| !bundle::is_failure(line.text));
+            found.push(Block { head: shown.or(lines.get(start).filter(|_| start < at)), ..Block::new(what, &lines[start..at]) });
+            found.push(Block::new(What::Marker, &lines[at..=at]));
             (start, candidate, depth) = (at + 1, None, 0);
             (what, fixed) = match section {
                 Section::Machine => (What::Machine, true),
                 Section::Kind(kind) => (What::Kind(kind), true),
                 Section::Any | Section::None => (What::Nothing, false),
             };
+            head = fixed.then_some(line);
             continue;
         }
         if fixed {
@@ -54,7 +66,7 @@ pub(super) fn blocks<'t>(lines: &'t [Line<'t>], named: Option<Kind>, origin: &st
         if next != what {
             let late = matches!(next, What::Kind(Kind::KubeProxy | Kind::Sshd | Kind::Ssh)) && what == What::Nothing;
             let from = candidate.filter(|from| late && *from > start).unwrap_or(if late && candidate == Some(start) { start } else { at });
-            found.push(Block { what, lines: &lines[start..from] });
+            found.push(Block::new(what, &lines[start..from]));
             (start, what, candidate, depth) = (from, next, None, 0);
         } else if what == What::Nothing {
             if line.text.trim() == "---" {
@@ -67,8 +79,8 @@ pub(super) fn blocks<'t>(lines: &'t [Line<'t>], named: Option<Kind>, origin: &st
             depth = (depth + line.text.matches('{').count()).saturating_sub(line.text.matches('}').count());
         }
     }
-    found.push(Block { what, lines: &lines[start..] });
-    found.retain(|block| block.lines.iter().any(|line| !line.is_blank()));
+    found.push(Block { head: head.or(lines.get(start)), ..Block::new(what, &lines[start..]) });
+    found.retain(|block| block.lines.iter().any(|line| !line.is_blank()) || block.head.is_some() && matches!(block.what, What::Kind(_)));
     found
 }
 
@@ -88,7 +100,7 @@ fn after(above: What, line: &Line<'_>, depth: usize, origin: &str) -> What {
         What::Kind(Kind::IpvsTimeouts | Kind::IpvsServices | Kind::IpvsConns | Kind::Conntrack | Kind::ConntrackEvents) => {
             line.is_blank() || is_prompt(line.text)
         }
-        _ => is_prompt_with_host(line.text),
+        _ => line.text.starts_with("$ ") || is_prompt_with_host(line.text),
     };
     if ends { What::Nothing } else { above }
 }

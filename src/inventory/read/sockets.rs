@@ -65,6 +65,8 @@ struct Columns {
 }
 
 pub(super) fn read(reader: &mut Reader<'_>, lines: &[Line<'_>]) {
+    // With -i, lines are not filled.
+    let internals = lines.iter().any(|line| line.text.starts_with('\t'));
     let mut columns = Columns::default();
     let mut advised = false;
     // Whether the socket that a further line is about was read.
@@ -75,7 +77,8 @@ pub(super) fn read(reader: &mut Reader<'_>, lines: &[Line<'_>]) {
         }
         if is_header(line.text) {
             let width = line.text.chars().count();
-            columns = Columns { width: line.text.ends_with(' ').then_some(width), netstat_timer: line.text.contains("Timer") };
+            columns =
+                Columns { width: (!internals && line.text.ends_with(' ')).then_some(width), netstat_timer: line.text.contains("Timer") };
             continue;
         }
         if line.text.starts_with([' ', '\t']) {
@@ -159,15 +162,16 @@ fn after<'t>(text: &'t str, word: &str) -> Option<&'t str> {
 /// An address and port, without the interface that it is bound to; an IPv4 address in IPv6 is an IPv4 address.
 fn end(word: &str) -> Result<Sock, String> {
     let bad = || format!("'{}' is no address and port, as 192.0.2.1:22 or [2001:db8::1]:22", short(word));
+    // The interface stands behind the address, `[fe80::1]%eth0:22`; other tools have it inside the brackets.
     let plain = match word.split_once('%') {
         None => word.to_owned(),
-        Some((host, rest)) if host.starts_with('[') => {
-            let (_, port) = rest.split_once(']').ok_or_else(bad)?;
-            format!("{host}]{port}")
-        }
         Some((host, rest)) => {
-            let (_, port) = rest.rsplit_once(':').ok_or_else(bad)?;
-            format!("{host}:{port}")
+            let inside = host.starts_with('[') && !host.ends_with(']');
+            let (name, port) = if inside { rest.split_once("]:") } else { rest.rsplit_once(':') }.ok_or_else(bad)?;
+            if name.is_empty() || inside && !host.starts_with("[fe80:") {
+                return Err(bad());
+            }
+            format!("{host}{}:{port}", if inside { "]" } else { "" })
         }
     };
     match sock(&plain) {

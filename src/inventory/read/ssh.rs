@@ -103,6 +103,8 @@ pub(super) fn read(reader: &mut Reader<'_>, lines: &[Line<'_>], kind: Kind) {
     let side = if kind == Kind::Sshd { SshSide::Server } else { SshSide::Client };
     let Some(first) = lines.first() else { return };
     let mut part = empty(side, None, reader.at(first));
+    // Whether the part is the file's beginning and has nothing yet.
+    let mut head = true;
     for line in lines {
         let text = line.text.trim();
         if text.is_empty() || text.starts_with('#') {
@@ -111,35 +113,38 @@ pub(super) fn read(reader: &mut Reader<'_>, lines: &[Line<'_>], kind: Kind) {
         let (keyword, value) = split(text);
         match keyword.as_str() {
             "host" | "match" if side == SshSide::Client || keyword == "match" => {
-                let everybody = matches!(value.as_str(), "*" | "all")
-                    && part.scope.is_none()
-                    && part.interval.is_none()
-                    && part.tcp_keepalive.is_none();
+                let everybody = matches!(value.as_str(), "*" | "all");
                 let scope = if keyword == "host" { value } else { format!("{keyword} {value}") };
-                if !everybody || scope != "*" {
-                    let at = reader.at(line);
-                    push(reader, std::mem::replace(&mut part, empty(side, Some(scope), at)));
-                }
+                let next = empty(side, (!everybody).then_some(scope), reader.at(line));
+                push(reader, std::mem::replace(&mut part, next), head);
+                head = false;
             }
             "include" => reader
                 .note(line, format!("what is included ({}) is not opened; give those files too, or what 'sshd -T' prints", short(&value))),
-            _ => match setting(&mut part, side, &keyword, &value, reader.at(line)) {
-                Ok(true) => reader.open_end(line),
-                Ok(false) => reader.ignore(),
-                Err(why) => reader.unread(line, kind, why),
-            },
+            _ => {
+                head = false;
+                match setting(&mut part, side, &keyword, &value, reader.at(line)) {
+                    Ok(true) => reader.open_end(line),
+                    Ok(false) => reader.ignore(),
+                    Err(why) => reader.unread(line, kind, why),
+                }
+            }
         }
     }
-    push(reader, part);
+    push(reader, part, head);
 }
 
 fn empty(side: SshSide, scope: Option<String>, at: At) -> SshKeepalive {
     SshKeepalive { side, scope, interval: None, count_max: None, tcp_keepalive: None, at }
 }
 
-/// Keeps a part: what holds for everybody always, another one where it says anything.
-fn push(reader: &mut Reader<'_>, part: SshKeepalive) {
-    if part.scope.is_none() || part.interval.is_some() || part.count_max.is_some() || part.tcp_keepalive.is_some() {
+/// Keeps a part: the beginning of a file where it has any line, another one where it says anything here.
+fn push(reader: &mut Reader<'_>, part: SshKeepalive, head: bool) {
+    let says = part.interval.is_some() || part.count_max.is_some() || part.tcp_keepalive.is_some();
+    let beginning = part.scope.is_none()
+        && !head
+        && reader.into.ssh.last().is_none_or(|last| last.at.origin != part.at.origin || last.side != part.side);
+    if says || beginning {
         reader.into.ssh.push(part);
     }
 }
