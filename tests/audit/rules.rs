@@ -60,7 +60,9 @@ fn cases() -> Vec<(Rule, Case, Case)> {
     let kube = |conntrack: &str, mode: &str| {
         format!("apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nmode: {mode}\nconntrack:\n{conntrack}")
     };
-    let sockets = |timer: &str| format!("State Recv-Q Send-Q Local Address:Port Peer Address:Port Process\nESTAB 0 0 10.0.0.5:51514 10.0.0.1:22 {timer}\n");
+    let sockets = |timer: &str| {
+        format!("State Recv-Q Send-Q Local Address:Port Peer Address:Port Process\nESTAB 0 0 10.0.0.5:51514 10.0.0.1:22 {timer}\n")
+    };
     let vs = |lines: &str| format!("{}{TIMEOUTS}{SERVICE}{lines}", with_time(200));
     let none = || (SANE.to_owned() + STRICT, &[] as &[&str], NEW);
     vec![
@@ -88,7 +90,11 @@ fn cases() -> Vec<(Rule, Case, Case)> {
             (with_time(200) + "Timeout (tcp tcpfin udp): 3600 120 300\n", &["aws-nlb"], NEW),
             (with_time(200) + "Timeout (tcp tcpfin udp): 900 120 300\n", &["aws-nlb"], NEW),
         ),
-        (Rule::SetMissesCloseWait, (with_time(200) + "Timeout (tcp tcpfin udp): 900 3600 300\n", &[], NEW), (with_time(200) + TIMEOUTS, &[], NEW)),
+        (
+            Rule::SetMissesCloseWait,
+            (with_time(200) + "Timeout (tcp tcpfin udp): 900 3600 300\n", &[], NEW),
+            (with_time(200) + TIMEOUTS, &[], NEW),
+        ),
         (Rule::SecureTcp, (vs("net.ipv4.vs.secure_tcp = 3\n"), &[], "linux-2.4"), (vs("net.ipv4.vs.secure_tcp = 0\n"), &[], "linux-2.4")),
         (
             Rule::NoSuchSetting,
@@ -105,7 +111,11 @@ fn cases() -> Vec<(Rule, Case, Case)> {
             (vs("net.ipv4.vs.conntrack = 0\n") + MASQUERADE, &[], NEW),
             (vs("net.ipv4.vs.conntrack = 1\n") + MASQUERADE, &[], NEW),
         ),
-        (Rule::SloppyTcp, (vs("net.ipv4.vs.sloppy_tcp = 1\n"), &[], NEW), (vs("net.ipv4.vs.sloppy_tcp = 1\n").replace("-s rr", "-s mh"), &[], NEW)),
+        (
+            Rule::SloppyTcp,
+            (vs("net.ipv4.vs.sloppy_tcp = 1\n"), &[], NEW),
+            (vs("net.ipv4.vs.sloppy_tcp = 1\n").replace("-s rr", "-s mh"), &[], NEW),
+        ),
         (Rule::ExpireNodest, (vs(""), &[], NEW), (vs("net.ipv4.vs.expire_nodest_conn = 1\n"), &[], NEW)),
         (
             Rule::ConnReuse,
@@ -128,21 +138,13 @@ fn cases() -> Vec<(Rule, Case, Case)> {
             (SANE.to_owned() + &nft("", "86400"), &[], NEW),
             (SANE.to_owned() + &nft("\t\ttcp dport 22 ct timeout set \"slow\"\n", "86400"), &[], NEW),
         ),
-        (
-            Rule::FlowOffload,
-            (SANE.to_owned() + FLOWTABLE, &[], "linux-5.10"),
-            (SANE.to_owned() + FLOWTABLE, &[], NEW),
-        ),
+        (Rule::FlowOffload, (SANE.to_owned() + FLOWTABLE, &[], "linux-5.10"), (SANE.to_owned() + FLOWTABLE, &[], NEW)),
         (
             Rule::KubeProxyZero,
             (SANE.to_owned() + &kube("  tcpEstablishedTimeout: 0s\n", "iptables"), &[], NEW),
             (SANE.to_owned() + &kube("  tcpEstablishedTimeout: 2h4m0s\n", "iptables"), &[], NEW),
         ),
-        (
-            Rule::Contradiction,
-            (vs("") + "ipvsadm --set 3600 120 300\n", &[], NEW),
-            (vs("") + "ipvsadm --set 900 120 300\n", &[], NEW),
-        ),
+        (Rule::Contradiction, (vs("") + "ipvsadm --set 3600 120 300\n", &[], NEW), (vs("") + "ipvsadm --set 900 120 300\n", &[], NEW)),
         (Rule::Rfc5382Established, (SANE.replace("established = 7440", "established = 3600") + STRICT, &[], NEW), none()),
         (Rule::Rfc5382Transitory, (SANE.replace("close_wait = 240", "close_wait = 60") + STRICT, &[], NEW), none()),
         (Rule::Rfc4787Udp, (SANE.replace("stream = 120", "stream = 60") + STRICT, &[], NEW), none()),

@@ -255,7 +255,7 @@ fn story(fate: &Fate<'_>) -> String {
                     Voice::Keepalive => format!("{name}: keepalive in {when}"),
                     Voice::Retransmission => format!("{name}: retransmits in {when}"),
                     Voice::Persist => format!("{name}: asks about its window in {when}"),
-                    Voice::Assumed => format!("an end: keepalive in {when} (--keepalive)"),
+                    Voice::Assumed => format!("{name}: keepalive in {when} (--keepalive)"),
                 }
             }
         };

@@ -277,16 +277,21 @@ impl<'s, 'a> Teller<'s, 'a> {
                 None => End::NotShown,
             };
         }
-        if fate.ends == [End::NotShown; 2] {
-            let Some([idle, ..]) = self.given else {
+        match self.given {
+            // What was given stands for every end that was not shown.
+            Some([idle, ..]) => {
+                let due = Duration::from_secs(idle).saturating_sub(entry.quiet);
+                let latest = due + late(Duration::from_secs(idle), None) + super::setup::ROUND_TRIP;
+                let assumed = End::Speaks(Speaks { voice: Voice::Assumed, earliest: due.saturating_sub(Duration::from_secs(1)), latest });
+                for end in fate.ends.iter_mut().filter(|end| **end == End::NotShown) {
+                    *end = assumed;
+                }
+            }
+            None if fate.ends == [End::NotShown; 2] => {
                 fate.class = Class::Unknown;
                 return;
-            };
-            // The keepalive that was given stands for the end that would speak first.
-            let due = Duration::from_secs(idle).saturating_sub(entry.quiet);
-            let latest = due + late(Duration::from_secs(idle), None) + super::setup::ROUND_TRIP;
-            let earliest = due.saturating_sub(Duration::from_secs(1));
-            fate.ends = [End::Speaks(Speaks { voice: Voice::Assumed, earliest, latest }), End::NotShown];
+            }
+            None => {}
         }
         let gone = entry.left + entry.band;
         let in_time = |end: &End| matches!(end, End::Speaks(speaks) if speaks.latest < entry.left);
