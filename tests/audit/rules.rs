@@ -68,7 +68,7 @@ fn cases() -> Vec<(Rule, Case, Case)> {
     vec![
         (Rule::KeepaliveTooLate, (with_time(7200) + TIMEOUTS, &[], NEW), (with_time(600) + TIMEOUTS, &[], NEW)),
         (Rule::KeepaliveMarginal, (with_time(899) + TIMEOUTS, &[], NEW), (with_time(600) + TIMEOUTS, &[], NEW)),
-        (Rule::KeepaliveNoRoom, (with_time(750) + TIMEOUTS, &[], NEW), (with_time(600) + TIMEOUTS, &[], NEW)),
+        (Rule::KeepaliveNoRoom, (with_time(800) + TIMEOUTS, &[], NEW), (with_time(600) + TIMEOUTS, &[], NEW)),
         (Rule::KeepaliveStopsAtProxy, (with_time(30), &["aws-alb"], NEW), (with_time(30), &["aws-nlb"], NEW)),
         (
             Rule::SocketsWithoutKeepalive,

@@ -340,11 +340,15 @@ impl<'s, 'a> Teller<'s, 'a> {
                 // A timer that fires after packets came is only set anew, for what is left of the idle time since then.
                 let idle = Duration::from_secs(self.idle(host, local)).max(due);
                 let heard = if side == 0 && !entry.sees_replies { Duration::ZERO } else { entry.quiet };
-                let rest = if tries > 0 { Duration::ZERO } else { shift(idle.saturating_sub(heard)) };
+                // One that has asked in vain runs for the interval, and looks no more.
+                let (rest, armed) = match tries {
+                    0 => (shift(idle.saturating_sub(heard)), idle),
+                    _ => (Duration::ZERO, Duration::from_secs(host.interval.value).max(due)),
+                };
                 End::Speaks(Speaks {
                     voice: Voice::Keepalive,
                     earliest: from,
-                    latest: to.max(rest) + late(idle, hz) + super::setup::ROUND_TRIP,
+                    latest: to.max(rest) + late(armed, hz) + super::setup::ROUND_TRIP,
                 })
             }
         }

@@ -91,6 +91,8 @@ fn too_late(setup: &Setup<'_>, index: usize, stand: &Stand, found: &mut Vec<Foun
         let severity = if heals { Severity::Info } else { Severity::Error };
         let after = if heals {
             "; the next packet is picked up again, and nothing is lost".to_owned()
+        } else if stand.tells() {
+            ": it ends the connection at both ends then".to_owned()
         } else {
             format!(
                 ": the client's next packet is {}, the server's {}",
@@ -201,7 +203,7 @@ fn retransmission(setup: &Setup<'_>, index: usize, stand: &Stand, found: &mut Ve
 /// How long one hangs who writes to a box that has forgotten and says nothing.
 fn hang(setup: &Setup<'_>, index: usize, stand: &Stand, found: &mut Vec<Found>) {
     let host = setup.first_to_probe();
-    if Duration::from_secs(host.time.value) < stand.established() || stand.heals() {
+    if Duration::from_secs(host.time.value) < stand.established() || stand.heals() || stand.tells() {
         return;
     }
     for end in &setup.ends {

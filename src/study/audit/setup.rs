@@ -9,7 +9,7 @@ use crate::inventory::{At, Inventory};
 use crate::kernel::wheel::{Hz, lateness_max};
 use crate::model::Side;
 use crate::model::conntrack::entry::State as CtState;
-use crate::model::idle::Clause as IdleClause;
+use crate::model::idle::{Clause as IdleClause, Farewell};
 use crate::model::ipvs::state::State as VsState;
 use crate::policy::idle::Activity;
 use crate::policy::{BoxPolicy, BoxSpec};
@@ -213,6 +213,11 @@ impl Stand {
     /// Whether a flow whose entry has gone goes on as if nothing had been, whoever speaks first.
     pub fn heals(&self) -> bool {
         self.stray(Side::Client) == Stray::Passes && self.stray(Side::Server) == Stray::Passes
+    }
+
+    /// Whether it tells the ends of its own accord when an established connection's timer ends.
+    pub fn tells(&self) -> bool {
+        self.hop().farewell_possible() != Farewell::Nothing
     }
 
     /// Whether it translates the client's address.
