@@ -55,10 +55,7 @@ impl IcmpError {
 
     /// Whether it says that the packet was refused, and not that it was too big or went round in circles.
     pub const fn refuses(&self) -> bool {
-        match self.from.is_v6() {
-            true => self.kind == 1,
-            false => self.kind == 3 && self.code != 4,
-        }
+        if self.from.is_v6() { self.kind == 1 } else { self.kind == 3 && self.code != 4 }
     }
 }
 
@@ -96,8 +93,8 @@ fn quoted(bytes: &[u8], v6: bool) -> Option<(Sock, Sock, Proto, Seq)> {
     } else {
         let header = bytes.first_chunk::<IPV4>()?;
         let length = usize::from(header[0] & 0x0f) * 4;
-        // Of a fragment only the first has ports.
-        (header[0] >> 4 == 4 && length >= IPV4 && be16(header, 6) & 0x1fff == 0).then_some(())?;
+        // Of a fragment only the first, whose offset of 13 bits is zero, has ports.
+        (header[0] >> 4 == 4 && length >= IPV4 && be16(header, 6).trailing_zeros() >= 13).then_some(())?;
         let [src, dst] = [12, 16].map(|at| Addr::v4([header[at], header[at + 1], header[at + 2], header[at + 3]]));
         (src, dst, header[9], bytes.get(length..)?)
     };

@@ -146,7 +146,7 @@ nodePortAddresses: null
 
 #[test]
 fn kube_proxy_is_configured_by_yaml_json_and_flags() {
-    let inside: String = CONFIG.lines().map(|line| format!("    {line}\n")).collect();
+    let inside: String = CONFIG.lines().flat_map(|line| ["    ", line, "\n"]).collect();
     let map = format!(
         "apiVersion: v1\ndata:\n  config.conf: |-\n{inside}  kubeconfig.conf: |-\n    apiVersion: v1\n    kind: Config\nkind: ConfigMap\nmetadata:\n  name: kube-proxy\n"
     );

@@ -112,6 +112,10 @@ fn rules_that_no_fixture_has() {
     assert_eq!(chain("ct state != invalid accept"), (vec![], 0));
     assert_eq!(chain("tcp flags & (fin | syn | rst | ack) != syn ct state new drop"), (vec![RuleDoes::DropsNewWithoutSyn], 0));
     assert_eq!(chain("ct state new,established accept"), (vec![RuleDoes::AcceptsEstablished, RuleDoes::AcceptsNew], 0));
+    assert_eq!(chain("tcp dport vmap { 22 : accept, 23 : drop }"), (vec![], 0));
+    assert_eq!(chain("ct state vmap @known"), (vec![], 0));
+    let dormant = inventory("table ip x {\n\tflags dormant\n\tchain y {\n\t\tct state invalid drop\n\t}\n}\n");
+    assert!(dormant.rules.is_empty() && dormant.notes[0].text.contains("dormant"));
     assert_eq!(chain("ct state establishd accept"), (vec![], 1));
     assert_eq!(chain("ct sttae established accept"), (vec![], 1));
     assert_eq!(chain("tpc dport 22 accept"), (vec![], 1));
@@ -126,6 +130,8 @@ fn rules_that_no_fixture_has() {
     assert_eq!(save("-A PREROUTING -m conntrack --ctstate RELATED,ESTABLISHED -j FLOWOFFLOAD"), (vec![RuleDoes::Offloads], 0));
     assert_eq!(save("-A PREROUTING -m conntrack --ctstate RELATD,ESTABLISHED -j ACCEPT"), (vec![], 1));
     assert_eq!(save("-A PREROUTING -p tcp -j REJECT --reject-with tcp-rest"), (vec![], 1));
+    assert_eq!(save("-A PREROUTING -p tcp -j REJECT"), (vec![], 1));
+    assert_eq!(save("iptables -A PREROUTING -j REJECT"), (vec![RuleDoes::RejectsWithIcmp("icmp-port-unreachable".to_owned())], 0));
     assert_eq!(save("-A PREROUTING -m comment --comment \"open"), (vec![], 1));
 }
 

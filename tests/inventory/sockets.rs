@@ -77,6 +77,9 @@ fn spans_of_all_versions_scopes_and_continued_lines() {
     let narrow = inventory("ESTAB 0 0 192.0.2.1:22 192.0.2.7:51022\n     users:((\"sshd\",pid=1,fd=3)) timer:(on,240ms,3)\n");
     assert_eq!(narrow.sockets[0].timer, Some((SocketTimer::Retransmission, Duration::from_millis(240), 3)));
     assert_eq!(narrow.sockets[0].program.as_deref(), Some("sshd"));
+    // As ss prints it.
+    let bound = inventory("ESTAB 0      0      [fe80::483e:c5ff:fe1c:ff]%v0:22022 [fe80::483e:c5ff:fe1c:ff]:38898\n");
+    assert_eq!(bound.sockets[0].local, sock("[fe80::483e:c5ff:fe1c:ff]:22022"));
     for wrong in [
         "timer:(keepalive,7.7ms,0)",
         "timer:(keepalive,119min,0",
@@ -98,7 +101,7 @@ fn a_line_that_ss_would_have_filled_was_cut() {
     assert_eq!(found.sockets.len(), 15, "{:?}", unread(&found));
     assert!(found.unread.iter().all(|line| line.why.contains("cut off") && line.kind == Kind::Sockets));
     // Where blanks were taken away everywhere, there is nothing to tell it by.
-    let bare: String = whole.lines().map(|line| format!("{}\n", line.trim_end())).collect();
+    let bare: String = whole.lines().flat_map(|line| [line.trim_end(), "\n"]).collect();
     nothing_unread("without blanks", &inventory(&bare));
 }
 

@@ -137,6 +137,9 @@ fn names_instead_of_numbers_are_not_guessed() {
     assert!(rules.services.iter().all(|service| matches!(service.key, ServiceKey::Fwmark(_))));
 }
 
+/// A service without its real servers, of which there are so many.
+type Row = (Option<Proto>, String, Option<Scheduler>, Option<Duration>, bool, usize);
+
 #[test]
 fn services_are_the_same_from_ipvsadm_and_from_the_kernel() {
     let saved = of_fixture("ipvsadm-Sn-6.1.txt");
@@ -152,7 +155,6 @@ fn services_are_the_same_from_ipvsadm_and_from_the_kernel() {
     assert_eq!(saved.services[6].key, ServiceKey::Fwmark(7));
     assert_eq!(saved.services[7].reals[0].sock, sock("[2001:db8:a::5]:8080"));
 
-    type Row = (Option<Proto>, String, Option<Scheduler>, Option<Duration>, bool, usize);
     let rows = |found: &flowlapse::inventory::Inventory| {
         let mut rows: Vec<Row> = found
             .services

@@ -81,6 +81,18 @@ fn files_of_sysctl_d_are_read_in_every_spelling() {
 }
 
 #[test]
+fn listings_of_files_are_sysctls() {
+    let dump = read(
+        "/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established:3600\n/proc/sys/net/ipv4/vs/secure_tcp:3\n\
+         net/netfilter/nf_conntrack_tcp_loose:0\n/proc/sys/net/ipv4/tcp_keepalive_time:600\n/proc/sys/net/ipv4/vs/tcp_timeout_close:10\n",
+    );
+    assert_eq!(dump.conntrack, Some(conntrack("conntrack:established=3600,loose=0")));
+    assert_eq!(dump.ipvs, Some(ipvs("ipvs:secure_tcp=3")));
+    assert_eq!(dump.endpoint, [("net.ipv4.tcp_keepalive_time".to_owned(), "600".to_owned())]);
+    assert!(dump.notes[0].contains("of no mainline kernel"), "{:?}", dump.notes);
+}
+
+#[test]
 fn a_later_line_holds_and_the_note_says_so() {
     let dump = read("nf_conntrack_tcp_loose=1\nnf_conntrack_tcp_loose=1\nnf_conntrack_tcp_loose=0");
     assert_eq!(dump.conntrack, Some(conntrack("conntrack:loose=0")));

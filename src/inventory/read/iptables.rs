@@ -61,6 +61,8 @@ struct Filter {
     chains: Chains,
     table: Option<&'static str>,
     six: bool,
+    /// Whether it is a command, in which defaults are not written.
+    command: bool,
 }
 
 impl Filter {
@@ -71,7 +73,7 @@ impl Filter {
 }
 
 pub(super) fn read(reader: &mut Reader<'_>, lines: &[Line<'_>]) {
-    let mut filter = Filter { chains: Chains::default(), table: None, six: false };
+    let mut filter = Filter { chains: Chains::default(), table: None, six: false, command: false };
     let mut at = 0;
     while let Some(line) = lines.get(at) {
         let text = line.text.trim();
@@ -117,7 +119,8 @@ fn one(reader: &mut Reader<'_>, filter: &mut Filter, text: &str, line: &Line<'_>
     if words.first().is_some_and(|word| word.starts_with('[')) {
         words.remove(0);
     }
-    if let Some(tool) = words.first().filter(|word| word.starts_with("ip")) {
+    filter.command = words.first().is_some_and(|word| word.starts_with("ip"));
+    if let Some(tool) = words.first().filter(|_| filter.command) {
         filter.six = tool.starts_with("ip6");
         words.remove(0);
         filter.table = Some("filter");
@@ -136,9 +139,8 @@ fn one(reader: &mut Reader<'_>, filter: &mut Filter, text: &str, line: &Line<'_>
             let rest = if rest.first().is_some_and(|word| number::<u32>(word).is_some()) { &rest[1..] } else { rest };
             rule(reader, filter, name, rest, line)
         }
-        ["-N" | "--new-chain" | "-F" | "-X" | "-Z" | "-L" | "-S" | "-D" | "-E" | "-C", ..] => Ok(false),
+        ["-N" | "--new-chain" | "-F" | "-X" | "-Z" | "-L" | "-S" | "-D" | "-E" | "-C", ..] | [] => Ok(false),
         [first, ..] => Err(format!("'{}' begins nothing that iptables-save prints", short(first))),
-        [] => Ok(false),
     }
 }
 
@@ -228,12 +230,11 @@ fn rule(reader: &mut Reader<'_>, filter: &mut Filter, name: &str, mut rest: &[&s
     let mut limited: Vec<String> = [proto, ports].into_iter().filter(|part| !part.is_empty()).collect();
     limited.extend(others);
     let Some(verdict) = verdict(filter, &chain, target, rest)? else { return Ok(false) };
-    let mut limited = limited.join(" ");
-    if matches!(verdict, Verdict::Reject(_))
-        && let Some(states) = &asks.states
-    {
-        limited = format!("ct state {} {limited}", states.join(",")).trim_end().to_owned();
-    }
+    let limited = limited.join(" ");
+    let limited = match (&verdict, &asks.states) {
+        (Verdict::Reject(_), Some(states)) => format!("ct state {} {limited}", states.join(",")).trim_end().to_owned(),
+        _ => limited,
+    };
     let found = asks.does(verdict);
     let any = !found.is_empty();
     for does in found {
@@ -253,7 +254,13 @@ fn verdict(filter: &mut Filter, chain: &str, target: &str, options: &[&str]) -> 
         "DROP" => Verdict::Drop,
         "REJECT" => {
             let default = if filter.six { "icmp6-port-unreachable" } else { "icmp-port-unreachable" };
-            let with = option(&["--reject-with"]).unwrap_or(default);
+            let with = match option(&["--reject-with"]) {
+                Some(with) => with,
+                None if filter.command => default,
+                None => {
+                    return Err("it seems to be cut off: REJECT has what it answers behind it, as in --reject-with tcp-reset".to_owned());
+                }
+            };
             if !REJECTS.contains(&with) {
                 return Err(match nearest(with, REJECTS) {
                     Some(meant) => format!("REJECT answers with nothing called '{}'; did you mean '{meant}'?", short(with)),
@@ -281,19 +288,17 @@ fn verdict(filter: &mut Filter, chain: &str, target: &str, options: &[&str]) -> 
             if other.is_empty() {
                 return Err("a rule's target is missing".to_owned());
             }
-            filter.chains.call(chain, filter.chain_of(chain, other));
+            filter.chains.call(chain, chain_of(chain, other));
             return Ok(None);
         }
     }))
 }
 
-impl Filter {
-    /// The name of a chain beside another one.
-    fn chain_of(&self, beside: &str, name: &str) -> String {
-        match beside.rsplit_once(' ') {
-            Some((table, _)) => format!("{table} {name}"),
-            None => name.to_owned(),
-        }
+/// The name of a chain beside another one.
+fn chain_of(beside: &str, name: &str) -> String {
+    match beside.rsplit_once(' ') {
+        Some((table, _)) => format!("{table} {name}"),
+        None => name.to_owned(),
     }
 }
 
@@ -324,13 +329,13 @@ fn nfct(reader: &mut Reader<'_>, lines: &[Line<'_>]) -> usize {
             ("policy", "{") => depth += 1,
             ("l4proto", _) => proto = number::<u8>(value),
             ("l3proto", _) => {}
-            _ => match number::<u64>(value) {
-                Some(seconds) => timers.push((key, seconds)),
-                None => {
+            _ => {
+                let Some(seconds) = number::<u64>(value) else {
                     reader.unread(line, Kind::Iptables, format!("'{}' is no number of seconds", short(value)));
                     return used;
-                }
-            },
+                };
+                timers.push((key, seconds));
+            }
         }
     }
     let (proto, known): (Proto, &[(&str, &'static str)]) = match proto {
@@ -352,13 +357,11 @@ fn nfct(reader: &mut Reader<'_>, lines: &[Line<'_>]) -> usize {
     let mut settings = Vec::new();
     for (key, seconds) in timers {
         let key = if key == "UNACKNOWLEDGED" { "UNACK" } else { key };
-        match known.iter().find(|(theirs, _)| theirs.eq_ignore_ascii_case(key)) {
-            Some((_, ours)) => settings.push((*ours, Duration::from_secs(seconds))),
-            None => {
-                reader.unread(head, Kind::Iptables, format!("a timeout policy has no timer '{}'", short(key)));
-                return used;
-            }
-        }
+        let Some((_, ours)) = known.iter().find(|(theirs, _)| theirs.eq_ignore_ascii_case(key)) else {
+            reader.unread(head, Kind::Iptables, format!("a timeout policy has no timer '{}'", short(key)));
+            return used;
+        };
+        settings.push((*ours, Duration::from_secs(seconds)));
     }
     let at = reader.at(head);
     reader.into.timeout_policies.push(TimeoutPolicy { name: name.to_owned(), proto, timers: settings, at });

@@ -170,8 +170,7 @@ fn listed(proto: Option<Proto>, text: &str, words: &[&str], at: At) -> Result<Ip
     let state = known_state(state)?;
     let (synced, rest) = match rest {
         ["SYNC", rest @ ..] => (true, rest),
-        ["LOCAL", rest @ ..] => (false, rest),
-        rest => (false, rest),
+        ["LOCAL", rest @ ..] | rest => (false, rest),
     };
     let expires = match rest {
         [expires] | [expires, _] | [expires, _, _] => *expires,

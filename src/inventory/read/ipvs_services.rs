@@ -9,6 +9,7 @@ use crate::net::{Addr, Proto, Sock};
 use crate::policy::ipvs::{Method, Scheduler};
 use crate::time::Duration;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// What `ipvsadm -l --timeout` prints.
 const TIMEOUTS: &str = "Timeout (tcp tcpfin udp):";
@@ -25,7 +26,7 @@ pub(super) fn sign(line: &str) -> Option<Kind> {
         return Some(Kind::IpvsTimeouts);
     }
     let services = match words.as_slice() {
-        ["IP", "Virtual", "Server", ..] | ["Prot", "LocalAddress:Port", ..] | ["->", "RemoteAddress:Port", ..] => true,
+        ["IP", "Virtual", "Server", ..] | ["Prot", "LocalAddress:Port", ..] | ["->", "RemoteAddress:Port", ..] | ["FWM", ..] => true,
         ["ipvsadm", rest @ ..] => matches!(rest, ["-A" | "-a" | "-E" | "-e", ..]),
         ["-A" | "-a" | "-E" | "-e", "-t" | "-u" | "--sctp-service", to, ..] => to.contains(':'),
         ["-A" | "-a" | "-E" | "-e", "-f", mark, ..] => number::<u32>(mark).is_some(),
@@ -34,7 +35,6 @@ pub(super) fn sign(line: &str) -> Option<Kind> {
                 && !key.starts_with(|c: char| c.is_ascii_digit() && key.len() < 6)
                 && scheduler.starts_with(|c: char| c.is_ascii_lowercase())
         }
-        ["FWM", ..] => true,
         ["->", remote, ..] => remote.contains(':'),
         _ => false,
     };
@@ -121,7 +121,7 @@ pub(super) fn read(reader: &mut Reader<'_>, lines: &[Line<'_>]) {
         let words: Vec<&str> = text.split_ascii_whitespace().collect();
         let done = match words.as_slice() {
             ["ipvsadm", rest @ ..] => command(reader, &mut listing, rest, line),
-            [first, ..] if first.starts_with("-") && *first != "->" => command(reader, &mut listing, &words, line),
+            [first, ..] if first.starts_with('-') && *first != "->" => command(reader, &mut listing, &words, line),
             ["->", rest @ ..] => real(reader, &mut listing, rest, line),
             _ => service(reader, &mut listing, &words, line),
         };
@@ -287,11 +287,10 @@ fn counted(
         return Err("behind the address stand five counters alone".to_owned());
     }
     let at = reader.at(line);
-    if !listing.known.contains_key(&(proto, key)) {
-        listing.known.insert((proto, key), reader.into.services.len());
-        reader.into.services.push(Service { proto, key, scheduler: None, persistence: None, one_packet: false, reals: Vec::new(), at });
-        listing.open = true;
-    }
+    let Entry::Vacant(place) = listing.known.entry((proto, key)) else { return Ok(true) };
+    place.insert(reader.into.services.len());
+    reader.into.services.push(Service { proto, key, scheduler: None, persistence: None, one_packet: false, reals: Vec::new(), at });
+    listing.open = true;
     Ok(true)
 }
 

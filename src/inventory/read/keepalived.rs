@@ -16,9 +16,17 @@ const PERSISTENCE: u64 = 360;
 pub(super) fn sign(line: &str) -> bool {
     let words: Vec<&str> = line.split_ascii_whitespace().take(4).collect();
     match words.as_slice() {
-        ["lvs_timeouts", ..]
-        | ["global_defs" | "global_defs{" | "vrrp_instance" | "vrrp_script" | "vrrp_sync_group" | "virtual_server_group", ..] => true,
-        ["virtual_server", ..] => true,
+        [
+            "lvs_timeouts"
+            | "global_defs"
+            | "global_defs{"
+            | "vrrp_instance"
+            | "vrrp_script"
+            | "vrrp_sync_group"
+            | "virtual_server_group"
+            | "virtual_server",
+            ..,
+        ] => true,
         ["real_server", _, port, ..] => number::<u16>(port.trim_end_matches('{')).is_some(),
         _ => false,
     }

@@ -103,7 +103,7 @@ fn yaml(reader: &mut Reader<'_>, found: &mut Found, lines: &[Line<'_>]) {
             // A key that lost its colon is damage where it is one of ours.
             match SETTINGS.iter().find(|(_, key, ..)| text.starts_with(key)) {
                 Some((_, key, ..)) if *key != "mode" => {
-                    reader.unread(line, Kind::KubeProxy, format!("a setting is written as '{key}: VALUE'"))
+                    reader.unread(line, Kind::KubeProxy, format!("a setting is written as '{key}: VALUE'"));
                 }
                 _ => reader.ignore(),
             }

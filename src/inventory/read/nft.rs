@@ -152,9 +152,8 @@ pub(super) fn sign(line: &str) -> bool {
     let words: Vec<&str> = line.split_ascii_whitespace().take(4).collect();
     let family = |word: &str| matches!(word, "ip" | "ip6" | "inet" | "arp" | "bridge" | "netdev");
     match words.as_slice() {
-        ["flush", "ruleset", ..] | ["nft", _, ..] | ["#!/usr/sbin/nft" | "#!/sbin/nft", ..] => true,
+        ["flush", "ruleset", ..] | ["nft", _, ..] | ["chain", _, "{", ..] => true,
         ["table", what, ..] => family(what) || words.get(2) == Some(&"{"),
-        ["chain", _, "{", ..] => true,
         ["ct", "timeout", name, "{"] => *name != "set",
         _ => false,
     }
@@ -191,6 +190,8 @@ fn plain(text: &str) -> &str {
 struct Place {
     table: Option<String>,
     chain: Option<String>,
+    /// `flags dormant`: its rules are not in force.
+    dormant: bool,
 }
 
 pub(super) fn read(reader: &mut Reader<'_>, lines: &[Line<'_>]) {
@@ -212,7 +213,7 @@ pub(super) fn read(reader: &mut Reader<'_>, lines: &[Line<'_>]) {
         let head: Vec<&str> = text.split_ascii_whitespace().collect();
         match head.as_slice() {
             ["table", .., "{"] => {
-                place = Place { table: Some(text["table".len()..].trim_end_matches('{').trim().to_owned()), chain: None };
+                place = Place { table: Some(text["table".len()..].trim_end_matches('{').trim().to_owned()), ..Place::default() };
                 cut = Some(at - 1);
             }
             ["table", ..] if opened == 0 => reader.unread(line, Kind::Nft, "a table's line ends with '{'"),
@@ -224,9 +225,13 @@ pub(super) fn read(reader: &mut Reader<'_>, lines: &[Line<'_>]) {
                 }
             }
             ["include", ..] => reader.note(line, "include is not followed; give 'nft list ruleset', which has everything"),
-            ["flush", "ruleset", ..] | ["define", ..] | ["flags", ..] | ["comment", ..] if place.chain.is_none() => {}
+            ["flags", .., "dormant" | "dormant;"] if place.chain.is_none() => {
+                reader.note(line, "this table is dormant: its rules are not in force, and are left out");
+                place.dormant = true;
+            }
+            ["flush", "ruleset", ..] | ["define" | "flags" | "comment", ..] if place.chain.is_none() => {}
             ["nft", "list", ..] => {}
-            ["nft", ..] | ["add" | "insert" | "create", ..] if place.chain.is_none() => {
+            ["nft" | "add" | "insert" | "create", ..] if place.chain.is_none() => {
                 reader.unread(line, Kind::Nft, "single commands of nft are not followed; give 'nft list ruleset'");
             }
             _ if place.chain.is_none() => {
@@ -249,6 +254,10 @@ pub(super) fn read(reader: &mut Reader<'_>, lines: &[Line<'_>]) {
                     whole.push(' ');
                     whole.push_str(next);
                     at += 1;
+                }
+                if place.dormant {
+                    reader.ignore();
+                    continue;
                 }
                 let chain = place.chain.clone().unwrap_or_default();
                 match statements(reader, &mut chains, &chain, &whole, line) {
@@ -313,7 +322,7 @@ fn statements(reader: &mut Reader<'_>, chains: &mut Chains, chain: &str, text: &
         let words = quoted_words(part).ok_or("a quotation mark is missing")?;
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         any |= match words.as_slice() {
-            [] => false,
+            [] | ["comment" | "devices" | "device" | "flags", ..] => false,
             ["type", _, "hook", hook, ..] => {
                 if !HOOKS.contains(hook) {
                     return Err(did_you_mean("hook", hook, &HOOKS));
@@ -328,7 +337,6 @@ fn statements(reader: &mut Reader<'_>, chains: &mut Chains, chain: &str, text: &
             }
             ["policy", "accept"] => true,
             ["policy", other] => return Err(format!("'{}' is no policy; there are accept and drop", short(other))),
-            ["comment" | "devices" | "device" | "flags", ..] => false,
             words => rule(reader, chains, chain, words, line)?,
         };
     }
@@ -420,14 +428,23 @@ fn rule(reader: &mut Reader<'_>, chains: &mut Chains, chain: &str, words: &[&str
                 asks.states = Some(states(&list)?);
                 after
             }
+            // By something else than states: only whom it calls.
+            ["vmap", after @ ..] => {
+                let called = after.windows(2).filter(|pair| matches!(pair[0], "jump" | "goto"));
+                calls.extend(called.map(|pair| pair[1].trim_end_matches(',').to_owned()));
+                found.clear();
+                break;
+            }
             ["ct", "timeout", "set", name, after @ ..] => {
                 found.push((asks.clone(), Verdict::Other(RuleDoes::SetsTimeout((*name).to_owned()))));
                 after
             }
             ["ct", key, ..] if !CT_KEYS.contains(key) => return Err(did_you_mean("key of ct", key, &CT_KEYS)),
             ["tcp", "flags", after @ ..] => syn(after, &mut asks, &mut limited)?,
-            ["counter", "packets", _, "bytes", _, after @ ..] | ["counter", "name", _, after @ ..] | ["counter", after @ ..] => after,
-            ["comment", _, after @ ..] => after,
+            ["counter", "packets", _, "bytes", _, after @ ..]
+            | ["counter", "name", _, after @ ..]
+            | ["counter", after @ ..]
+            | ["comment", _, after @ ..] => after,
             ["log", after @ ..] => log(after),
             ["masquerade", ..] => {
                 found.push((asks.clone(), Verdict::Other(RuleDoes::Masquerades)));
@@ -493,12 +510,11 @@ fn rule(reader: &mut Reader<'_>, chains: &mut Chains, chain: &str, words: &[&str
 /// What a rule is limited to, as it is written; `meta l4proto tcp` as `tcp`.
 fn limits(words: &[&str]) -> String {
     let text = words.join(" ");
-    let text = text.strip_prefix("meta l4proto ").map_or(text.clone(), |rest| {
+    text.strip_prefix("meta l4proto ").map_or(text.clone(), |rest| {
         // nft prints the protocol twice for rules that iptables made.
         let proto = rest.split(' ').next().unwrap_or_default();
         rest.strip_prefix(proto).map(str::trim_start).filter(|again| again.starts_with(proto)).unwrap_or(rest).to_owned()
-    });
-    text
+    })
 }
 
 /// Pairs of `state : verdict`, and what follows the brace.
@@ -506,6 +522,11 @@ type Pairs<'t, 'w> = (Vec<(&'w str, &'t [&'w str])>, &'t [&'w str]);
 
 fn vmap<'t, 'w>(words: &'t [&'w str]) -> Result<Pairs<'t, 'w>, String> {
     let bad = || "a vmap by state is written as '{ established : accept, invalid : drop }'".to_owned();
+    if let [map, rest @ ..] = words
+        && map.starts_with('@')
+    {
+        return Ok((Vec::new(), rest));
+    }
     let mut rest = words.strip_prefix(&["{"]).ok_or_else(bad)?;
     let mut pairs = Vec::new();
     loop {

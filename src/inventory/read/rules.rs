@@ -33,9 +33,9 @@ impl Asks {
     pub(super) fn does(&self, verdict: Verdict) -> Vec<RuleDoes> {
         let mut out = Vec::new();
         match verdict {
-            Verdict::Other(does) => out.push(does),
-            Verdict::Reject(does) if self.states_negated => drop(does),
-            Verdict::Reject(does) => out.push(does),
+            // What is not of a known flow is rejected: nothing that depends on one state.
+            Verdict::Reject(_) if self.states_negated => {}
+            Verdict::Reject(does) | Verdict::Other(does) => out.push(does),
             Verdict::Drop => {
                 if self.state("invalid") {
                     out.push(RuleDoes::DropsInvalid);

@@ -112,8 +112,9 @@ fn is_prompt(line: &str) -> bool {
 }
 
 fn is_prompt_with_host(line: &str) -> bool {
+    let host = line.split_ascii_whitespace().next().unwrap_or_default();
     let sign = |letter: char| matches!(letter, '$' | '#');
-    line.split_once(sign).is_some_and(|(before, _)| before.contains('@') && before.len() < 64 && !before.contains(['"', '=']))
+    host.contains('@') && line.split_once(sign).is_some_and(|(before, _)| before.len() < 64 && !before.contains(['"', '=']))
 }
 
 /// The kind that a line bears the signs of, which nothing else has.

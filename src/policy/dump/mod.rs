@@ -188,7 +188,9 @@ impl Reader {
         // A minus in front tells sysctl to go on after an error; `-w` and `-p` are its switches.
         let line = line.trim();
         let plain = line.strip_prefix("sysctl ").map_or(line, |rest| rest.trim_start().trim_start_matches("-w").trim_start());
-        let Some((key, value)) = plain.split_once('=') else { return Ok(false) };
+        // `grep . /proc/sys/…/*` prints a file's path, a colon and what is in it.
+        let listed = || plain.split_once(':').filter(|(key, _)| key.contains('/') && !key.contains(char::is_whitespace));
+        let Some((key, value)) = plain.split_once('=').or_else(listed) else { return Ok(false) };
         self.sysctl(key.trim().trim_start_matches('-').trim_start(), value.trim().trim_matches(['"', '\'']), number)
     }
 

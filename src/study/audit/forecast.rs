@@ -148,7 +148,7 @@ impl<'s, 'a> Teller<'s, 'a> {
             for method in Method::ALL {
                 let policy = BoxPolicy::Ipvs(crate::policy::IpvsPolicy { method: *method, ..policy.clone() });
                 let spec = BoxSpec { label: stand.label().to_owned(), policy };
-                let other = Stand::new(spec, BTreeMap::new(), None);
+                let other = Stand::new(&spec, BTreeMap::new(), None);
                 strays.insert((Table::Ipvs, method.word()), other.as_ref().map_or_else(|_| both(stand), both));
             }
         }

@@ -71,7 +71,7 @@ pub fn gather<'a>(materials: &Materials<'a>, asked: &Asked) -> Result<(Setup<'a>
     }
     for spec in materials.beyond {
         let origin = Origin::Option(format!("--box {}", spec.label));
-        stands.push(Stand::new(spec.clone(), given(&spec.policy, &origin), None)?);
+        stands.push(Stand::new(spec, given(&spec.policy, &origin), None)?);
     }
     if materials.beyond.is_empty() && !stands.is_empty() {
         out.assumptions.push("no other box is on the path: name those that are, with --box, in the order from the client".to_owned());
@@ -188,7 +188,7 @@ fn router(machine: &Inventory, asked: &Asked, out: &mut Gathered) -> Result<Stan
     }
     filter(machine, &mut policy, &mut origins, out);
     let spec = BoxSpec { label: label(machine, "conntrack"), policy: BoxPolicy::Conntrack(policy) };
-    let mut stand = Stand::new(spec, origins, None)?;
+    let mut stand = Stand::new(&spec, origins, None)?;
     stand.is_machine = true;
     let timers = ["established", "fin_wait", "close_wait", "timeout_max_retrans", "unacknowledged", "udp_stream"];
     let dialect = stand.hop().dialect().unwrap_or_default();
@@ -290,7 +290,7 @@ fn director(machine: &Inventory, asked: &Asked, out: &mut Gathered) -> Result<St
         out.assumptions.push("no service is shown (ipvsadm -Sn): forwarding by NAT is assumed".to_owned());
     }
     let spec = BoxSpec { label: label(machine, "ipvs"), policy: BoxPolicy::Ipvs(policy) };
-    let mut stand = Stand::new(spec, origins, None)?;
+    let mut stand = Stand::new(&spec, origins, None)?;
     stand.is_machine = true;
     let dialect = stand.hop().dialect().unwrap_or_default();
     if !["tcp", "tcpfin", "udp"].iter().any(|name| stand.is_given(name)) {
@@ -387,7 +387,7 @@ fn host<'a>(side: Side, shown: Option<&'a Inventory>, machine: &'a Inventory, as
     let stand_in = |name: &str| if shown.is_none() { number(machine, name) } else { None };
     let given = |index: usize| asked.keepalive.map(|values| Value::new(values[index], Origin::Option("--keepalive".to_owned())));
     let names = ["net.ipv4.tcp_keepalive_time", "net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes"];
-    let [time, interval, probes] = names.map(|name| own(name));
+    let [time, interval, probes] = names.map(own);
     host.is_given = time.is_some() || asked.keepalive.is_some();
     let found = |shown: Option<Value<u64>>, index: usize| shown.or_else(|| given(index)).or_else(|| stand_in(names[index]));
     if let Some(value) = found(time, 0) {

@@ -303,10 +303,10 @@ fn policies(setup: &Setup<'_>, found: &mut Vec<Found>) {
         if index.and_then(|index| setup.stands.get(index)).is_some_and(Stand::heals) {
             what.severity = Severity::Info;
         }
-        if let Some((idle, interval)) = keepalive_for(*timeout, host.hz) {
-            if let Some(block) = host_blocks(paste::Keepalive { idle, interval, probes: 9 }).into_iter().next() {
-                what = what.fix(Where::End, block.lines, "on either end; only sockets with SO_KEEPALIVE send probes");
-            }
+        if let Some((idle, interval)) = keepalive_for(*timeout, host.hz)
+            && let Some(block) = host_blocks(paste::Keepalive { idle, interval, probes: 9 }).into_iter().next()
+        {
+            what = what.fix(Where::End, block.lines, "on either end; only sockets with SO_KEEPALIVE send probes");
         }
         found.push(what);
     }

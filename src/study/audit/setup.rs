@@ -74,8 +74,8 @@ impl Stand {
     ///
     /// # Errors
     /// A setting that makes no sense.
-    pub fn new(spec: BoxSpec, origins: BTreeMap<&'static str, Origin>, otherwise: Option<Origin>) -> Result<Stand, PathError> {
-        let path = Path::build(std::slice::from_ref(&spec), Clock::Ideal)?;
+    pub fn new(spec: &BoxSpec, origins: BTreeMap<&'static str, Origin>, otherwise: Option<Origin>) -> Result<Stand, PathError> {
+        let path = Path::build(std::slice::from_ref(spec), Clock::Ideal)?;
         let dialect = path.hops.first().and_then(Hop::dialect);
         let otherwise = otherwise.unwrap_or_else(|| Origin::Default(dialect.unwrap_or_else(|| spec.label.clone())));
         Ok(Stand { path, origins, otherwise, is_machine: false, apart: false })

@@ -16,24 +16,18 @@ pub(super) fn rules(setup: &Setup<'_>, found: &mut Vec<Found>) {
         if let (Some(max), Some((count, at))) = (policy.nf_conntrack_max, entries(setup.machine).filter(|_| stand.is_machine)) {
             full(index, max, count, [at, stand.origin("max")], found);
         }
-        if let (Some(max), Some(buckets)) = (policy.nf_conntrack_max, policy.buckets) {
-            if max > buckets.saturating_mul(8) {
-                let what = format!(
-                    "{max} entries may share {buckets} buckets of {}: {} in a chain on average",
-                    stand.label(),
-                    max / buckets.max(1)
-                );
-                found.push(
-                    Found::new(Rule::BucketsFew, Severity::Warning, what)
-                        .at(index)
-                        .places([stand.origin("buckets"), stand.origin("max")])
-                        .fix(
-                            Where::Box,
-                            [format!("sysctl -w net.netfilter.nf_conntrack_buckets={}", max / 4)],
-                            "8 bytes each; before 4.8 only as a parameter of the module",
-                        ),
-                );
-            }
+        if let (Some(max), Some(buckets)) = (policy.nf_conntrack_max, policy.buckets)
+            && max > buckets.saturating_mul(8)
+        {
+            let what =
+                format!("{max} entries may share {buckets} buckets of {}: {} in a chain on average", stand.label(), max / buckets.max(1));
+            found.push(
+                Found::new(Rule::BucketsFew, Severity::Warning, what).at(index).places([stand.origin("buckets"), stand.origin("max")]).fix(
+                    Where::Box,
+                    [format!("sysctl -w net.netfilter.nf_conntrack_buckets={}", max / 4)],
+                    "8 bytes each; before 4.8 only as a parameter of the module",
+                ),
+            );
         }
     }
     zeros(setup.machine, found);
