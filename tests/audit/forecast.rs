@@ -171,11 +171,31 @@ fn direct_routing_looks_for_the_virtual_address() {
 #[test]
 fn the_order_does_not_depend_on_the_listing() {
     let lines: Vec<&str> = CONNTRACK.lines().collect();
-    let turned: String = lines.iter().rev().map(|line| format!("{line}\n")).collect();
+    let turned = lines.iter().rev().copied().collect::<Vec<&str>>().join("\n") + "\n";
     let order = |text: &str| {
         look(text, "", "", &asked("linux-6.12"), |audit| {
             audit.forecast.as_ref().expect("a forecast").fates.iter().map(|fate| (fate.left, fate.client, fate.server)).collect::<Vec<_>>()
         })
     };
     assert_eq!(order(CONNTRACK), order(&turned));
+}
+
+/// A bundle of a real director: Linux 6.1, four sessions, one of them half-closed on the client's side.
+#[test]
+fn a_real_director_is_read_whole() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/machines/director-6.1.bundle");
+    let text = std::fs::read_to_string(path).expect("the bundle");
+    look(&text, "", "", &Asked { keepalive: Some([7200, 75, 9]), kernel: None }, |audit| {
+        let forecast = audit.forecast.as_ref().expect("a forecast");
+        assert_eq!(forecast.count(Class::AtRisk), 5);
+        assert_eq!(forecast.count(Class::Unknown), 2, "UDP");
+        assert_eq!(forecast.states.values().sum::<u64>(), 11);
+        assert_eq!(audit.setup.shortest().map(|(_, span)| span), Some(seconds(900)));
+        assert!(audit.found.iter().any(|found| found.rule == Rule::Contradiction), "keepalived.conf is not what runs");
+    });
+    look(&text, "", "", &Asked { keepalive: Some([300, 15, 5]), kernel: None }, |audit| {
+        let forecast = audit.forecast.as_ref().expect("a forecast");
+        let open = forecast.fates.iter().filter(|fate| fate.state == "ESTABLISHED");
+        assert!(open.into_iter().all(|fate| fate.class == Class::Protected));
+    });
 }
