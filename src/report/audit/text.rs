@@ -206,13 +206,12 @@ fn connections(out: &mut String, audit: &Audit<'_>, forecast: &Forecast<'_>, lay
     let mut rows = Rows::new(&["ENDS IN", "CLASS", "TABLE", "STATE", "CLIENT → SERVER"].map(str::to_owned), &[1, 2, 3, 4]);
     for fate in &listed {
         let left = fate.left.map_or_else(|| "-".to_owned(), Duration::human);
-        let real = fate.real.map_or_else(String::new, |real| format!(" ({real})"));
         rows.add(vec![
             left,
             fate.class.name().to_owned(),
             fate.table.name().to_owned(),
             printable(fate.state),
-            format!("{} → {}{real}", fate.client, fate.server),
+            format!("{} → {}", fate.client, fate.server),
         ]);
     }
     let mut table = String::new();
@@ -242,7 +241,7 @@ fn between(from: Duration, to: Duration) -> String {
 
 /// What both ends do, and when they learn of it.
 fn story(fate: &Fate<'_>) -> String {
-    let mut parts = Vec::new();
+    let mut parts: Vec<String> = fate.real.map(|real| format!("behind it {real}")).into_iter().collect();
     for side in [Side::Client, Side::Server] {
         let index = usize::from(side == Side::Server);
         let name = side.name();
@@ -282,6 +281,7 @@ fn norms(out: &mut String, audit: &Audit<'_>) {
         return;
     }
     out.push('\n');
+    let stands = &audit.setup.stands;
     let mut rows = Rows::new(&["CLAUSE", "ABOUT", "ASKS", "HAS", "HOLDS", "WHOSE"].map(str::to_owned), &[0, 1, 4, 5]);
     for norm in &audit.norms {
         let from = if matches!(norm.from, Origin::Default(_)) { " (default)" } else { "" };
@@ -291,7 +291,14 @@ fn norms(out: &mut String, audit: &Audit<'_>) {
             norm.at_least.as_secs().to_string(),
             norm.value.as_secs().to_string(),
             if norm.holds { "yes" } else { "no" }.to_owned(),
-            format!("{} {}{from}", printable(&norm.whose), norm.setting),
+            format!(
+                "{} {}{from}",
+                stands
+                    .iter()
+                    .position(|stand| stand.label() == norm.whose)
+                    .map_or_else(|| norm.whose.clone(), |at| format!("box {}", at + 1)),
+                norm.setting
+            ),
         ]);
     }
     rows.write(out);

@@ -1,7 +1,7 @@
 //! What machines show of themselves, held against what their timers need of each other: no packets, only settings and dumps.
 //!
-//! [`gather`] makes a [`Setup`]: boxes and ends, each value with its place. The rules look at that alone, so that they also judge
-//! policies of which nothing else is known. [`forecast`] goes through the dumps entry by entry. Nothing here prints or reads a file.
+//! [`mod@gather`] makes a [`Setup`]: boxes and ends, each value with its place. The rules look at that alone, so that they also judge
+//! policies of which nothing else is known. [`mod@forecast`] goes through the dumps entry by entry. Nothing here prints or reads a file.
 
 pub mod fate;
 pub mod forecast;
