@@ -25,7 +25,10 @@ fn facts(found: &Inventory) -> Vec<String> {
     }));
     out.extend(found.sockets.iter().map(|one| format!("{:?}", flowlapse::inventory::Socket { at: at(), ..one.clone() })));
     for one in &found.services {
-        out.push(format!("{:?} {:?} {:?} {:?} {}", one.proto, one.key, one.scheduler, one.persistence, one.one_packet));
+        out.push(format!("{:?} {:?}", one.proto, one.key));
+        // Options may be cut off a service's line and none is missing there; those that are read are whole.
+        out.extend(one.scheduler.map(|scheduler| format!("{:?} {scheduler}", one.key)));
+        out.extend(one.persistence.map(|span| format!("{:?} {span}", one.key)));
         out.extend(one.reals.iter().map(|real| format!("{:?} {:?} {:?} {:?}", one.key, real.sock, real.method, real.weight)));
     }
     out
@@ -60,6 +63,7 @@ fn a_cut_line_gives_what_it_gave_or_nothing() {
                 let columns = [" 10.0.1.", " [2001:db8:a:"].iter().filter_map(|real| line.rfind(real)).max();
                 let last = match columns.filter(|_| name.starts_with("ipvsadm-Lnc")) {
                     Some(real) => real,
+                    None if name == "ipvsadm-Sn-6.1.txt" && line.contains(" -p ") => line.find(" -p ").unwrap_or(0),
                     None => line.trim_end().rfind([' ', '\t', ',', '=', ':']).unwrap_or(0),
                 };
                 let seen: HashSet<String> = facts(&inventory(&with(&lines, at, short))).into_iter().collect();
@@ -89,7 +93,7 @@ proptest! {
         for found in [inventory(&damaged), named(kind, &damaged)] {
             let seen: HashSet<String> = facts(&found).into_iter().collect();
             // Names of programs may hold any letter, and so may an unknown scheduler's.
-            let wrong: Vec<_> = seen.difference(&whole).filter(|fact| !fact.contains(STRANGE[strange])).collect();
+            let wrong: Vec<_> = seen.difference(&whole).filter(|fact| !fact.contains(&STRANGE[strange].escape_debug().to_string())).collect();
             prop_assert!(wrong.is_empty(), "{name}: at {place}: {wrong:?}");
         }
     }

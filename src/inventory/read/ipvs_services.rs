@@ -120,8 +120,8 @@ pub(super) fn read(reader: &mut Reader<'_>, lines: &[Line<'_>]) {
         }
         let words: Vec<&str> = text.split_ascii_whitespace().collect();
         let done = match words.as_slice() {
-            ["ipvsadm", rest @ ..] => command(reader, &mut listing, rest, line),
-            [first, ..] if first.starts_with('-') && *first != "->" => command(reader, &mut listing, &words, line),
+            ["ipvsadm", rest @ ..] => command(reader, &mut listing, rest, line, true),
+            [first, ..] if first.starts_with('-') && *first != "->" => command(reader, &mut listing, &words, line, false),
             ["->", rest @ ..] => real(reader, &mut listing, rest, line),
             _ => service(reader, &mut listing, &words, line),
         };
@@ -331,8 +331,8 @@ fn real(reader: &mut Reader<'_>, listing: &mut Listing, words: &[&str], line: &L
     Ok(true)
 }
 
-/// A line of `ipvsadm -Sn`, or the same as a command.
-fn command(reader: &mut Reader<'_>, listing: &mut Listing, words: &[&str], line: &Line<'_>) -> Result<bool, String> {
+/// A line of `ipvsadm -Sn`, or the same as a command that was typed.
+fn command(reader: &mut Reader<'_>, listing: &mut Listing, words: &[&str], line: &Line<'_>, typed: bool) -> Result<bool, String> {
     let [what, rest @ ..] = words else { return Ok(false) };
     let adds_service = matches!(*what, "-A" | "-E" | "--add-service" | "--edit-service");
     let adds_real = matches!(*what, "-a" | "-e" | "--add-server" | "--edit-server");
@@ -364,7 +364,7 @@ fn command(reader: &mut Reader<'_>, listing: &mut Listing, words: &[&str], line:
                 service.persistence = Some(Duration::from_secs(seconds));
                 rest
             }
-            ["-p" | "--persistent", rest @ ..] if adds_service => {
+            ["-p" | "--persistent", rest @ ..] if adds_service && typed => {
                 service.persistence = Some(Duration::from_secs(PERSISTENCE));
                 rest
             }
@@ -403,6 +403,9 @@ fn command(reader: &mut Reader<'_>, listing: &mut Listing, words: &[&str], line:
             [other, ..] => return Err(format!("'{}' has no place in this line, or lacks what follows it", short(other))),
         };
     }
+    if adds_service && !typed && !words.contains(&"-s") {
+        return Err("it seems to be cut off: the scheduler (-s) follows the service".to_owned());
+    }
     if adds_service {
         reader.open_end(line);
         listing.known.insert((proto, key), reader.into.services.len());
@@ -411,9 +414,9 @@ fn command(reader: &mut Reader<'_>, listing: &mut Listing, words: &[&str], line:
     }
     let Some(mut real) = real else { return Err("a real server is -r ADDRESS:PORT".to_owned()) };
     (real.method, real.weight) = (method, weight);
-    // ipvsadm -S prints method and weight always; what it printed ends with the weight.
-    if real.weight.is_none() && words.len() < 6 && real.method.is_none() {
-        return Err("it seems to be cut off: forwarding (-g, -i or -m) and weight (-w) are missing".to_owned());
+    // What was typed may leave both to their defaults.
+    if !typed && (real.weight.is_none() || real.method.is_none()) {
+        return Err("it seems to be cut off: forwarding (-g, -i or -m) and weight (-w) follow the real server".to_owned());
     }
     let owner = listing.known.get(&(proto, key)).and_then(|at| reader.into.services.get_mut(*at));
     match owner {

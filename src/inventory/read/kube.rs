@@ -3,7 +3,7 @@
 //! Source: `kubeproxy.config.k8s.io/v1alpha1` and the reference of kube-proxy's flags. Of YAML only what such files consist of is read:
 //! nested keys by their indentation, one a line.
 
-use super::words::short;
+use super::words::{short, unquoted};
 use super::{Line, Reader};
 use crate::inventory::{At, IpvsTimeouts, Kind, KubeProxy, KubeProxySetting, TimeoutSource};
 use crate::policy::hint::nearest;
@@ -150,7 +150,7 @@ const OTHER_KEYS: [&str; 7] = ["max", "maxPerCore", "min", "minSyncPeriod", "syn
 /// A value without its quotes and without a comment.
 fn bare(value: &str) -> &str {
     let value = value.split(" #").next().unwrap_or(value);
-    value.trim().trim_end_matches(',').trim_matches(['"', '\''])
+    unquoted(value.trim().trim_end_matches(','))
 }
 
 /// The flags of a line; says whether there were any.

@@ -62,12 +62,16 @@ struct Columns {
     width: Option<usize>,
     /// Whether netstat printed its timer column.
     netstat_timer: bool,
+    /// Whether ss printed what `-e` adds, to each line.
+    extended: bool,
 }
 
 pub(super) fn read(reader: &mut Reader<'_>, lines: &[Line<'_>]) {
     // With -i, lines are not filled.
     let internals = lines.iter().any(|line| line.text.starts_with('\t'));
-    let mut columns = Columns::default();
+    let extended = lines.iter().any(|line| line.text.contains(" sk:"));
+    let filled = if internals { None } else { filled(lines) };
+    let mut columns = Columns { width: filled, extended, ..Columns::default() };
     let mut advised = false;
     // Whether the socket that a further line is about was read.
     let mut open = false;
@@ -77,8 +81,8 @@ pub(super) fn read(reader: &mut Reader<'_>, lines: &[Line<'_>]) {
         }
         if is_header(line.text) {
             let width = line.text.chars().count();
-            columns =
-                Columns { width: (!internals && line.text.ends_with(' ')).then_some(width), netstat_timer: line.text.contains("Timer") };
+            let padded = !internals && line.text.ends_with(' ');
+            columns = Columns { width: if padded { Some(width) } else { filled }, netstat_timer: line.text.contains("Timer"), extended };
             continue;
         }
         if line.text.starts_with([' ', '\t']) {
@@ -104,6 +108,17 @@ pub(super) fn read(reader: &mut Reader<'_>, lines: &[Line<'_>]) {
             Err(why) => reader.unread(line, Kind::Sockets, why),
         }
     }
+}
+
+/// How wide lines are, where most are of the width of the widest and some of those end with a blank.
+fn filled(lines: &[Line<'_>]) -> Option<usize> {
+    let width = |line: &Line<'_>| line.text.chars().count();
+    let widest = lines.iter().map(width).max()?;
+    let (full, blank) = lines
+        .iter()
+        .filter(|line| width(line) == widest)
+        .fold((0, false), |(full, blank), line| (full + 1, blank || line.text.ends_with(' ')));
+    (blank && full >= 3 && full * 2 > lines.len()).then_some(widest)
 }
 
 /// A line that goes on about the socket above: internals with `-i`, or columns that did not fit the terminal.
@@ -149,6 +164,9 @@ fn parse(reader: &Reader<'_>, line: &Line<'_>, columns: Columns) -> Result<Optio
         return Err("it is shorter than the lines around it, which ss fills with blanks: it seems to be cut off".to_owned());
     }
     let rest = line.text.find(peer).and_then(|_| after(line.text, peer)).unwrap_or_default();
+    if columns.extended && !rest.contains(" sk:") {
+        return Err("it lacks what -e adds to the lines around it: it seems to be cut off".to_owned());
+    }
     let (timer, program) = details(rest)?;
     Ok(Some(Socket { state: (*state).to_owned(), local: local_end, peer: peer_end, queues, timer, program, at: reader.at(line) }))
 }
@@ -309,8 +327,14 @@ fn netstat(reader: &Reader<'_>, line: &Line<'_>, columns: Columns) -> Result<Opt
             _ => return Err(bad()),
         };
     }
-    if let [owner, .., _, _] = rest {
-        socket.program = owner.split_once('/').map(|(_, name)| name.to_owned());
+    if let [owner, .., _, _] = rest
+        && *owner != "-"
+    {
+        let (_, name) = owner
+            .split_once('/')
+            .filter(|(process, _)| number::<u32>(process).is_some())
+            .ok_or_else(|| format!("'{}' is no process and program, as 71/sshd", short(owner)))?;
+        socket.program = Some(name.to_owned());
     }
     Ok(Some(socket))
 }

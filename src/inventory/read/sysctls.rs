@@ -3,7 +3,7 @@
 //! Source: the spec's conntrack.md section 8.5 and ipvs.md section 1.3. Names of a kernel's own trees that no kernel has are damage or
 //! slips; every other sysctl is none of ours.
 
-use super::words::short;
+use super::words::{short, unquoted};
 use super::{Line, Reader};
 use crate::inventory::{Kind, Sysctl};
 use crate::policy::dump::{CONNTRACK_TREES, IPVS_TREE, OTHER_PROTOCOLS, dotted};
@@ -142,10 +142,6 @@ fn pair(line: &str) -> Option<(&str, &str)> {
         return None;
     }
     Some((key, value))
-}
-
-fn unquoted(value: &str) -> &str {
-    value.trim_matches(['"', '\''])
 }
 
 /// A name as kernels have it today.

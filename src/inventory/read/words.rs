@@ -75,6 +75,12 @@ pub(super) fn seconds(text: &str) -> Option<Duration> {
     instant(text).map(|instant| Duration(instant.0))
 }
 
+/// A value without the quotes around it; one that stands on one side alone is a part of it.
+pub(super) fn unquoted(text: &str) -> &str {
+    let inside = |quote: char| text.strip_prefix(quote)?.strip_suffix(quote);
+    inside('"').or_else(|| inside('\'')).unwrap_or(text)
+}
+
 /// The beginning of a text that is quoted in a sentence.
 pub(super) fn short(text: &str) -> String {
     let mut out: String = text.chars().take(40).map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect();
