@@ -51,7 +51,7 @@ pub fn norms(setup: &Setup<'_>) -> Vec<Norm> {
         let r2 = end.retransmits_for();
         norms.push(Norm {
             clause: "RFC 1122 4.2.3.5",
-            about: "retransmission",
+            about: "giving up",
             at_least: R2_MIN,
             whose: end.name().to_owned(),
             setting: "tcp_retries2",
