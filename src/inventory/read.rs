@@ -11,6 +11,7 @@ mod ipvs_services;
 mod keepalived;
 mod kube;
 mod nft;
+mod nft_words;
 mod rules;
 mod sniff;
 mod sockets;
