@@ -1,5 +1,6 @@
 //! The command line: one file a command; this one parses, dispatches, and turns failures into a line and an exit code.
 
+pub mod audit;
 pub mod capacity;
 pub mod conform;
 pub mod diff;
@@ -66,6 +67,7 @@ enum Command {
     Diff(diff::Args),
     Capacity(capacity::Args),
     Shrink(shrink::Args),
+    Audit(audit::Args),
     Synth(synth::Args),
     Presets(presets::Args),
     Conform(conform::Args),
@@ -91,6 +93,7 @@ pub fn main() -> ExitCode {
         Command::Diff(args) => diff::run(&args),
         Command::Capacity(args) => capacity::run(&args),
         Command::Shrink(args) => shrink::run(&args),
+        Command::Audit(args) => audit::run(&args),
         Command::Synth(args) => synth::run(&args),
         Command::Presets(args) => presets::run(&args),
         Command::Conform(args) => conform::run(&args),

@@ -1,5 +1,6 @@
 //! Findings to bytes: one file a format. Nothing here judges, and nothing here opens a file.
 
+pub mod audit;
 pub mod capacity;
 pub mod chart;
 pub mod explain;

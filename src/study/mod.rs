@@ -3,6 +3,7 @@
 //! A study is asked of flows that were followed once for all its policies ([`crate::engine::many`]). Nothing here reads packets,
 //! files or the clock, and nothing here prints.
 
+pub mod audit;
 pub mod capacity;
 pub mod closed;
 pub mod diff;

@@ -55,7 +55,7 @@ fn mean(value: f64) -> String {
 }
 
 /// A plain table whose columns are aligned to the right, but for some.
-struct Rows {
+pub(in crate::report) struct Rows {
     table: Table,
     columns: usize,
     left: Vec<usize>,
@@ -63,18 +63,18 @@ struct Rows {
 
 impl Rows {
     /// A table with these heads; the columns in `left` hold words.
-    fn new(head: &[String], left: &[usize]) -> Rows {
+    pub(in crate::report) fn new(head: &[String], left: &[usize]) -> Rows {
         let mut table = Table::new();
         table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(head);
         Rows { table, columns: head.len(), left: left.to_vec() }
     }
 
-    fn add(&mut self, row: Vec<String>) {
+    pub(in crate::report) fn add(&mut self, row: Vec<String>) {
         self.table.add_row(row);
     }
 
-    fn write(mut self, out: &mut String) {
+    pub(in crate::report) fn write(mut self, out: &mut String) {
         for index in (0..self.columns).filter(|index| !self.left.contains(index)) {
             if let Some(column) = self.table.column_mut(index) {
                 column.set_cell_alignment(CellAlignment::Right);
