@@ -80,7 +80,8 @@ pub fn run(args: &Args) -> Ended {
         victims_max: args.limit.max(if args.json { 10_000 } else { 0 }),
         always_together: args.global,
     };
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(args.options.threads).build().map_err(|e| Failure(format!("threads: {e}")))?;
+    let pool =
+        rayon::ThreadPoolBuilder::new().num_threads(args.options.packets.threads).build().map_err(|e| Failure(format!("threads: {e}")))?;
     let (path, run) = heard(args)?;
     if run.flows.is_empty() {
         return Err(Failure(format!("{}: no TCP or UDP flow to count", run.names.join(", "))));

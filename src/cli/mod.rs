@@ -6,6 +6,7 @@ pub mod conform;
 pub mod diff;
 pub mod draw;
 pub mod explain;
+pub mod infer;
 pub mod presets;
 pub mod progress;
 pub mod replay;
@@ -65,6 +66,7 @@ enum Command {
     Sweep(sweep::Args),
     Tune(tune::Args),
     Diff(diff::Args),
+    Infer(infer::Args),
     Capacity(capacity::Args),
     Shrink(shrink::Args),
     Audit(audit::Args),
@@ -91,6 +93,7 @@ pub fn main() -> ExitCode {
         Command::Sweep(args) => sweep::run(&args),
         Command::Tune(args) => tune::run(&args),
         Command::Diff(args) => diff::run(&args),
+        Command::Infer(args) => infer::run(&args),
         Command::Capacity(args) => capacity::run(&args),
         Command::Shrink(args) => shrink::run(&args),
         Command::Audit(args) => audit::run(&args),

@@ -43,6 +43,14 @@ pub struct Options {
     /// The phase of the wheel: the jiffies counter and the time (seconds since 1970) at which it had that value
     #[arg(long, value_name = "JIFFIES@TIME")]
     jiffies: Option<String>,
+    /// Which packets are read.
+    #[command(flatten)]
+    pub packets: Packets,
+}
+
+/// The options about which packets are read.
+#[derive(clap::Args, Debug)]
+pub struct Packets {
     /// Only packets that match, in tcpdump's words: host, net, port, src, dst, tcp, udp, and, or, not
     #[arg(long, short = 'f', value_name = "FILTER")]
     filter: Option<String>,
@@ -82,18 +90,21 @@ impl Options {
     /// # Errors
     /// What is wrong with the filter.
     pub fn job(&self, inputs: &[OsString]) -> Result<Job, Failure> {
+        self.packets.job(inputs)
+    }
+}
+
+impl Packets {
+    /// What a run over a capture is to do.
+    ///
+    /// # Errors
+    /// What is wrong with the filter.
+    pub fn job(&self, inputs: &[OsString]) -> Result<Job, Failure> {
         let filter = self.filter.as_deref().map(Filter::parse).transpose().map_err(|e| Failure(e.to_string()))?;
         let sizes: Option<u64> = inputs.iter().map(|name| std::fs::metadata(name).ok().map(|m| m.len())).sum();
         let progress = Progress::bytes(sizes, "reading");
         let watch = Watch(Arc::new(move |bytes| progress.tick(bytes)));
         Ok(Job { threads: self.threads, filter, records_max: self.count, watch: Some(watch) })
-    }
-}
-
-impl Options {
-    /// Whether only some packets are wanted.
-    pub fn is_about_packets(&self) -> bool {
-        self.filter.is_some() || self.count.is_some()
     }
 
     /// Does something on the threads that were asked for.
@@ -104,6 +115,21 @@ impl Options {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads).build().map_err(|e| Failure(format!("threads: {e}")))?;
         Ok(pool.install(work))
     }
+}
+
+impl Options {
+    /// Whether only some packets are wanted.
+    pub fn is_about_packets(&self) -> bool {
+        self.packets.filter.is_some() || self.packets.count.is_some()
+    }
+
+    /// Does something on the threads that were asked for.
+    ///
+    /// # Errors
+    /// That threads cannot be started.
+    pub fn on_threads<R: Send>(&self, work: impl FnOnce() -> R + Send) -> Result<R, Failure> {
+        self.packets.on_threads(work)
+    }
 
     /// The same for the packets of one flow alone, and of others with its addresses and ports.
     ///
@@ -112,11 +138,11 @@ impl Options {
     pub fn job_of(&self, proto: Proto, [client, server]: [Sock; 2]) -> Result<Job, Failure> {
         let mut text =
             format!("{} and host {} and host {} and port {} and port {}", proto.name(), client.addr, server.addr, client.port, server.port);
-        if let Some(filter) = self.filter.as_deref().filter(|filter| !filter.trim().is_empty()) {
+        if let Some(filter) = self.packets.filter.as_deref().filter(|filter| !filter.trim().is_empty()) {
             text.push_str(&format!(" and ({filter})"));
         }
         let filter = Filter::parse(&text).map_err(|e| Failure(e.to_string()))?;
-        Ok(Job { threads: self.threads, filter: Some(filter), records_max: self.count, watch: None })
+        Ok(Job { threads: self.packets.threads, filter: Some(filter), records_max: self.packets.count, watch: None })
     }
 }
 

@@ -59,7 +59,10 @@ fn kind(report: &Report<'_>, hop: usize) -> String {
 
 /// The options with which the verdict shows again.
 fn options(report: &Report<'_>, boxes: &[String]) -> String {
-    let mut options: String = boxes.iter().map(|spec| format!(" --box {spec}")).collect();
+    let mut options = String::new();
+    for spec in boxes {
+        let _ = write!(options, " --box {spec}");
+    }
     if let Clock::Wheel { hz, phase } = report.path.clock {
         let _ = write!(options, " --clock wheel --hz {}", hz.0);
         if let Some(Phase { jiffies, at, .. }) = phase {

@@ -8,6 +8,7 @@ pub mod capacity;
 pub mod closed;
 pub mod diff;
 pub mod explain;
+pub mod infer;
 pub mod ledger;
 pub mod needs;
 pub mod pairing;
