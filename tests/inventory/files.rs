@@ -232,3 +232,12 @@ virtual_server group one {
     assert_eq!((name.key, name.proto, name.one_packet), (ServiceKey::Sock(sock("[2001:db8::10]:53")), Some(Proto::Udp), true));
     assert_eq!((mark.key, mark.persistence), (ServiceKey::Fwmark(7), Some(Duration::from_secs(360))));
 }
+
+#[test]
+fn sysctl_knows_which_kernel_it_is() {
+    let found = inventory("kernel.hostname = director\nkernel.osrelease = 6.1.176\nnet.ipv4.tcp_keepalive_time = 7200\n");
+    let machine = &found.machine;
+    assert_eq!((machine.hostname.as_deref(), machine.release.as_deref(), found.sysctls.len()), (Some("director"), Some("6.1.176"), 1));
+    let nameless = inventory("kernel.hostname = (none)\nkernel.osrelease = 5.10.0-8-amd64\n");
+    assert_eq!((nameless.machine.hostname, nameless.machine.release.as_deref()), (None, Some("5.10.0-8-amd64")));
+}

@@ -194,6 +194,9 @@ fn one(reader: &mut Reader<'_>, line: &Line<'_>, said: &mut Said) -> Result<bool
         return if ours && !complaint { Err("a name without a value: it seems to be cut off".to_owned()) } else { Ok(false) };
     };
     let name = modern(key);
+    if machine(reader, &name, value) {
+        return Ok(true);
+    }
     if let Some(own) = name.strip_prefix("net.netfilter.nf_conntrack_") {
         if OTHER_PROTOCOLS.iter().any(|other| own.starts_with(other)) || CONNTRACK_OTHER.contains(&own) {
             return Ok(false);
@@ -242,6 +245,20 @@ fn one(reader: &mut Reader<'_>, line: &Line<'_>, said: &mut Said) -> Result<bool
     let at = reader.at(line);
     reader.into.sysctls.push(Sysctl { name: name.into_owned(), written: key.to_owned(), value: value.to_owned(), at });
     Ok(true)
+}
+
+/// What sysctls say of the machine itself; a collector's own word goes before.
+fn machine(reader: &mut Reader<'_>, name: &str, value: &str) -> bool {
+    let machine = &mut reader.into.machine;
+    let slot = match name {
+        "kernel.osrelease" => &mut machine.release,
+        "kernel.hostname" => &mut machine.hostname,
+        _ => return false,
+    };
+    if slot.is_none() && !value.is_empty() && value != "(none)" {
+        *slot = Some(value.to_owned());
+    }
+    true
 }
 
 /// Whether a value is of the form that the kernel prints.
