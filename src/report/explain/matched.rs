@@ -264,9 +264,14 @@ impl Teller<'_> {
         }
         let widths: Vec<usize> =
             (0..6).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()).collect();
+        // Where both ends' tuples do not fit beside each other, one stands below the other.
+        let indent = widths.iter().map(|width| width + 2).sum::<usize>();
         for row in &rows {
+            let wide = row.last().filter(|cell| indent + cell.chars().count() > self.layout.width);
+            let (first, second) = wide.and_then(|cell| cell.split_once(" ⇄ ")).unzip();
             let mut line = String::new();
             for (column, cell) in row.iter().enumerate() {
+                let cell = first.filter(|_| column + 1 == row.len()).unwrap_or(cell);
                 let pad = widths.get(column).map_or(0, |width| width - cell.chars().count());
                 let blanks = " ".repeat(pad);
                 // Counts stand at the right.
@@ -274,6 +279,9 @@ impl Teller<'_> {
                 line.push_str("  ");
             }
             let _ = writeln!(out, "{}", line.trim_end());
+            if let Some(second) = second {
+                let _ = writeln!(out, "{}⇄ {second}", " ".repeat(indent.saturating_sub(2)));
+            }
         }
         let more = self.matched.studies.len().saturating_sub(self.layout.flows);
         if more > 0 {

@@ -66,6 +66,17 @@ const fn met(reaction: Reaction) -> &'static str {
     }
 }
 
+/// The same in the table of flows.
+const fn met_short(reaction: Reaction) -> &'static str {
+    match reaction {
+        Reaction::BoxReset => "box reset",
+        Reaction::StrangerReset => "stranger",
+        Reaction::Refused => "ICMP",
+        Reaction::Silence => "no answer",
+        Reaction::Spontaneous => "at expiry",
+    }
+}
+
 /// The same in full.
 fn met_long(reaction: Reaction, kind: Kind, attempts: u32, ttls: Option<(u8, u8)>) -> String {
     match (reaction, ttls) {

@@ -1,6 +1,6 @@
 //! For people.
 
-use super::{Report, agree, met, met_long, told_best, way};
+use super::{Report, agree, met, met_long, met_short, told_best, way};
 use crate::net::{Direction, Proto};
 use crate::report::printable;
 use crate::report::study::Rows;
@@ -305,7 +305,7 @@ impl Report<'_> {
             let own = |w: &Witness| w.proto == Proto::Tcp && pool.servers.contains(&w.socks[1].addr);
             for (at, witness) in self.inference.witnesses.iter().enumerate().filter(|(_, w)| own(w)) {
                 let (what, silence, state, kind, rank) = match (&witness.told.cut, told_best(pool, witness)) {
-                    (Some(cut), _) => (met(cut.reaction), cut.silence, cut.state, cut.kind, 0),
+                    (Some(cut), _) => (met_short(cut.reaction), cut.silence, cut.state, cut.kind, 0),
                     (None, Some((s, true))) => ("lived", s.silence, s.state, s.kind, 1),
                     (None, Some((s, false))) => ("passed", s.silence, s.state, s.kind, 2),
                     (None, None) => continue,
