@@ -193,6 +193,7 @@ fn fate(fate: &Fate<'_>) -> Value {
 const fn voice(voice: Voice) -> &'static str {
     match voice {
         Voice::Keepalive => "keepalive",
+        Voice::OwnKeepalive => "own-keepalive",
         Voice::Retransmission => "retransmission",
         Voice::Persist => "persist",
         Voice::Assumed => "assumed-keepalive",

@@ -252,6 +252,7 @@ fn story(fate: &Fate<'_>) -> String {
                 let when = between(speaks.earliest, speaks.latest);
                 match speaks.voice {
                     Voice::Keepalive => format!("{name}: keepalive in {when}"),
+                    Voice::OwnKeepalive => format!("{name}: keepalive of its own in {when}"),
                     Voice::Retransmission => format!("{name}: retransmits in {when}"),
                     Voice::Persist => format!("{name}: asks about its window in {when}"),
                     Voice::Assumed => format!("{name}: keepalive in {when} (--keepalive)"),

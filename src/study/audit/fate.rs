@@ -65,6 +65,8 @@ impl Class {
 pub enum Voice {
     /// Its keepalive timer.
     Keepalive,
+    /// Its keepalive timer, with an idle time of the program's own, as the timers of its sockets show.
+    OwnKeepalive,
     /// Data that nobody acknowledged.
     Retransmission,
     /// A window of zero that it asks about.

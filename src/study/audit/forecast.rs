@@ -6,7 +6,8 @@
 
 use super::Asked;
 pub use super::fate::{Class, End, Fate, Notice, Speaks, Table, Voice};
-use super::setup::{Host, Setup, Stand, late};
+use super::habit::Habits;
+use super::setup::{Setup, Stand, late};
 use super::stray::Stray;
 use crate::engine::Device;
 use crate::inventory::{ConntrackEntry, Happened, IpvsConn, Kind, Socket, SocketTimer};
@@ -96,6 +97,7 @@ type Sockets<'a> = HashMap<(Sock, Sock), &'a Socket>;
 /// The sockets of one list, and how much later than the tables it was read.
 struct List<'a> {
     sockets: Sockets<'a>,
+    habits: Habits<'a>,
     shown: bool,
     later: i128,
 }
@@ -127,11 +129,13 @@ struct Entry {
 impl<'s, 'a> Teller<'s, 'a> {
     fn new(setup: &'s Setup<'a>, asked: &Asked) -> Teller<'s, 'a> {
         let machine = setup.machine;
-        let list = |inventory: Option<&'a crate::inventory::Inventory>| {
+        let list = |inventory: Option<&'a crate::inventory::Inventory>, idle: u64| {
+            let of_programs = inventory.into_iter().flat_map(|shown| &shown.sockets);
             let sockets = inventory.map(|shown| shown.sockets.iter().map(|s| ((plain(s.local), plain(s.peer)), s)).collect());
             let later = inventory.and_then(|shown| Some(i128::from(shown.machine.taken?.0) - i128::from(machine.machine.taken?.0)));
             List {
                 sockets: sockets.unwrap_or_default(),
+                habits: Habits::of(of_programs, Duration::from_secs(idle)),
                 shown: inventory.is_some_and(|shown| shown.has(Kind::Sockets)),
                 later: later.unwrap_or(0),
             }
@@ -158,7 +162,11 @@ impl<'s, 'a> Teller<'s, 'a> {
         });
         let methods =
             services.flat_map(|(vip, reals)| reals.iter().filter_map(move |real| Some(((vip, real.sock), real.method?)))).collect();
-        let lists = [list(setup.ends[0].shown), list(setup.ends[1].shown), list(Some(machine))];
+        let lists = [
+            list(setup.ends[0].shown, setup.ends[0].time.value),
+            list(setup.ends[1].shown, setup.ends[1].time.value),
+            list(Some(machine), own_idle(setup, asked.keepalive)),
+        ];
         Teller { setup, given: asked.keepalive, lists, conntrack, ipvs, strays, methods }
     }
 
@@ -338,7 +346,10 @@ impl<'s, 'a> Teller<'s, 'a> {
             }
             SocketTimer::Keepalive => {
                 // A timer that fires after packets came is only set anew, for what is left of the idle time since then.
-                let idle = Duration::from_secs(self.idle(host, local)).max(due);
+                let habits = &self.lists[if local { 2 } else { side }].habits;
+                let own = if tries == 0 { habits.own(socket, due, entry.quiet) } else { None };
+                let host_idle = if local { own_idle(self.setup, self.given) } else { host.time.value };
+                let idle = own.unwrap_or(Duration::from_secs(host_idle)).max(due);
                 let heard = if side == 0 && !entry.sees_replies { Duration::ZERO } else { entry.quiet };
                 // One that has asked in vain runs for the interval, and looks no more.
                 let (rest, armed) = match tries {
@@ -346,18 +357,12 @@ impl<'s, 'a> Teller<'s, 'a> {
                     _ => (Duration::ZERO, Duration::from_secs(host.interval.value).max(due)),
                 };
                 End::Speaks(Speaks {
-                    voice: Voice::Keepalive,
+                    voice: if own.is_some() { Voice::OwnKeepalive } else { Voice::Keepalive },
                     earliest: from,
                     latest: to.max(rest) + late(armed, hz) + super::setup::ROUND_TRIP,
                 })
             }
         }
-    }
-
-    /// The idle time of a socket that nothing more is known of: its host's.
-    fn idle(&self, host: &Host<'_>, local: bool) -> u64 {
-        let own = self.setup.machine.sysctl("net.ipv4.tcp_keepalive_time").and_then(|sysctl| sysctl.value.parse().ok());
-        if local { own.or(self.given.map(|[idle, ..]| idle)).unwrap_or(super::setup::KEEPALIVE_DEFAULT[0]) } else { host.time.value }
     }
 
     fn notice(&self, side: usize, end: End, stray: Stray) -> Notice {
@@ -517,6 +522,12 @@ impl<'s, 'a> Teller<'s, 'a> {
 /// How long an entry has been quiet at the least: its timer less what is left, and the second that the listing cut off.
 fn quiet(timeout: Duration, left: Duration) -> Duration {
     if timeout == Duration::MAX { Duration::ZERO } else { timeout.saturating_sub(left + Duration::from_secs(1)) }
+}
+
+/// The idle time of the machine's own sockets, where a program has set none.
+fn own_idle(setup: &Setup<'_>, given: Option<[u64; 3]>) -> u64 {
+    let own = setup.machine.sysctl("net.ipv4.tcp_keepalive_time").and_then(|sysctl| sysctl.value.parse().ok());
+    own.or(given.map(|[idle, ..]| idle)).unwrap_or(super::setup::KEEPALIVE_DEFAULT[0])
 }
 
 /// How much longer than printed a timer of ss may be: minutes alone from ten on, then whole seconds, then milliseconds.

@@ -13,6 +13,7 @@ pub mod stray;
 
 mod dumps;
 mod filter;
+mod habit;
 mod ipvs;
 mod keepalive;
 mod tables;
