@@ -83,7 +83,7 @@ mod tests {
 
     fn own(all: &[Socket], which: usize, quiet: u64) -> Option<u64> {
         let habits = Habits::of(all.iter(), Duration::from_secs(7200));
-        let Some((_, due, _)) = all[which].timer else { return None };
+        let (_, due, _) = all[which].timer?;
         habits.own(&all[which], due, Duration::from_secs(quiet)).map(Duration::as_secs)
     }
 
