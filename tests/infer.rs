@@ -35,7 +35,7 @@ pub(crate) fn bracket(inference: &Inference, state: State) -> Option<&Bracket> {
 
 /// Whether a bracket excludes a setting. `late` says whether the box's timers may be.
 pub(crate) fn excludes(bracket: &Bracket, truth: Duration, late: bool) -> bool {
-    let low = if late { bracket.setting_low() } else { bracket.low.map_or(Duration::ZERO, |low| low.value) };
+    let low = if late { bracket.low_late } else { bracket.low.map_or(Duration::ZERO, |low| low.value) };
     bracket.is_determined() && (truth < low || bracket.high.is_some_and(|high| high.value < truth))
 }
 

@@ -269,12 +269,10 @@ fn one(args: &Args, captures: &[OsString], which: &Which, draws: &[Draw], stop: 
     let report = Report::new(&path, &run);
     let index = which.find(&report, if args.flow.is_some() { "--flow" } else { "explain" })?;
     let flow = run.flows.flow(index);
-    let packets = flow.segments.iter().map(|n| u64::from(*n)).sum();
-    let first = (flow.first_file, flow.first_frame);
-    let subject = Subject { proto: flow.proto(), socks: run.socks(flow), first, packets };
-    let diarist = Diarist { replay: Replay::new(&path), first, packets };
+    let subject = Subject::of(flow, run.socks(flow));
+    let diarist = Diarist { replay: Replay::new(&path), first: subject.first, packets: subject.packets };
     let found = dossier::collect(&mut traffic::open(captures)?, &[subject], Some(&diarist), &job, stop);
-    let changed = || Failure("explain: the captures have changed since they were read first, or reading was interrupted".to_owned());
+    let changed = || which::changed("explain");
     let mut dossier = found.into_iter().next().flatten().ok_or_else(changed)?;
     let mut kept = dossier.kept.take().ok_or_else(changed)?;
     let finding = report.finding(index);

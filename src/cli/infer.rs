@@ -45,7 +45,11 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Ended {
-    let inputs = traffic::kept(&args.captures)?;
+    // Only several captures may have to be read twice; a single one streams, however large it is.
+    let inputs = match &args.captures[..] {
+        [one] => vec![Input::from_arg(one)],
+        several => traffic::kept(several)?,
+    };
     let stop = traffic::stop_on_interrupt();
     let mut runs = Vec::new();
     for (input, name) in inputs.iter().zip(&args.captures) {

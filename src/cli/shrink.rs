@@ -77,11 +77,9 @@ pub fn run(args: &Args) -> Ended {
     let report = Report::new(&path, &run);
     let index = which.find(&report, if args.flow.is_some() { "--flow" } else { "shrink" })?;
     let flow = run.flows.flow(index);
-    let packets = flow.segments.iter().map(|n| u64::from(*n)).sum();
-    let wanted = Wanted { proto: flow.proto(), socks: run.socks(flow), first: (flow.first_file, flow.first_frame), packets };
+    let wanted = Wanted::of(flow, run.socks(flow));
     let found = dossier::collect(&mut traffic::open(&args.captures)?, &[wanted], None, &job, &stop);
-    let changed = || Failure("shrink: the captures have changed since they were read first, or reading was interrupted".to_owned());
-    let dossier = found.into_iter().next().flatten().ok_or_else(changed)?;
+    let dossier = found.into_iter().next().flatten().ok_or_else(|| which::changed("shrink"))?;
     if dossier.left_out > 0 {
         return Err(Failure(format!(
             "shrink: the flow has more than {} packets, which is more than can be tried here",

@@ -248,6 +248,11 @@ fn none(between: &Between, flows: impl Iterator<Item = Choice> + Clone, option: 
     Failure(format!("{option} '{}': no flow has these ends; {there}", between.text))
 }
 
+/// Why a flow that was found is not there when the captures are read once more.
+pub fn changed(command: &str) -> Failure {
+    Failure(format!("{command}: the captures have changed since they were read first, or reading was interrupted"))
+}
+
 /// Says so where captures cannot be read twice; `option` is what needs it.
 ///
 /// # Errors

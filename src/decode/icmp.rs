@@ -53,6 +53,16 @@ impl IcmpError {
         }
     }
 
+    /// Whether it says that the packet was too big for a link on the way.
+    pub const fn is_too_big(&self) -> bool {
+        matches!((self.from.is_v6(), self.kind, self.code), (false, 3, 4) | (true, 2, _))
+    }
+
+    /// Whether it says that nobody is there: the host or its network cannot be reached, or the packet went round in circles.
+    pub const fn finds_nobody(&self) -> bool {
+        matches!((self.from.is_v6(), self.kind, self.code), (false, 3, 0 | 1) | (false, 11, _) | (true, 3, _))
+    }
+
     /// Whether it says that the packet was refused, and not that it was too big or went round in circles.
     pub const fn refuses(&self) -> bool {
         if self.from.is_v6() { self.kind == 1 } else { self.kind == 3 && self.code != 4 }

@@ -4,14 +4,17 @@
 //! For flows that somebody wants to see; read in a pass of its own. Judges nothing.
 
 use super::diary::{Diarist, Kept};
+use super::packets::{self, Seen};
 use super::pipeline::{Follow, Job};
-use crate::capture::{Batch, Capture, Record};
-use crate::decode::{Decoded, Decoder, IcmpError, content, stations};
+use crate::capture::{Capture, Record};
+use crate::decode::{Decoded, IcmpError, content, stations};
 use crate::flow::{Book, Flow, FlowTable, GapEvidence, Observation, Shape, StreamRule};
 use crate::net::{Proto, Segment, Sock, TcpFlags};
 use crate::time::{Duration, Instant};
+use foldhash::fast::FixedState;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::hash::BuildHasher;
+use std::sync::atomic::AtomicBool;
 
 /// What a payload was, as far as it was captured: the same bytes give the same print.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -57,13 +60,7 @@ impl Print {
 }
 
 fn hash(bytes: &[u8]) -> u32 {
-    let mut state: u64 = 0x666c_6f77_6c61_7073;
-    for chunk in bytes.chunks(8) {
-        let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
-        state = (state.rotate_left(5) ^ u64::from_le_bytes(word)).wrapping_mul(0x517c_c1b7_2722_0a95);
-    }
-    (state ^ bytes.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32) as u32
+    FixedState::default().hash_one(bytes) as u32
 }
 
 /// A packet of a flow as it stands in a capture.
@@ -108,6 +105,14 @@ pub struct Subject {
     pub first: (u16, u32),
     /// How many packets it had when it was found.
     pub packets: u64,
+}
+
+impl Subject {
+    /// A flow as it was found, with its client and server.
+    pub fn of(flow: &Flow, socks: [Sock; 2]) -> Subject {
+        let packets = flow.segments.iter().map(|n| u64::from(*n)).sum();
+        Subject { proto: flow.proto(), socks, first: (flow.first_file, flow.first_frame), packets }
+    }
 }
 
 /// Another connection between the client and the service of the subject.
@@ -163,8 +168,6 @@ pub fn collect(
 ) -> Vec<Option<Dossier>> {
     let mut table = FlowTable::new(StreamRule::default());
     let mut book = Book::new();
-    let mut decoder = Decoder::new();
-    let mut batch = Batch::new();
     let mut dossiers: Vec<Option<Dossier>> = subjects.iter().map(|_| None).collect();
     // Which tuples are wanted, in both directions; and which subject each flow of the table is, by its place.
     let mut tuples: BTreeSet<(Proto, Sock, Sock)> = BTreeSet::new();
@@ -177,69 +180,58 @@ pub fn collect(
     }
     let watched = subjects.first().map(|subject| (subject.proto, subject.socks));
     let mut places: Vec<Option<usize>> = Vec::new();
-    let (mut records, mut order, mut total) = (0_u64, 0_u64, 0_usize);
-    let records_max = job.records_max.unwrap_or(u64::MAX);
-    while records < records_max && !stop.load(Ordering::Relaxed) && capture.next_batch(&mut batch) {
-        for record in batch.iter() {
-            if records >= records_max {
-                break;
-            }
-            records += 1;
-            let Some(packet) = decoder.decode(&record) else {
-                if let Some(error) = decoder.icmp_error() {
-                    note(error, subjects, &mut dossiers);
+    let mut total = 0_usize;
+    // Whoever watches has seen the capture go by already.
+    let job = Job { watch: None, ..job.clone() };
+    packets::each(capture, &job, stop, |seen| {
+        let (record, packet, order) = match seen {
+            Seen::Packet(record, packet, order) => (record, packet, order),
+            Seen::Error(error) => return note(error, subjects, &mut dossiers),
+        };
+        if !tuples.contains(&(packet.proto, packet.src, packet.dst)) {
+            if let (Some((proto, [client, server])), Some(Some(dossier))) = (watched, dossiers.first_mut()) {
+                let again = packet.proto == proto && packet.src.addr == client.addr && packet.dst == server;
+                let flags = packet.segment.flags;
+                let opens = flags.has(TcpFlags::SYN) && !flags.has(TcpFlags::ACK);
+                if again && opens && dossier.attempts.len() < ATTEMPTS_MAX {
+                    let (at, frame, file) = (packet.segment.at, packet.segment.frame, packet.segment.file);
+                    dossier.attempts.push(Attempt { at, frame, file, port: packet.src.port });
                 }
-                continue;
-            };
-            if job.filter.as_ref().is_some_and(|filter| !filter.matches(&packet)) {
-                continue;
             }
-            order += 1;
-            if !tuples.contains(&(packet.proto, packet.src, packet.dst)) {
-                if let (Some((proto, [client, server])), Some(Some(dossier))) = (watched, dossiers.first_mut()) {
-                    let again = packet.proto == proto && packet.src.addr == client.addr && packet.dst == server;
-                    let flags = packet.segment.flags;
-                    let opens = flags.has(TcpFlags::SYN) && !flags.has(TcpFlags::ACK);
-                    if again && opens && dossier.attempts.len() < ATTEMPTS_MAX {
-                        let (at, frame, file) = (packet.segment.at, packet.segment.frame, packet.segment.file);
-                        dossier.attempts.push(Attempt { at, frame, file, port: packet.src.port });
-                    }
-                }
-                continue;
-            }
-            let ends = book.ends(packet.src, packet.dst, packet.proto);
-            let mut seg = packet.segment;
-            let placed = table.place(&ends, ends.hash(), None, &mut seg, order);
-            let at = placed.flow.get();
-            let flow = table.flow_mut(placed.flow);
-            let previous = flow.last_frame;
-            let observation = flow.observe(&seg);
-            if placed.is_new {
-                places.resize(places.len().max(at + 1), None);
-                places[at] = firsts.get(&(flow.first_file, flow.first_frame)).copied();
-            }
-            let Some(index) = places[at] else { continue };
-            let subject = &subjects[index];
-            let diarist = diarist.filter(|_| index == 0);
-            let dossier = dossiers[index].get_or_insert_with(|| Dossier {
-                stations: stations(&record),
-                kept: diarist.and_then(|diarist| diarist.begin(flow, &seg)),
-                ..Dossier::default()
-            });
-            // A file that has grown since it was read first has more than was judged.
-            if dossier.seen >= subject.packets {
-                continue;
-            }
-            dossier.seen += 1;
-            lead(dossier, diarist, flow, &seg, &observation, previous);
-            if total < SIGHTINGS_MAX || matters(&seg, &observation) && total < 2 * SIGHTINGS_MAX {
-                total += 1;
-                dossier.sightings.push(Sighting::new(&record, &packet, seg, &observation));
-            } else {
-                dossier.left_out += 1;
-            }
+            return;
         }
-    }
+        let ends = book.ends(packet.src, packet.dst, packet.proto);
+        let mut seg = packet.segment;
+        let placed = table.place(&ends, ends.hash(), None, &mut seg, order);
+        let at = placed.flow.get();
+        let flow = table.flow_mut(placed.flow);
+        let previous = flow.last_frame;
+        let observation = flow.observe(&seg);
+        if placed.is_new {
+            places.resize(places.len().max(at + 1), None);
+            places[at] = firsts.get(&(flow.first_file, flow.first_frame)).copied();
+        }
+        let Some(index) = places[at] else { return };
+        let subject = &subjects[index];
+        let diarist = diarist.filter(|_| index == 0);
+        let dossier = dossiers[index].get_or_insert_with(|| Dossier {
+            stations: stations(record),
+            kept: diarist.and_then(|diarist| diarist.begin(flow, &seg)),
+            ..Dossier::default()
+        });
+        // A file that has grown since it was read first has more than was judged.
+        if dossier.seen >= subject.packets {
+            return;
+        }
+        dossier.seen += 1;
+        lead(dossier, diarist, flow, &seg, &observation, previous);
+        if total < SIGHTINGS_MAX || matters(&seg, &observation) && total < 2 * SIGHTINGS_MAX {
+            total += 1;
+            dossier.sightings.push(Sighting::new(record, packet, seg, &observation));
+        } else {
+            dossier.left_out += 1;
+        }
+    });
     dossiers
 }
 

@@ -2,13 +2,13 @@
 //! between: sequence numbers, and what payloads begin with. Compares nothing.
 
 use super::dossier::Print;
+use super::packets::{self, Seen};
 use super::pipeline::{Followed, Job, Judged, Run};
-use crate::capture::{Batch, Capture};
-use crate::decode::{Decoder, content};
+use crate::capture::Capture;
+use crate::decode::content;
 use crate::flow::{Book, FlowTable, Observation, Shape, StreamRule, number_streams};
 use crate::net::{Proto, Segment, Seq, TcpFlags};
-use crate::time::Instant;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 /// How many marks of a kind are kept of a direction: of very many the same ones in every capture, the smallest.
 const MARKS_MAX: usize = 48;
@@ -79,55 +79,32 @@ impl Signature {
 pub fn gather(capture: &mut Capture, job: &Job, stop: &AtomicBool) -> Followed<Signature> {
     let mut table = FlowTable::new(StreamRule::default());
     let mut signatures: Vec<Signature> = Vec::new();
-    let (mut book, mut decoder, mut batch) = (Book::new(), Decoder::new(), Batch::new());
-    let (mut records, mut order, mut filtered, mut interrupted) = (0_u64, 0_u64, 0_u64, false);
-    let (mut begin, mut end) = (Instant::MAX, Instant::ZERO);
-    let records_max = job.records_max.unwrap_or(u64::MAX);
-    while records < records_max && capture.next_batch(&mut batch) {
-        if stop.load(Ordering::Relaxed) {
-            interrupted = true;
-            break;
+    let mut book = Book::new();
+    let passed = packets::each(capture, job, stop, |seen| {
+        let Seen::Packet(record, packet, order) = seen else { return };
+        let ends = book.ends(packet.src, packet.dst, packet.proto);
+        let mut seg = packet.segment;
+        let (placed, observation) = table.observe(&ends, &mut seg, order);
+        if placed.is_new {
+            signatures.push(Signature::default());
         }
-        for record in batch.iter() {
-            if records >= records_max {
-                break;
-            }
-            records += 1;
-            begin = begin.min(record.at);
-            end = end.max(record.at);
-            let Some(packet) = decoder.decode(&record) else { continue };
-            if job.filter.as_ref().is_some_and(|filter| !filter.matches(&packet)) {
-                filtered += 1;
-                continue;
-            }
-            order += 1;
-            let ends = book.ends(packet.src, packet.dst, packet.proto);
-            let mut seg = packet.segment;
-            let (placed, observation) = table.observe(&ends, &mut seg, order);
-            if placed.is_new {
-                signatures.push(Signature::default());
-            }
-            let print = content(&record, &packet).and_then(|content| Print::of(content.payload, seg.len));
-            signatures[placed.flow.get()].take(packet.proto, &seg, print, &observation);
-        }
-        if let Some(watch) = &job.watch {
-            (watch.0)(capture.consumed());
-        }
-    }
+        let print = content(record, packet).and_then(|content| Print::of(content.payload, seg.len));
+        signatures[placed.flow.get()].take(packet.proto, &seg, print, &observation);
+    });
     number_streams(&mut [&mut table]);
     let flows = table.into_flows().zip(signatures).map(|(flow, run)| Judged { flow, run }).collect();
     Run {
         flows,
         book,
-        counters: decoder.counters(),
-        filtered,
+        counters: passed.decoder.counters(),
+        filtered: passed.filtered,
         damages: capture.damages(),
         times: capture.times(),
         errors: Vec::new(),
         names: capture.names().to_vec(),
-        begin: begin.min(end),
-        end,
-        interrupted,
+        begin: passed.begin.min(passed.end),
+        end: passed.end,
+        interrupted: passed.interrupted,
     }
 }
 

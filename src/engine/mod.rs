@@ -14,6 +14,7 @@ pub mod many;
 pub mod members;
 mod memory;
 pub mod offered;
+mod packets;
 pub mod path;
 pub mod pipeline;
 mod probes;

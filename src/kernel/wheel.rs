@@ -44,6 +44,14 @@ pub fn lateness_max(delta: Duration, hz: Hz) -> Duration {
     hz.span(granule_ticks(hz.ticks(delta), hz))
 }
 
+/// The ticks a second that kernels are built with (`CONFIG_HZ`).
+pub const RATES: [Hz; 4] = [Hz(100), Hz(250), Hz(300), Hz(1000)];
+
+/// The same for a kernel of which nobody knows the rate: the worst of all.
+pub fn lateness_worst(delta: Duration) -> Duration {
+    RATES.iter().map(|hz| lateness_max(delta, *hz)).max().unwrap_or(Duration::ZERO)
+}
+
 /// The tick at which a timer with expiry tick `expires`, armed at tick `now`, fires.
 pub const fn fire_tick(now: u64, expires: u64, hz: Hz) -> u64 {
     let granule = granule_ticks(expires.saturating_sub(now), hz);

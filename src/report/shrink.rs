@@ -1,6 +1,6 @@
 //! What became of a flow that was made small: for people, for machines, and for the head of the small capture itself.
 
-use super::text::{paragraph, span};
+use super::text::{paragraph, several, span};
 use super::{Report, printable, tuple};
 use crate::engine::Clock;
 use crate::finding::{Finding, Verdict};
@@ -72,10 +72,6 @@ fn options(report: &Report<'_>, boxes: &[String]) -> String {
     options
 }
 
-fn plural(count: usize, what: &str) -> String {
-    if count == 1 { format!("{count} {what}") } else { format!("{count} {what}s") }
-}
-
 impl Made<'_> {
     fn kept_frames(&self) -> Vec<u32> {
         self.shrunk.kept.iter().filter_map(|place| self.segments.get(*place)).map(|seg| seg.frame).collect()
@@ -86,12 +82,15 @@ impl Made<'_> {
         let Made { report, finding, shrunk, .. } = *self;
         let mut out = String::new();
         let file = printable(self.file);
-        let of = plural(self.segments.len(), "packet");
+        let of = several(self.segments.len(), "packet", "packets");
         let line = |out: &mut String, text: &str| paragraph(out, "  ", text, width);
         let _ = writeln!(out, "{file}: {} of {of}, {} bytes", shrunk.kept.len(), shrunk.bytes.len());
         line(&mut out, &format!("{} ({})", tuple::display_filter(finding), tuple::arrow(finding)));
         line(&mut out, &format!("verdict, before and after: {}", verdict(report, finding)));
-        line(&mut out, &format!("{} tried, this one read and replayed once more as it stands", plural(shrunk.tried as usize, "capture")));
+        line(
+            &mut out,
+            &format!("{} tried, this one read and replayed once more as it stands", several(shrunk.tried as usize, "capture", "captures")),
+        );
         line(
             &mut out,
             if shrunk.minimal {

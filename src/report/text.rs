@@ -264,6 +264,19 @@ pub(super) fn kind_of(report: &Report<'_>, d: &Decisive) -> String {
     if report.path.hops.len() > 1 { format!("{}.{}", d.hop + 1, printable(name)) } else { printable(name) }
 }
 
+/// A count with its words.
+pub(super) fn several(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// Which way a packet goes.
+pub(super) const fn way(dir: Direction) -> &'static str {
+    match dir {
+        Direction::Original => "client → server",
+        Direction::Reply => "server → client",
+    }
+}
+
 /// One flow, told.
 fn story(out: &mut String, report: &Report<'_>, f: &Finding, layout: Layout) {
     let Some(d) = &f.decisive else { return };
@@ -278,7 +291,7 @@ fn story(out: &mut String, report: &Report<'_>, f: &Finding, layout: Layout) {
     let forgets = if d.victim.is_some() { "forgets" } else { "has forgotten" };
     let file = file_suffix(report, f.file);
     line(out, &format!("{} {forgets} it {} after frame {}{file}, {timer} ({setting})", printable(&hop.label), span(d.timeout), d.before));
-    let way = if d.dir == Direction::Original { "client → server" } else { "server → client" };
+    let way = way(d.dir);
     match d.victim {
         Some((frame, file)) => line(
             out,

@@ -6,7 +6,7 @@
 
 use super::{Group, Head, Number, Numbered, Run, SIZE_MAX, judge, runs};
 use crate::conform::Result;
-use crate::kernel::wheel::{Hz, lateness_max};
+use crate::kernel::wheel::{Hz, RATES, lateness_max};
 use crate::model::ipvs::Method;
 use crate::model::ipvs::Settings;
 use crate::model::ipvs::defence::{Defence, DefenceSettings, IpvsStanding, Kind};
@@ -18,8 +18,6 @@ use crate::time::{Duration, Instant};
 
 /// Nobody takes longer to set the connections up.
 const SETUP_MAX: Duration = Duration::from_secs(30);
-/// Ticks a second that kernels are built with.
-const RATES: [u32; 4] = [100, 250, 300, 1000];
 
 /// Connections of one kind.
 struct Class {
@@ -129,7 +127,7 @@ impl Recording {
     /// One run of the model.
     fn run(&self, seed: u64) -> Run {
         let mut rng = Rng::keyed(seed, 0x6472_6f70);
-        let drawn = Hz(*rng.pick(&RATES));
+        let drawn = *rng.pick(&RATES);
         let hz = self.hz.unwrap_or(drawn);
         let settings = DefenceSettings { lateness: Lateness::Wheel(hz), ..self.settings };
         let mut defence = Defence::new(settings, self.dialect, rng.number());

@@ -5,7 +5,7 @@ use crate::finding::advice::Where;
 use crate::model::Side;
 use crate::report::printable;
 use crate::report::study::Rows;
-use crate::report::text::{date, describe, paragraph};
+use crate::report::text::{date, describe, paragraph, several};
 use crate::study::audit::Audit;
 use crate::study::audit::forecast::{Class, End, Fate, Forecast, Notice, Table, Voice};
 use crate::study::audit::rule::{Found, Severity};
@@ -37,10 +37,6 @@ pub fn write(audit: &Audit<'_>, layout: Layout) -> String {
     assumed(&mut out, audit, layout);
     unread(&mut out, audit, layout);
     out
-}
-
-fn several(count: usize, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 fn verdict(out: &mut String, audit: &Audit<'_>, layout: Layout) {

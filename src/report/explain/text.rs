@@ -6,7 +6,7 @@ use crate::finding::Verdict;
 use crate::finding::advice::Where;
 use crate::flow::{GapEvidence, Opening, Orientation};
 use crate::net::{Direction, Proto};
-use crate::report::text::{Layout, file_suffix, frame_name, input, kind_of, paint, paragraph, path};
+use crate::report::text::{Layout, file_suffix, frame_name, input, kind_of, paint, paragraph, path, way};
 use crate::report::{Report, printable, tuple};
 use crate::study::explain::Account;
 use crate::study::explain::after::{After, Match, SideAfter, Train};
@@ -229,7 +229,7 @@ impl Teller<'_> {
                 frame_name(self.report, frame, file),
                 exact(d.excess()),
                 d.kind.name(),
-                if d.dir == Direction::Original { "client → server" } else { "server → client" },
+                way(d.dir),
                 d.fate
             )
         } else {

@@ -55,7 +55,7 @@ impl Report<'_> {
             "state": bracket.state.name(),
             "determined": determined,
             "why_undetermined": bracket.undetermined.map(Undetermined::name),
-            "setting_low_ns": known(bracket.low.map(|_| bracket.setting_low())),
+            "setting_low_ns": known(bracket.low.map(|_| bracket.low_late)),
             "setting_high_ns": known(bracket.high.map(|high| high.value)),
             "expiry_low_ns": known(bracket.low.map(|low| low.value)),
             "expiry_high_ns": known(bracket.high.map(|high| high.value)),

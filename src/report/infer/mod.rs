@@ -21,13 +21,6 @@ pub struct Report<'r> {
     pub inputs: &'r [Run<()>],
 }
 
-const fn way(dir: Direction) -> &'static str {
-    match dir {
-        Direction::Original => "client → server",
-        Direction::Reply => "server → client",
-    }
-}
-
 const fn way_name(dir: Direction) -> &'static str {
     match dir {
         Direction::Original => "client-to-server",

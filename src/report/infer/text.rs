@@ -1,10 +1,10 @@
 //! For people.
 
-use super::{Report, agree, met, met_long, met_short, told_best, way};
+use super::{Report, agree, met, met_long, met_short, told_best};
 use crate::net::{Direction, Proto};
 use crate::report::printable;
 use crate::report::study::Rows;
-use crate::report::text::{decimals, input, paragraph, span};
+use crate::report::text::{decimals, input, paragraph, several, span, way};
 use crate::study::infer::boxes::{self, Fit, Misfit};
 use crate::study::infer::evidence::{Kind, State};
 use crate::study::infer::pool::{Bound, Bracket, Keepalives, Pool, Undetermined, Witness};
@@ -76,7 +76,7 @@ impl Report<'_> {
         }
         let tcp = self.inference.witnesses.iter().filter(|w| w.proto == Proto::Tcp).count();
         let cut = self.inference.witnesses.iter().filter(|w| w.told.cut.is_some()).count();
-        let flows = if tcp == 1 { "1 TCP flow".to_owned() } else { format!("{tcp} TCP flows") };
+        let flows = several(tcp, "TCP flow", "TCP flows");
         let _ = writeln!(out, "\n{flows}; in {cut} a packet after a silence did not come through");
         for pool in &self.inference.pools {
             if self.inference.pools.len() > 1 {
@@ -135,7 +135,7 @@ impl Report<'_> {
         if bracket.undetermined.is_none() {
             let (cut, kept, agree) = (bracket.cut.len(), bracket.kept.len(), agree(pool, bracket, &self.inference.witnesses));
             let against = bracket.against.len();
-            let verb = if agree == 1 { "1 flow agrees".to_owned() } else { format!("{agree} flows agree") };
+            let verb = several(agree, "flow agrees", "flows agree");
             let text = format!("{verb}, {against} contradict; {cut} cut, {kept} lived through a quarter of that or more");
             paragraph(out, "  ", &text, width);
             if let Some(bound) = &bracket.high {

@@ -5,6 +5,7 @@ use crate::engine::Path;
 use crate::engine::pipeline::Followed;
 use crate::finding::paste::{self, Block, Setting};
 use crate::finding::{Verdict, evidence_name};
+use crate::report::text::several;
 use crate::report::{json as whole, printable, text};
 use crate::study::ledger::Occupancy;
 use crate::study::needs::Knob;
@@ -432,11 +433,6 @@ impl Report<'_> {
             "tables": tables,
         })
     }
-}
-
-/// A count with its words.
-fn several(count: usize, one: &str, many: &str) -> String {
-    if count == 1 { format!("1 {one}") } else { format!("{count} {many}") }
 }
 
 /// The cells about tables.

@@ -6,7 +6,7 @@ use super::stray::{Stray, stray};
 use crate::engine::{Clock, Device, Hop, Path, PathError};
 use crate::finding::margin::Margin;
 use crate::inventory::{At, Inventory};
-use crate::kernel::wheel::{Hz, lateness_max};
+use crate::kernel::wheel::{Hz, RATES, lateness_max, lateness_worst};
 use crate::model::Side;
 use crate::model::conntrack::entry::State as CtState;
 use crate::model::idle::{Clause as IdleClause, Farewell};
@@ -242,15 +242,9 @@ impl Stand {
     }
 }
 
-/// The ticks a second that kernels are built with.
-const RATES: [Hz; 4] = [Hz(100), Hz(250), Hz(300), Hz(1000)];
-
 /// How late a timer of the wheel may fire that was armed for so long; the worst of all rates where the rate is not known.
 pub fn late(armed: Duration, hz: Option<Hz>) -> Duration {
-    match hz {
-        Some(hz) => lateness_max(armed, hz),
-        None => RATES.iter().map(|hz| lateness_max(armed, *hz)).max().unwrap_or(Duration::ZERO),
-    }
+    hz.map_or_else(|| lateness_worst(armed), |hz| lateness_max(armed, hz))
 }
 
 /// How long a probe may be on its way: more than once round the earth.

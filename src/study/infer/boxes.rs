@@ -1,8 +1,8 @@
 //! Which of the known boxes fit what was inferred, and why the others do not.
 
 use super::evidence::{Reaction, State};
-use super::late;
 use super::pool::{Bound, Keepalives, Pool};
+use crate::kernel::wheel::lateness_worst;
 use crate::policy::idle::{Activity, Kind, OnExpiry, OnStray};
 use crate::policy::{BoxPolicy, Preset, presets};
 use crate::time::Duration;
@@ -51,7 +51,7 @@ fn timers(preset: &Preset, state: State) -> Vec<Duration> {
 /// How much longer than its setting an entry may live.
 fn lateness(preset: &Preset, setting: Duration) -> Duration {
     match preset.resolve() {
-        BoxPolicy::Ipvs(_) => late::lateness_max(setting),
+        BoxPolicy::Ipvs(_) => lateness_worst(setting),
         BoxPolicy::Conntrack(_) => Duration::from_millis(100),
         // Collectors come round every few seconds: pf's every ten.
         BoxPolicy::Idle(_) => Duration::from_secs(10).max(Duration(setting.0 / 100)),

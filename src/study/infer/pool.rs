@@ -7,6 +7,7 @@
 use super::evidence::{Cut, Kind, PickUp, Reaction, Silence, State, Survival, Testimony};
 use super::late;
 use crate::decode::IcmpError;
+use crate::kernel::wheel::lateness_worst;
 use crate::net::{Addr, Direction, Proto, Sock};
 use crate::time::{Duration, Instant};
 use std::collections::{BTreeMap, BTreeSet};
@@ -133,8 +134,8 @@ pub fn weigh(witnesses: &mut [Witness], errors: &[Vec<IcmpError>]) -> usize {
         let about = |e: &&IcmpError| {
             e.proto == witness.proto && (e.src, e.dst) == (witness.socks[from], witness.socks[to]) && e.at >= cut.silence.at
         };
-        let said = errors.get(usize::from(witness.file)).into_iter().flatten().filter(about).find(|e| !e.name().contains("too big"));
-        let gone = said.is_some_and(|e| matches!(e.name(), "host unreachable" | "network unreachable" | "time exceeded"));
+        let said = errors.get(usize::from(witness.file)).into_iter().flatten().filter(about).find(|e| !e.is_too_big());
+        let gone = said.is_some_and(IcmpError::finds_nobody);
         if let (Some(error), Reaction::Silence) = (said, cut.reaction) {
             cut.answer = Some(error.frame);
             cut.reaction = if error.from == error.dst.addr { Reaction::StrangerReset } else { Reaction::Refused };
@@ -179,11 +180,6 @@ impl Bracket {
     /// Whether anything is known that a setting must fulfil.
     pub fn is_determined(&self) -> bool {
         self.undetermined.is_none() && self.high.is_some()
-    }
-
-    /// The smallest setting that fits.
-    pub fn setting_low(&self) -> Duration {
-        self.low_late
     }
 }
 
@@ -304,7 +300,7 @@ fn keepalives(cuts: &[Weighed<'_>], lived: &[(usize, &Survival)]) -> Keepalives 
     if let (Some(soonest), Some((witness, survival))) = (soonest, longest) {
         let less = |span: Duration| span.saturating_sub(survival.silence.slack);
         let span = less(survival.silence.solid);
-        if span > soonest + late::lateness_max(soonest) && less(survival.silence.idle) < soonest {
+        if span > soonest + lateness_worst(soonest) && less(survival.silence.idle) < soonest {
             return Keepalives::Count { witness: *witness, span };
         }
     }

@@ -46,8 +46,7 @@ fn flows(pair: &Pair, point: usize) -> impl Iterator<Item = (usize, bool)> + '_ 
 pub fn subjects(at: &Point, pair: &Pair, point: usize) -> Vec<Subject> {
     let subject = |(place, _): (usize, bool)| {
         let flow = &at.flows[place].flow;
-        let packets = flow.segments.iter().map(|n| u64::from(*n)).sum();
-        Subject { proto: flow.proto(), socks: at.socks(flow), first: (flow.first_file, flow.first_frame), packets }
+        Subject::of(flow, at.socks(flow))
     };
     flows(pair, point).map(subject).collect()
 }
