@@ -7,8 +7,8 @@ use crate::net::{Direction, TcpFlags};
 /// The values with which systems send packets off.
 const INITIAL: [u8; 4] = [32, 64, 128, 255];
 
-/// How many routers a packet has passed, if it was sent off with the next usual value. `infer` has a scale of its own without 32, as it
-/// compares hosts that may use either; the two differ for values up to 32 alone.
+/// How many routers a packet has passed, if it was sent off with the next usual value. `infer` has a scale of its own (`hops` in
+/// study/infer/listen.rs), which does not know 32: the two differ for values up to 32 alone, and no recording here has any.
 pub fn distance(ttl: u8) -> u8 {
     INITIAL.into_iter().find(|initial| *initial >= ttl).unwrap_or(u8::MAX) - ttl
 }
