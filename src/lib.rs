@@ -8,8 +8,10 @@
 //! [`time`], [`rng`] and [`net`] → [`kernel`] → `capture` → `decode` → `flow` → `policy` → `model` → `engine` → `finding` → `study` → `report`.
 //! Beside `model` stands `endpoint`, the two TCP hosts; above `engine` the closed loop, `simulate`, and above that `scenario`,
 //! the stories that it runs, which `report` tells. `inventory`, above `policy`, holds what a live machine shows of itself.
+//! `check`, above `study` and `scenario` and below `report`, is the gate: what was expected, and what came.
 //! `conform` holds models and loop to recordings, and `live` makes recordings.
 pub mod capture;
+pub mod check;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod conform;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// For each top-level module the ones that it may use. `model` is above `policy`, but only its idle boxes may know.
-const LAYERS: [(&str, &[&str]); 23] = [
+const LAYERS: [(&str, &[&str]); 24] = [
     ("time", &[]),
     ("rng", &[]),
     ("net", &["time"]),
@@ -44,6 +44,26 @@ const LAYERS: [(&str, &[&str]); 23] = [
         ],
     ),
     (
+        "check",
+        &[
+            "time",
+            "net",
+            "kernel",
+            "capture",
+            "decode",
+            "flow",
+            "policy",
+            "model",
+            "endpoint",
+            "engine",
+            "simulate",
+            "scenario",
+            "finding",
+            "study",
+            "inventory",
+        ],
+    ),
+    (
         "report",
         &[
             "time",
@@ -61,6 +81,7 @@ const LAYERS: [(&str, &[&str]); 23] = [
             "finding",
             "study",
             "inventory",
+            "check",
         ],
     ),
     ("cli", &["*"]),

@@ -14,7 +14,7 @@ use crate::model::ipvs::state::State as IpvsState;
 use crate::model::lateness::Lateness;
 use crate::model::{Clause, CtState, DropReason, End, Lapse, Moment, Outcome, Packet, Sent, Side, Tuple, What};
 use crate::net::{Direction, Proto, Segment, Seq, TcpFlags};
-use crate::policy::BoxPolicy;
+use crate::policy::{BoxPolicy, Origins};
 use crate::time::Instant;
 
 /// A box of a path.
@@ -24,6 +24,8 @@ pub struct Hop {
     pub label: String,
     /// What the user set.
     pub policy: BoxPolicy,
+    /// Where it is set.
+    pub origins: Origins,
     /// The model.
     pub device: Device,
 }

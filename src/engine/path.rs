@@ -106,7 +106,7 @@ impl Path {
                 _ => {}
             }
             client_side |= 1 << near.0 | 1 << far.0;
-            path.hops.push(Hop { label: spec.label.clone(), policy: spec.policy.clone(), device });
+            path.hops.push(Hop { label: spec.label.clone(), policy: spec.policy.clone(), origins: spec.origins.clone(), device });
         }
         Ok(path)
     }

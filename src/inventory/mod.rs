@@ -6,28 +6,12 @@
 
 pub mod read;
 
+pub use crate::policy::At;
 pub use read::{COLLECTOR, read, read_as};
 
 use crate::net::{Addr, Proto, Sock};
 use crate::policy::ipvs::{Method, Scheduler};
 use crate::time::{Duration, Instant};
-use std::fmt;
-use std::sync::Arc;
-
-/// Where something stands.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct At {
-    /// The file, or what else the text was called.
-    pub origin: Arc<str>,
-    /// The line, from 1.
-    pub line: u32,
-}
-
-impl fmt::Display for At {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.origin, self.line)
-    }
-}
 
 /// Everything that the texts of one machine say.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]

@@ -113,7 +113,7 @@ impl<'de> Visitor<'de> for BoxVisitor {
             }
         }
         match policy {
-            Some(policy) => Ok(vec![BoxSpec { label: label.unwrap_or_else(|| policy.describe()), policy }]),
+            Some(policy) => Ok(vec![BoxSpec::new(label.unwrap_or_else(|| policy.describe()), policy)]),
             None => {
                 Err(A::Error::custom(r#"the box is missing; write {"conntrack": {…}}, {"ipvs": {…}}, {"idle": {…}} or {"preset": "…"}"#))
             }

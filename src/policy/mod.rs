@@ -11,6 +11,7 @@ pub mod idle;
 pub mod ipvs;
 pub mod json;
 pub mod keys;
+pub mod origin;
 pub mod presets;
 pub mod spec;
 mod value;
@@ -21,6 +22,7 @@ pub use dump::Dump;
 pub use idle::IdlePolicy;
 pub use ipvs::IpvsPolicy;
 pub use keys::{SettingError, Settings};
+pub use origin::{At, Origins};
 pub use presets::Preset;
 pub use spec::{BoxSpec, Place, SpecError, parse, parse_short};
 

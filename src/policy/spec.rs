@@ -3,7 +3,7 @@
 //! Nothing here opens a file: the caller passes a function that reads one.
 
 use super::keys::{SettingError, Settings};
-use super::{BoxPolicy, ConntrackPolicy, IdlePolicy, IpvsPolicy, dump, hint, json, presets};
+use super::{BoxPolicy, ConntrackPolicy, IdlePolicy, IpvsPolicy, Origins, dump, hint, json, presets};
 use crate::time::Duration;
 use std::fmt;
 use std::path::Path;
@@ -11,14 +11,32 @@ use std::path::Path;
 /// The kinds of boxes that are not presets.
 pub(crate) const KINDS: [&str; 3] = [ConntrackPolicy::KIND, IpvsPolicy::KIND, IdlePolicy::KIND];
 
-/// A box on the path, with the name by which reports call it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// A box on the path, with the name by which reports call it. Where its settings stand is no part of what it is: two boxes are
+/// equal that are called and set alike.
+#[derive(Clone, Debug)]
 pub struct BoxSpec {
     /// How the user wrote it, or the label that the user gave it in a file.
     pub label: String,
     /// What it is set to.
     pub policy: BoxPolicy,
+    /// Where its settings stand.
+    pub origins: Origins,
 }
+
+impl BoxSpec {
+    /// A box of which no text says where its settings stand.
+    pub fn new(label: String, policy: BoxPolicy) -> BoxSpec {
+        BoxSpec { label, policy, origins: Origins::default() }
+    }
+}
+
+impl PartialEq for BoxSpec {
+    fn eq(&self, other: &BoxSpec) -> bool {
+        self.label == other.label && self.policy == other.policy
+    }
+}
+
+impl Eq for BoxSpec {}
 
 impl fmt::Display for BoxSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -141,7 +159,7 @@ pub fn parse_short(text: &str) -> Result<BoxSpec, SpecError> {
     if head.trim() == IdlePolicy::KIND && !given.contains(&"established") {
         return Err(fail(Place::Whole, no_established().to_string()));
     }
-    Ok(BoxSpec { label: text.to_owned(), policy })
+    Ok(BoxSpec::new(text.to_owned(), policy))
 }
 
 /// The complaint about an idle box without its one indispensable timer.

@@ -40,8 +40,8 @@ impl Dump {
         let tracking = self.conntrack.as_ref().filter(|policy| self.ipvs.is_none() || !sizes_only(policy));
         let both = tracking.is_some() && self.ipvs.is_some();
         let named = |kind: &str| if both { format!("{label} ({kind})") } else { label.to_owned() };
-        let director = self.ipvs.as_ref().map(|p| BoxSpec { label: named(IpvsPolicy::KIND), policy: BoxPolicy::Ipvs(p.clone()) });
-        let router = tracking.map(|p| BoxSpec { label: named(ConntrackPolicy::KIND), policy: BoxPolicy::Conntrack(p.clone()) });
+        let director = self.ipvs.as_ref().map(|p| BoxSpec::new(named(IpvsPolicy::KIND), BoxPolicy::Ipvs(p.clone())));
+        let router = tracking.map(|p| BoxSpec::new(named(ConntrackPolicy::KIND), BoxPolicy::Conntrack(p.clone())));
         director.into_iter().chain(router).collect()
     }
 }

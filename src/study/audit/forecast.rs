@@ -151,7 +151,7 @@ impl<'s, 'a> Teller<'s, 'a> {
         if let Some((stand, BoxPolicy::Ipvs(policy))) = ipvs.map(|stand| (stand, &stand.hop().policy)) {
             for method in Method::ALL {
                 let policy = BoxPolicy::Ipvs(crate::policy::IpvsPolicy { method: *method, ..policy.clone() });
-                let spec = BoxSpec { label: stand.label().to_owned(), policy };
+                let spec = BoxSpec::new(stand.label().to_owned(), policy);
                 let other = Stand::new(&spec, BTreeMap::new(), None);
                 strays.insert((Table::Ipvs, method.word()), other.as_ref().map_or_else(|_| both(stand), both));
             }

@@ -187,7 +187,7 @@ fn router(machine: &Inventory, asked: &Asked, out: &mut Gathered) -> Result<Stan
         set(&mut policy, &mut origins, name, &sysctl.value, Origin::Text(sysctl.at.clone()), out);
     }
     filter(machine, &mut policy, &mut origins, out);
-    let spec = BoxSpec { label: label(machine, "conntrack"), policy: BoxPolicy::Conntrack(policy) };
+    let spec = BoxSpec::new(label(machine, "conntrack"), BoxPolicy::Conntrack(policy));
     let mut stand = Stand::new(&spec, origins, None)?;
     stand.is_machine = true;
     let timers = ["established", "fin_wait", "close_wait", "timeout_max_retrans", "unacknowledged", "udp_stream"];
@@ -289,7 +289,7 @@ fn director(machine: &Inventory, asked: &Asked, out: &mut Gathered) -> Result<St
     } else {
         out.assumptions.push("no service is shown (ipvsadm -Sn): forwarding by NAT is assumed".to_owned());
     }
-    let spec = BoxSpec { label: label(machine, "ipvs"), policy: BoxPolicy::Ipvs(policy) };
+    let spec = BoxSpec::new(label(machine, "ipvs"), BoxPolicy::Ipvs(policy));
     let mut stand = Stand::new(&spec, origins, None)?;
     stand.is_machine = true;
     let dialect = stand.hop().dialect().unwrap_or_default();
