@@ -3,12 +3,13 @@
 mod mapping;
 
 use super::draw::{self, Kind};
+use super::traffic::text_of;
 use super::{Ended, Failure, exit, print, print_json, width};
 use crate::report::story::pcap::{Point, Watch};
 use crate::report::story::{Came, Story, json, life, text, timeline};
-use crate::scenario::load::vary;
+use crate::scenario::load::vary_with;
 use crate::scenario::locate::locate;
-use crate::scenario::{Scenario, compile::Ready, load, run as runner, schema};
+use crate::scenario::{Scenario, compile::Ready, load_with, run as runner, schema};
 use crate::simulate::diarist::Diarist;
 use std::ffi::OsString;
 use std::fs::File;
@@ -98,7 +99,7 @@ fn all(args: &Args) -> Ended {
     let mut loaded = Vec::new();
     for name in &args.scenarios {
         let (origin, text) = read(name)?;
-        let mut scenario = load(&text, &origin, &args.settings).map_err(|e| Failure(e.to_string()))?;
+        let mut scenario = load_with(&text, &origin, &args.settings, &text_of).map_err(|e| Failure(e.to_string()))?;
         if let Some(seed) = args.seed {
             scenario.seed = seed;
         }
@@ -185,7 +186,7 @@ fn wanted(args: &Args, origin: &str, text: &str, base: &Scenario) -> Result<Vec<
         }
     }
     for variant in base.variants.iter().filter(|v| args.variants.is_empty() || args.variants.contains(&v.name)) {
-        let mut varied = vary(text, origin, &args.settings, base, variant).map_err(|e| Failure(e.to_string()))?;
+        let mut varied = vary_with(text, origin, &args.settings, base, variant, &text_of).map_err(|e| Failure(e.to_string()))?;
         if let Some(seed) = args.seed {
             varied.seed = seed;
         }

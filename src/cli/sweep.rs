@@ -2,14 +2,14 @@
 
 use super::draw::{self, Kind};
 use super::progress::Progress;
-use super::traffic::{self, Source};
+use super::traffic::{self, Source, text_of};
 use super::{Ended, Failure, exit, print, print_json, width};
 use crate::engine::Path;
 use crate::engine::many::Many;
 use crate::policy::{Axis, BoxSpec, axis};
 use crate::report::study::closed;
 use crate::report::study::sweep::Report;
-use crate::scenario::load::load;
+use crate::scenario::load::load_with;
 use crate::study::Study;
 use crate::study::closed::Closed;
 use crate::study::sweep::Sweep;
@@ -123,7 +123,7 @@ fn whole(args: &Args, name: &str, text: &str, specs: &[BoxSpec], axes: Vec<Axis>
     for combination in &grid {
         let settings: Vec<String> =
             axis::keepalive(&axes, combination).map(|idle| format!("client.keepalive.time={}", idle.as_secs())).into_iter().collect();
-        let mut scenario = load(text, name, &settings).map_err(|e| Failure(e.to_string()))?;
+        let mut scenario = load_with(text, name, &settings, &text_of).map_err(|e| Failure(e.to_string()))?;
         scenario.path = axis::apply(specs, &axes, combination).map_err(|e| Failure(format!("--vary: {e}")))?;
         ready.push(scenario.compile().map_err(|what| Failure(format!("{name}: {what}")))?);
     }

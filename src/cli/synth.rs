@@ -2,12 +2,12 @@
 
 use super::progress::Progress;
 use super::run::{read, senseless};
-use super::traffic::stop_on_interrupt;
+use super::traffic::{stop_on_interrupt, text_of};
 use super::{Ended, Failure, exit, print, print_json};
 use crate::capture::write::bulk::{Format, Shape};
 use crate::report::synth::{self, Written};
 use crate::scenario::compile::Ready;
-use crate::scenario::{Share, load};
+use crate::scenario::{Share, load_with};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::ffi::OsString;
@@ -117,7 +117,7 @@ pub fn run(args: &Args) -> Ended {
 
 fn ready(args: &Args) -> Result<Ready, Failure> {
     let (origin, text) = read(&args.scenario)?;
-    let mut scenario = load(&text, &origin, &args.settings).map_err(|e| Failure(e.to_string()))?;
+    let mut scenario = load_with(&text, &origin, &args.settings, &text_of).map_err(|e| Failure(e.to_string()))?;
     if let Some(flows) = args.flows {
         let population = scenario.population.as_mut();
         population.ok_or_else(|| Failure(format!("--flows: {origin} has no population; its script is one flow")))?.flows = flows;

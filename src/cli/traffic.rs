@@ -12,7 +12,7 @@ use crate::net::{Proto, Sock};
 use crate::policy::{self, BoxSpec};
 use crate::scenario::Scenario;
 use crate::scenario::compile::Ready;
-use crate::scenario::load::load;
+use crate::scenario::load::load_with;
 use crate::scenario::offered::Traffic;
 use crate::time::{Duration, Instant};
 use std::ffi::OsString;
@@ -154,19 +154,26 @@ fn phase(text: &str, hz: Hz) -> Result<Phase, Failure> {
     Ok(Phase { hz, jiffies, at: Instant(at.0) })
 }
 
+/// The text of a file that a specification or a scenario names, or why there is none.
+pub fn text_of(name: &str) -> Result<String, String> {
+    std::fs::read_to_string(name).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        _ => error.to_string(),
+    })
+}
+
 /// Reads the boxes of a path, in order. One specification may name a file with several.
 ///
 /// # Errors
 /// What is wrong with one.
 pub fn boxes<S: AsRef<str>>(specs: &[S]) -> Result<Vec<BoxSpec>, Failure> {
-    let read = |name: &str| std::fs::read_to_string(name).map_err(|e| e.to_string());
     let mut all = Vec::new();
     for spec in specs {
         let spec = spec.as_ref();
         all.extend(
-            match policy::parse(spec, &read) {
+            match policy::parse(spec, &text_of) {
                 // What is no box and the name of a file means the file.
-                Err(_) if is_file(spec) => policy::parse(&format!("@{spec}"), &read),
+                Err(_) if is_file(spec) => policy::parse(&format!("@{spec}"), &text_of),
                 read => read,
             }
             .map_err(|e| Failure(e.to_string()))?,
@@ -267,7 +274,7 @@ impl Source {
                 if error.kind() == std::io::ErrorKind::NotFound { "no such file; check the path".to_owned() } else { error.to_string() };
             Failure(format!("{origin}: cannot be read: {why}"))
         })?;
-        let scenario = load(&text, &origin, &[]).map_err(|e| Failure(e.to_string()))?;
+        let scenario = load_with(&text, &origin, &[], &text_of).map_err(|e| Failure(e.to_string()))?;
         let ready = scenario.compile().map_err(|what| Failure(format!("{origin}: {what}")))?;
         Ok(Source::Scenario { name: origin, text, scenario: Box::new(scenario), ready: Box::new(ready) })
     }

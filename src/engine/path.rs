@@ -94,6 +94,9 @@ impl Path {
         }
         let mut path = Path { hops: Vec::with_capacity(specs.len()), clock, client_seen: Host::CLIENT, server_seen: Host::SERVICE };
         let mut client_side = 1_u64;
+        if let Some(file) = specs.iter().find(|spec| spec.is_file) {
+            return Err(PathError::Setting { label: file.label.clone(), what: "the file was not read".to_owned() });
+        }
         for (index, spec) in specs.iter().enumerate() {
             let number = |offset: usize| Host((2 + 3 * index + offset) as u8);
             let (near, far, real) = (number(0), number(1), number(2));

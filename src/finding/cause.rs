@@ -1,12 +1,14 @@
 //! Which state, which timer, which setting: a clause in the words that people can look up and type.
 
+use crate::engine::timers::TimerId;
 use crate::engine::{Device, Hop};
 use crate::model::Clause;
 use crate::model::conntrack::dialect;
 use crate::model::conntrack::entry::State as CtState;
 use crate::model::idle::Clause as IdleClause;
 use crate::model::ipvs::state::State as VsState;
-use crate::policy::BoxPolicy;
+use crate::policy::{At, BoxPolicy, Settings};
+use std::borrow::Cow;
 
 /// Whose timer ended, and who sets it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -21,6 +23,69 @@ pub struct Cause {
     pub why: Option<&'static str>,
     /// The clause itself.
     pub clause: Clause,
+    /// Where the setting stands; nothing where no text gives it.
+    pub at: Option<At>,
+}
+
+impl Cause {
+    /// The setting with the place where it stands, for people.
+    pub fn named(&self) -> String {
+        match (&self.setting, &self.at) {
+            (Some(setting), Some(at)) => format!("{setting}, {at}"),
+            (Some(setting), None) => setting.clone(),
+            (None, _) => "no setting reaches it".to_owned(),
+        }
+    }
+}
+
+/// Names of conntrack's timers by state number; NONE has none.
+pub(crate) const CT_STATES: [&str; 10] =
+    ["", "syn_sent", "syn_recv", "established", "fin_wait", "close_wait", "last_ack", "time_wait", "close", "syn_sent2"];
+/// Names of an idle box's timers by clause number.
+pub(crate) const IDLE: [&str; 11] = [
+    "syn_sent",
+    "syn_recv",
+    "established",
+    "fin_wait",
+    "close_wait",
+    "last_ack",
+    "time_wait",
+    "close",
+    "udp_first",
+    "udp_unreplied",
+    "udp_stream",
+];
+
+/// The setting that a clause of a box comes from; nothing where nothing can be set.
+pub fn setting_of(hop: &Hop, clause: Clause, timer_of_defence: bool) -> Option<&'static str> {
+    match clause {
+        Clause::State(state) => Some(CT_STATES[(state as usize).min(9)]).filter(|name| !name.is_empty()),
+        Clause::MaxRetrans | Clause::ZeroWindow => Some("timeout_max_retrans"),
+        Clause::Unacknowledged | Clause::UnrepliedEstablished | Clause::InexactResetUnacknowledged | Clause::InvalidPair => {
+            Some("unacknowledged")
+        }
+        Clause::InexactReset => Some("close"),
+        Clause::UdpUnreplied | Clause::IpvsUdp if !timer_of_defence => Some("udp"),
+        Clause::UdpStream => Some("udp_stream"),
+        Clause::Ipvs(VsState::Established) if !timer_of_defence => Some("tcp"),
+        Clause::Ipvs(VsState::FinWait) if !timer_of_defence => Some("tcpfin"),
+        Clause::Idle(clause) => setting_of_idle(hop, TimerId(clause as u16)),
+        Clause::None | Clause::Ipvs(_) | Clause::UdpUnreplied | Clause::IpvsUdp => None,
+    }
+}
+
+/// The setting that decides a timer of an idle box: its own, or the one that stands in for it.
+pub(crate) fn setting_of_idle(hop: &Hop, timer: TimerId) -> Option<&'static str> {
+    let BoxPolicy::Idle(policy) = &hop.policy else { return None };
+    let own = IDLE.get(usize::from(timer.0)).copied()?;
+    let candidates: &[&'static str] = match own {
+        "udp_first" => &["udp_first", "udp_unreplied", "udp_stream"],
+        "udp_unreplied" => &["udp_unreplied", "udp_first", "udp_stream"],
+        "udp_stream" => &["udp_stream", "udp_unreplied", "udp_first"],
+        _ => &[own],
+    };
+    let given = |name: &&&'static str| policy.value(name).is_some();
+    Some(candidates.iter().find(given).copied().unwrap_or("established"))
 }
 
 /// What stands before a conntrack setting's name: the tree moved with 2.6.20, where one of two builds still had the old names.
@@ -82,7 +147,19 @@ pub fn cause(hop: &Hop, clause: Clause, state: &'static str) -> Cause {
         Clause::IpvsUdp => ("udp", Some("ipvsadm --set (third value)".to_owned()), None),
         Clause::Idle(s) => idle(hop, s),
     };
-    Cause { state, timer, setting, why, clause }
+    let at = setting.as_ref().and_then(|_| place(hop, clause)).cloned();
+    Cause { state, timer, setting, why, clause, at }
+}
+
+/// Where the setting behind a clause stands: its own place, or that of the box where it is a preset's.
+fn place(hop: &Hop, clause: Clause) -> Option<&At> {
+    let defence = born_under_defence(hop);
+    let name = match clause {
+        Clause::Ipvs(state) if defence => Some(Cow::Owned(format!("dos_{}", lower(state.name()).replace('_', "")))),
+        Clause::IpvsUdp if defence => Some(Cow::Borrowed("dos_udp")),
+        _ => setting_of(hop, clause, defence).map(Cow::Borrowed),
+    };
+    name.and_then(|name| hop.origins.of(&name)).or_else(|| hop.origins.whole.as_ref().filter(|_| matches!(hop.device, Device::Idle(_))))
 }
 
 fn ipvs(hop: &Hop, state: VsState) -> (&'static str, Option<String>, Option<&'static str>) {

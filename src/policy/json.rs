@@ -4,6 +4,8 @@
 //! line and column, and an error could no longer point at the key that is wrong. Nothing here knows a particular setting.
 
 use super::keys::{Key, SettingError, Settings};
+use super::locate::{Step, locate_steps};
+use super::refer::{Boxed, Read, settle};
 use super::spec::{BoxSpec, KINDS, Place, SpecError, apply, named, no_established, parse_short};
 use super::{BoxPolicy, ConntrackPolicy, IdlePolicy, IpvsPolicy, hint};
 use crate::time::Duration;
@@ -15,6 +17,25 @@ use std::fmt;
 /// # Errors
 /// What is wrong, in which line and column, and what would be right.
 pub fn parse(text: &str, origin: &str) -> Result<Vec<BoxSpec>, SpecError> {
+    parse_with(text, origin, &|_| Err("no files can be read here".to_owned()), 0)
+}
+
+/// The same, where a string such as `"@gw.conf"` stands for the boxes of a file, named as seen from this one.
+pub(super) fn parse_with(text: &str, origin: &str, read: Read<'_>, depth: usize) -> Result<Vec<BoxSpec>, SpecError> {
+    let boxes = typed(text, origin)?;
+    let place = match serde_json::from_str(text) {
+        Ok(serde_json::Value::Array(_)) => Boxed::Array(Vec::new()),
+        Ok(serde_json::Value::Object(map)) if map.contains_key("path") => Boxed::Array(vec![Step::Key("path")]),
+        _ => Boxed::Alone,
+    };
+    settle(boxes, text, origin, &place, read, depth).map_err(|(at, message)| {
+        let steps = place.steps(at);
+        let (line, column) = locate_steps(text, &steps).unwrap_or((1, 1));
+        SpecError { origin: origin.to_owned(), place: Place::Json { line, column, path: place.name(at) }, message }
+    })
+}
+
+fn typed(text: &str, origin: &str) -> Result<Vec<BoxSpec>, SpecError> {
     let mut json = serde_json::Deserializer::from_str(text);
     let fail = |error: &serde_json::Error, path: &str| {
         let (line, column) = (error.line(), error.column());
@@ -60,6 +81,9 @@ impl<'de> Visitor<'de> for BoxVisitor {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Vec<BoxSpec>, E> {
+        if text.trim_start().starts_with('@') {
+            return Ok(vec![BoxSpec::of_file(text.trim())]);
+        }
         parse_short(text).map(|one| vec![one]).map_err(E::custom)
     }
 

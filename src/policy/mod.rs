@@ -11,8 +11,10 @@ pub mod idle;
 pub mod ipvs;
 pub mod json;
 pub mod keys;
+pub mod locate;
 pub mod origin;
 pub mod presets;
+mod refer;
 pub mod spec;
 mod value;
 
@@ -24,6 +26,8 @@ pub use ipvs::IpvsPolicy;
 pub use keys::{SettingError, Settings};
 pub use origin::{At, Origins};
 pub use presets::Preset;
+pub(crate) use refer::{Boxed, settle};
+pub use refer::{Read, beside};
 pub use spec::{BoxSpec, Place, SpecError, parse, parse_short};
 
 use crate::time::Duration;
@@ -50,6 +54,31 @@ impl BoxPolicy {
         }
         .as_deref()
         .and_then(presets::find)
+    }
+
+    /// The names of the settings that are not as the preset has them, or as nobody set them.
+    pub fn given(&self) -> Vec<&'static str> {
+        fn differing<P: Settings>(mine: &P, base: &P) -> Vec<&'static str> {
+            P::keys().iter().filter(|key| (key.get)(mine) != (key.get)(base)).map(|key| key.name).collect()
+        }
+        match (self, self.preset().map(Preset::resolve)) {
+            (BoxPolicy::Conntrack(mine), Some(BoxPolicy::Conntrack(base))) => differing(mine, &base),
+            (BoxPolicy::Conntrack(mine), _) => differing(mine, &ConntrackPolicy::default()),
+            (BoxPolicy::Ipvs(mine), Some(BoxPolicy::Ipvs(base))) => differing(mine, &base),
+            (BoxPolicy::Ipvs(mine), _) => differing(mine, &IpvsPolicy::default()),
+            (BoxPolicy::Idle(mine), Some(BoxPolicy::Idle(base))) => differing(mine, &base),
+            (BoxPolicy::Idle(mine), _) => differing(mine, &IdlePolicy::new(Duration::MAX)),
+        }
+    }
+
+    /// The name of a setting of this kind of box, by any of its names.
+    pub fn setting(&self, name: &str) -> Option<&'static str> {
+        match self {
+            BoxPolicy::Conntrack(_) => ConntrackPolicy::key(name).map(|key| key.name),
+            BoxPolicy::Ipvs(_) => IpvsPolicy::key(name).map(|key| key.name),
+            BoxPolicy::Idle(_) => IdlePolicy::key(name).map(|key| key.name),
+        }
+        .ok()
     }
 
     /// The shortest specification that means the same; [`parse_short`] gives this policy back.

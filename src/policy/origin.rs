@@ -47,6 +47,11 @@ impl Origins {
         self.settings.insert(setting, at);
     }
 
+    /// Something else than the text gives a setting.
+    pub fn forget(&mut self, setting: &str) {
+        self.settings.remove(setting);
+    }
+
     /// Where a setting stands; nothing where no text gives it, as for a default.
     pub fn of(&self, setting: &str) -> Option<&At> {
         self.settings.get(setting)

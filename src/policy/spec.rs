@@ -3,7 +3,7 @@
 //! Nothing here opens a file: the caller passes a function that reads one.
 
 use super::keys::{SettingError, Settings};
-use super::{BoxPolicy, ConntrackPolicy, IdlePolicy, IpvsPolicy, Origins, dump, hint, json, presets};
+use super::{BoxPolicy, ConntrackPolicy, IdlePolicy, IpvsPolicy, Origins, Read, beside, dump, hint, json, presets};
 use crate::time::Duration;
 use std::fmt;
 use std::path::Path;
@@ -21,12 +21,19 @@ pub struct BoxSpec {
     pub policy: BoxPolicy,
     /// Where its settings stand.
     pub origins: Origins,
+    /// Whether the label names a file that is yet to be read ([`super::refer::settle`]); no model takes such a box.
+    pub(crate) is_file: bool,
 }
 
 impl BoxSpec {
     /// A box of which no text says where its settings stand.
     pub fn new(label: String, policy: BoxPolicy) -> BoxSpec {
-        BoxSpec { label, policy, origins: Origins::default() }
+        BoxSpec { label, policy, origins: Origins::default(), is_file: false }
+    }
+
+    /// A file that a JSON text names in place of a box.
+    pub(crate) fn of_file(name: &str) -> BoxSpec {
+        BoxSpec { is_file: true, ..BoxSpec::new(name.to_owned(), BoxPolicy::Conntrack(ConntrackPolicy::default())) }
     }
 }
 
@@ -94,25 +101,31 @@ fn located(origin: &str, place: &Place) -> String {
 ///
 /// # Errors
 /// What is wrong, where, and what would be right.
-pub fn parse(text: &str, read: &dyn Fn(&str) -> Result<String, String>) -> Result<Vec<BoxSpec>, SpecError> {
+pub fn parse(text: &str, read: Read<'_>) -> Result<Vec<BoxSpec>, SpecError> {
+    parse_beside(text, "", read, 0)
+}
+
+/// The same for a text that a file says, whose name is `from`: what it names stands beside it. `depth` counts the files that led here.
+pub(super) fn parse_beside(text: &str, from: &str, read: Read<'_>, depth: usize) -> Result<Vec<BoxSpec>, SpecError> {
     let text = text.trim();
     let Some(whole) = file_name(text) else { return parse_short(text).map(|one| vec![one]) };
+    let fetch = |name: &str| read(&beside(from, name));
     let unreadable = |name: &str, why: String| SpecError {
         origin: text.to_owned(),
         place: Place::Whole,
         message: format!("the file '{name}' cannot be read: {why}"),
     };
     // A name may hold a colon; only where there is no such file does the last one begin the settings.
-    let (name, content, settings) = match (read(whole), settings_behind(whole)) {
+    let (name, content, settings) = match (fetch(whole), settings_behind(whole)) {
         (Ok(content), _) => (whole, content, ""),
         (Err(why), None) => return Err(unreadable(whole, why)),
-        (Err(_), Some((name, settings))) => (name, read(name).map_err(|why| unreadable(name, why))?, settings),
+        (Err(_), Some((name, settings))) => (name, fetch(name).map_err(|why| unreadable(name, why))?, settings),
     };
     let named_json = has_json_ending(name);
     let mut boxes = if named_json || content.trim_start_matches('\u{feff}').trim_start().starts_with(['{', '[', '"']) {
-        json::parse(&content, name)?
+        json::parse_with(&content, &beside(from, name), read, depth)?
     } else {
-        dump::boxes(&content, name, text)?
+        dump::boxes(&content, &beside(from, name), text)?
     };
     let before = text.chars().count() - settings.chars().count();
     apply_to_all(&mut boxes, settings).map_err(|(at, message)| SpecError {
@@ -250,6 +263,9 @@ fn apply_to_all(boxes: &mut [BoxSpec], settings: &str) -> Result<(), (usize, Str
         if let Some(error) = refused.filter(|_| !taken) {
             return Err((at, error.to_string()));
         }
+    }
+    for (one, given) in boxes.iter_mut().zip(&given) {
+        given.iter().for_each(|setting| one.origins.forget(setting));
     }
     for (one, _) in boxes.iter_mut().zip(described).filter(|(_, described)| *described) {
         one.label = one.policy.describe();

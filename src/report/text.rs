@@ -283,7 +283,7 @@ fn story(out: &mut String, report: &Report<'_>, f: &Finding, layout: Layout) {
     let _ = writeln!(out, "\n{} {}  {}", paint(f.verdict, f.verdict.name(), layout), tuple::display_filter(f), tuple::arrow(f));
     let hop = &report.path.hops[d.hop];
     let line = |out: &mut String, text: &str| paragraph(out, "  ", text, layout.width);
-    let setting = d.cause.setting.as_ref().map_or("no setting reaches it".to_owned(), Clone::clone);
+    let setting = d.cause.named();
     let timer = match d.cause.why {
         Some(why) => format!("in {}, on the {} timer because {why}", d.cause.state, d.cause.timer),
         None => format!("in {}", d.cause.state),

@@ -1,7 +1,8 @@
 //! Reads scenarios: JSON text in, scenarios out, with line and column in every complaint.
 
 use super::{Scenario, Variant};
-use crate::policy::{self, hint::nearest};
+use crate::policy::locate::{Step, locate_steps};
+use crate::policy::{self, BoxSpec, Boxed, Read, hint::nearest, settle};
 use serde_json::Value;
 use std::fmt;
 
@@ -33,22 +34,61 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
-/// Reads a scenario. `overrides` are settings such as `client.keepalive.time=600` that replace what the text says.
+/// Reads a scenario. `overrides` are settings such as `client.keepalive.time=600` that replace what the text says. A path that
+/// names files is read with [`load_with`].
 ///
 /// # Errors
 /// What is wrong, where, and what would be right.
 pub fn load(text: &str, origin: &str, overrides: &[String]) -> Result<Scenario, LoadError> {
-    let scenario = typed(text, origin)?;
-    if overrides.is_empty() {
-        return Ok(scenario);
-    }
-    let value = overridden(text, origin, overrides)?;
-    typed(&value.to_string(), &format!("{origin} with --set")).map_err(|error| LoadError { at: None, ..error })
+    load_with(text, origin, overrides, NO_FILES)
 }
 
-/// The scenario's text with some settings replaced.
-fn overridden(text: &str, origin: &str, overrides: &[String]) -> Result<Value, LoadError> {
+/// The same, where `"@gw.conf"` in a path stands for the boxes of that file, named as seen from the scenario's.
+///
+/// # Errors
+/// What is wrong, where, and what would be right.
+pub fn load_with(text: &str, origin: &str, overrides: &[String], read: Read<'_>) -> Result<Scenario, LoadError> {
+    let scenario = typed(text, origin)?;
+    if overrides.is_empty() {
+        return settled(scenario, text, origin, vec![Step::Key(PATH)], read);
+    }
+    let value = overridden(text, origin, overrides, read)?;
+    let scenario = typed(&value.to_string(), &format!("{origin} with --set")).map_err(|error| LoadError { at: None, ..error })?;
+    if is_path_set(overrides) { Ok(scenario) } else { settled(scenario, text, origin, vec![Step::Key(PATH)], read) }
+}
+
+/// The key of a scenario's boxes.
+const PATH: &str = "path";
+/// For those who have no files.
+const NO_FILES: Read<'static> = &|_| Err("no files can be read here".to_owned());
+
+fn is_path_set(overrides: &[String]) -> bool {
+    overrides.iter().any(|one| one.split(['.', '=']).next().is_some_and(|key| key.trim() == PATH))
+}
+
+/// Puts the boxes of files in place of their names, and notes where the settings of the boxes stand.
+fn settled(mut scenario: Scenario, text: &str, origin: &str, steps: Vec<Step<'_>>, read: Read<'_>) -> Result<Scenario, LoadError> {
+    let place = Boxed::Array(steps);
+    let path = std::mem::take(&mut scenario.path);
+    scenario.path = settle(path, text, origin, &place, read, 0).map_err(|(at, message)| LoadError {
+        origin: origin.to_owned(),
+        at: locate_steps(text, &place.steps(at)),
+        path: place.name(at),
+        message,
+    })?;
+    Ok(scenario)
+}
+
+/// The scenario's text with some settings replaced. Where one of a box is, boxes of files are written out before.
+fn overridden(text: &str, origin: &str, overrides: &[String], read: Read<'_>) -> Result<Value, LoadError> {
     let mut value = untyped(text, origin)?;
+    if is_path_set(overrides)
+        && let Some(Value::Array(path)) = value.get_mut(PATH)
+        && path.iter().any(|one| one.as_str().is_some_and(|name| name.starts_with('@')))
+    {
+        let boxes = settled(typed(text, origin)?, text, origin, vec![Step::Key(PATH)], read)?.path;
+        *path = boxes.iter().map(written_out).collect();
+    }
     for one in overrides {
         let fail = |message: String| LoadError { origin: format!("--set {one}"), at: None, path: String::new(), message };
         let (path, new) = one.split_once('=').ok_or_else(|| fail("expected KEY=VALUE, as client.keepalive.time=600".to_owned()))?;
@@ -59,15 +99,47 @@ fn overridden(text: &str, origin: &str, overrides: &[String]) -> Result<Value, L
     Ok(value)
 }
 
-/// The scenario that a variant describes.
+fn written_out(one: &BoxSpec) -> Value {
+    let mut value = one.policy.to_json();
+    if let Value::Object(map) = &mut value {
+        map.insert("label".to_owned(), one.label.clone().into());
+    }
+    value
+}
+
+/// The scenario that a variant describes. A path that names files is read with [`vary_with`].
 ///
 /// # Errors
 /// What is wrong with the patched scenario, by the keys that lead there.
 pub fn vary(text: &str, origin: &str, overrides: &[String], base: &Scenario, variant: &Variant) -> Result<Scenario, LoadError> {
-    let mut value = overridden(text, origin, overrides)?;
+    vary_with(text, origin, overrides, base, variant, NO_FILES)
+}
+
+/// The same, with files as for [`load_with`].
+///
+/// # Errors
+/// As [`vary`].
+pub fn vary_with(
+    text: &str,
+    origin: &str,
+    overrides: &[String],
+    base: &Scenario,
+    variant: &Variant,
+    read: Read<'_>,
+) -> Result<Scenario, LoadError> {
+    let mut value = overridden(text, origin, overrides, read)?;
     merge(&mut value, &variant.set);
     let mut varied =
         typed(&value.to_string(), &format!("{origin}, variant '{}'", variant.name)).map_err(|error| LoadError { at: None, ..error })?;
+    let number = base.variants.iter().position(|other| other.name == variant.name);
+    let own = number.filter(|_| variant.set.get(PATH).is_some());
+    let steps = match own {
+        Some(number) => vec![Step::Key("variants"), Step::Index(number), Step::Key("set"), Step::Key(PATH)],
+        None => vec![Step::Key(PATH)],
+    };
+    if own.is_some() || !is_path_set(overrides) {
+        varied = settled(varied, text, origin, steps, read)?;
+    }
     varied.expect = variant.expect.clone().or_else(|| base.expect.clone());
     varied.variants.clear();
     Ok(varied)

@@ -9,14 +9,14 @@ pub mod expect;
 pub mod host;
 pub mod interleave;
 pub mod load;
-pub mod locate;
 pub mod offered;
 pub mod population;
 pub mod run;
 pub mod schema;
 pub mod span;
 
-pub use load::{LoadError, load};
+pub use crate::policy::locate;
+pub use load::{LoadError, load, load_with};
 pub use span::{Share, Span};
 
 use crate::policy::BoxSpec;

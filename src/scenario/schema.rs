@@ -35,7 +35,7 @@ pub(super) fn path(_: &mut SchemaGenerator) -> Schema {
         "type": "array",
         "items": {
             "anyOf": [
-                { "type": "string", "description": "The short form, as --box takes it: a kind or a preset, then settings.", "examples": ["ipvs:nat,tcp=900,tcpfin=120", "conntrack:strict,established=3600", "aws-nlb"] },
+                { "type": "string", "description": "The short form, as --box takes it: a kind or a preset, then settings; or @ and the name of a file with boxes, as seen from this file.", "examples": ["ipvs:nat,tcp=900,tcpfin=120", "conntrack:strict,established=3600", "aws-nlb", "@../sysctl.d/90-conntrack.conf"] },
                 {
                     "type": "object",
                     "properties": { "label": label, "conntrack": settings::<ConntrackPolicy>(), "ipvs": settings::<IpvsPolicy>(), "idle": settings::<IdlePolicy>() },

@@ -7,6 +7,8 @@ use crate::engine::pipeline::{Followed, Judged};
 use crate::engine::replay::FlowRun;
 use crate::engine::timers::TimerId;
 use crate::engine::{Device, Hop, Path};
+pub use crate::finding::cause::setting_of;
+use crate::finding::cause::{CT_STATES, IDLE, setting_of_idle as idle};
 use crate::flow::GapEvidence;
 use crate::model::Clause;
 use crate::model::conntrack::entry::State as CtState;
@@ -24,24 +26,6 @@ pub struct Knob {
     /// The setting's name.
     pub setting: &'static str,
 }
-
-/// Names of conntrack's timers by state number; NONE has none.
-const CT_STATES: [&str; 10] =
-    ["", "syn_sent", "syn_recv", "established", "fin_wait", "close_wait", "last_ack", "time_wait", "close", "syn_sent2"];
-/// Names of an idle box's timers by clause number.
-const IDLE: [&str; 11] = [
-    "syn_sent",
-    "syn_recv",
-    "established",
-    "fin_wait",
-    "close_wait",
-    "last_ack",
-    "time_wait",
-    "close",
-    "udp_first",
-    "udp_unreplied",
-    "udp_stream",
-];
 
 /// Whether a timer waits for people and applications, and not for TCP itself: one that may be made as small as a capture shows.
 pub fn waits_for_people(setting: &str) -> bool {
@@ -62,38 +46,6 @@ pub fn settings_of(hop: &Hop, timer: TimerId) -> Vec<&'static str> {
         },
         Device::Idle(_) => idle(hop, timer).into_iter().collect(),
     }
-}
-
-/// The setting that a clause of a box comes from; nothing where nothing can be set.
-pub fn setting_of(hop: &Hop, clause: Clause, timer_of_defence: bool) -> Option<&'static str> {
-    match clause {
-        Clause::State(state) => Some(CT_STATES[(state as usize).min(9)]).filter(|name| !name.is_empty()),
-        Clause::MaxRetrans | Clause::ZeroWindow => Some("timeout_max_retrans"),
-        Clause::Unacknowledged | Clause::UnrepliedEstablished | Clause::InexactResetUnacknowledged | Clause::InvalidPair => {
-            Some("unacknowledged")
-        }
-        Clause::InexactReset => Some("close"),
-        Clause::UdpUnreplied | Clause::IpvsUdp if !timer_of_defence => Some("udp"),
-        Clause::UdpStream => Some("udp_stream"),
-        Clause::Ipvs(VsState::Established) if !timer_of_defence => Some("tcp"),
-        Clause::Ipvs(VsState::FinWait) if !timer_of_defence => Some("tcpfin"),
-        Clause::Idle(clause) => idle(hop, TimerId(clause as u16)),
-        Clause::None | Clause::Ipvs(_) | Clause::UdpUnreplied | Clause::IpvsUdp => None,
-    }
-}
-
-/// The setting that decides a timer of an idle box: its own, or the one that stands in for it.
-fn idle(hop: &Hop, timer: TimerId) -> Option<&'static str> {
-    let BoxPolicy::Idle(policy) = &hop.policy else { return None };
-    let own = IDLE.get(usize::from(timer.0)).copied()?;
-    let candidates: &[&'static str] = match own {
-        "udp_first" => &["udp_first", "udp_unreplied", "udp_stream"],
-        "udp_unreplied" => &["udp_unreplied", "udp_first", "udp_stream"],
-        "udp_stream" => &["udp_stream", "udp_unreplied", "udp_first"],
-        _ => &[own],
-    };
-    let given = |name: &&&'static str| policy.value(name).is_some();
-    Some(candidates.iter().find(given).copied().unwrap_or("established"))
 }
 
 fn conntrack(rule: Rule) -> Vec<&'static str> {

@@ -2,11 +2,12 @@
 
 use super::{Args, print};
 use crate::cli::draw::Draw;
+use crate::cli::traffic::text_of;
 use crate::cli::{Ended, Failure, exit, write_whole};
 use crate::report::chart::{Axis, Cells, Chart, Format, Map};
 use crate::report::story::Came;
 use crate::report::story::map::{ENTRY_LIVES, words};
-use crate::scenario::{Scenario, load, run as runner};
+use crate::scenario::{Scenario, load_with, run as runner};
 use crate::simulate::Silent;
 use crate::simulate::trace::Recorder;
 use crate::time::Duration;
@@ -31,7 +32,7 @@ pub(super) fn run(args: &Args, axes: &[String], draws: &[Draw], loaded: &[(Strin
             let mut settings = args.settings.clone();
             settings.push(format!("{}={}", across.name, across.values[cell % columns]));
             settings.push(format!("{}={}", up.name, up.values[cell / columns]));
-            let mut scenario = load(text, origin, &settings).map_err(|e| Failure(e.to_string()))?;
+            let mut scenario = load_with(text, origin, &settings, &text_of).map_err(|e| Failure(e.to_string()))?;
             scenario.seed = args.seed.unwrap_or(base.seed);
             let ready = scenario.compile().map_err(|what| Failure(format!("{origin}: {what}")))?;
             let came = if ready.crowd.is_some() {

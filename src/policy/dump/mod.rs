@@ -10,8 +10,9 @@ mod words;
 use super::hint::nearest;
 use super::keys::{SettingError, Settings};
 use super::spec::{BoxSpec, Place, SpecError};
-use super::{BoxPolicy, ConntrackPolicy, IpvsPolicy};
+use super::{At, BoxPolicy, ConntrackPolicy, IpvsPolicy, Origins};
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// What a pasted text sets. What it does not set is left to the defaults of the dialect.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -26,6 +27,10 @@ pub struct Dump {
     pub ignored: usize,
     /// What one should know about how the text was taken, each with its line.
     pub notes: Vec<String>,
+    /// Where the settings of connection tracking stand.
+    pub conntrack_at: Origins,
+    /// Where those of IPVS stand.
+    pub ipvs_at: Origins,
 }
 
 impl Dump {
@@ -40,8 +45,14 @@ impl Dump {
         let tracking = self.conntrack.as_ref().filter(|policy| self.ipvs.is_none() || !sizes_only(policy));
         let both = tracking.is_some() && self.ipvs.is_some();
         let named = |kind: &str| if both { format!("{label} ({kind})") } else { label.to_owned() };
-        let director = self.ipvs.as_ref().map(|p| BoxSpec::new(named(IpvsPolicy::KIND), BoxPolicy::Ipvs(p.clone())));
-        let router = tracking.map(|p| BoxSpec::new(named(ConntrackPolicy::KIND), BoxPolicy::Conntrack(p.clone())));
+        let director = self
+            .ipvs
+            .as_ref()
+            .map(|p| BoxSpec { origins: self.ipvs_at.clone(), ..BoxSpec::new(named(IpvsPolicy::KIND), BoxPolicy::Ipvs(p.clone())) });
+        let router = tracking.map(|p| BoxSpec {
+            origins: self.conntrack_at.clone(),
+            ..BoxSpec::new(named(ConntrackPolicy::KIND), BoxPolicy::Conntrack(p.clone()))
+        });
         director.into_iter().chain(router).collect()
     }
 }
@@ -71,7 +82,7 @@ pub fn read(text: &str, origin: &str) -> Result<Dump, SpecError> {
             reader.dump.ignored += 1;
         }
     }
-    reader.finish().map_err(|(line, message)| fail(line, message))
+    reader.finish(&origin.into()).map_err(|(line, message)| fail(line, message))
 }
 
 /// The boxes of a pasted text.
@@ -310,16 +321,22 @@ impl Reader {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Dump, (usize, String)> {
+    fn finish(mut self, origin: &Arc<str>) -> Result<Dump, (usize, String)> {
+        for (kind, setting, line) in &self.set {
+            let places = if *kind == IpvsPolicy::KIND { &mut self.dump.ipvs_at } else { &mut self.dump.conntrack_at };
+            places.note(setting, At::new(origin, *line));
+        }
         for (policy, line) in std::mem::take(&mut self.policies) {
             let tracking = self.dump.conntrack.get_or_insert_default();
             if policy.fills {
                 for (_, setting) in policy_timers(policy.protocol).map_err(|message| (line, message))?.1 {
-                    tracking.set(setting, super::value::DEFAULT).map_err(|error| (line, error.to_string()))?;
+                    let key = tracking.set(setting, super::value::DEFAULT).map_err(|error| (line, error.to_string()))?;
+                    self.dump.conntrack_at.note(key.name, At::new(origin, line));
                 }
             }
             for (setting, value, further) in &policy.timers {
-                tracking.set(setting, value).map_err(|error| (line + further, error.to_string()))?;
+                let key = tracking.set(setting, value).map_err(|error| (line + further, error.to_string()))?;
+                self.dump.conntrack_at.note(key.name, At::new(origin, line + further));
             }
             self.dump.notes.push(format!(
                 "line {line}: the timeout policy '{}' of {} is for the flows that a rule gives it; here it holds for every {} flow",

@@ -85,6 +85,7 @@ fn timer(timer: &TimerUse) -> Value {
         "state": timer.cause.state,
         "timer": timer.cause.timer,
         "setting": timer.cause.setting,
+        "setting_at": timer.cause.at.as_ref().map(ToString::to_string),
         "why": timer.cause.why,
         "timeout_ns": timer.timeout.0,
         "set": timer.set,

@@ -201,7 +201,7 @@ impl Teller<'_> {
             return self.survived(out);
         };
         let label = printable(&self.report.path.hops[d.hop].label);
-        let setting = d.cause.setting.clone().unwrap_or_else(|| "no setting reaches it".to_owned());
+        let setting = d.cause.named();
         let why = d.cause.why.map_or(String::new(), |why| format!(", on the {} timer because {why}", d.cause.timer));
         let ended = d.refreshed + d.timeout;
         let file = file_suffix(self.report, f.file);
@@ -268,7 +268,7 @@ impl Teller<'_> {
                 hardly.push(format!("{place}{} {}", timer.cause.state, timer.timeout));
                 continue;
             }
-            let setting = timer.cause.setting.as_deref().unwrap_or("no setting reaches it");
+            let setting = timer.cause.named();
             let why = timer.cause.why.map_or(String::new(), |why| format!(", because {why}"));
             let probes = match timer.set_by_probes {
                 0 => String::new(),

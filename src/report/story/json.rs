@@ -129,6 +129,7 @@ fn forgotten(entry: &Forgotten, story: &Story<'_>) -> Value {
         "state": entry.state,
         "timer": cause.timer,
         "setting": cause.setting,
+        "setting_at": cause.at.as_ref().map(ToString::to_string),
         "why": cause.why,
         "refreshed_ns": entry.refreshed.0,
         "timeout_ns": entry.timeout.0,

@@ -163,7 +163,7 @@ fn forgotten(entry: &Forgotten, story: &Story<'_>) -> String {
 /// Which timer that was, who sets it, and why it ran where it is not the state's own.
 fn timer(entry: &Forgotten, story: &Story<'_>) -> String {
     let cause = cause(&story.ready.net.path.hops[entry.hop], entry.clause, entry.state);
-    let setting = cause.setting.unwrap_or_else(|| "no setting reaches it".to_owned());
+    let setting = cause.named();
     let why = cause.why.map_or_else(String::new, |why| format!("; because {why}"));
     format!("{}, {setting}{why}", cause.timer)
 }

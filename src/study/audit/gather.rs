@@ -70,8 +70,7 @@ pub fn gather<'a>(materials: &Materials<'a>, asked: &Asked) -> Result<(Setup<'a>
         stands.push(stand);
     }
     for spec in materials.beyond {
-        let origin = Origin::Option(format!("--box {}", spec.label));
-        stands.push(Stand::new(spec, given(&spec.policy, &origin), None)?);
+        stands.push(Stand::of_spec(spec, &Origin::Option(format!("--box {}", spec.label)))?);
     }
     if materials.beyond.is_empty() && !stands.is_empty() {
         out.assumptions.push("no other box is on the path: name those that are, with --box, in the order from the client".to_owned());
@@ -85,22 +84,6 @@ pub fn gather<'a>(materials: &Materials<'a>, asked: &Asked) -> Result<(Setup<'a>
         twice(inventory, &mut out);
     }
     Ok((Setup { stands, ends, machine }, out))
-}
-
-/// The settings of a box that the command line gives, all from there.
-fn given(policy: &BoxPolicy, origin: &Origin) -> Origins {
-    fn differing<P: Settings>(mine: &P, base: &P, origin: &Origin) -> Origins {
-        let keys = P::keys().iter().filter(|key| (key.get)(mine) != (key.get)(base));
-        keys.map(|key| (key.name, origin.clone())).collect()
-    }
-    match (policy, policy.preset().map(crate::policy::Preset::resolve)) {
-        (BoxPolicy::Conntrack(mine), Some(BoxPolicy::Conntrack(base))) => differing(mine, &base, origin),
-        (BoxPolicy::Conntrack(mine), _) => differing(mine, &ConntrackPolicy::default(), origin),
-        (BoxPolicy::Ipvs(mine), Some(BoxPolicy::Ipvs(base))) => differing(mine, &base, origin),
-        (BoxPolicy::Ipvs(mine), _) => differing(mine, &IpvsPolicy::default(), origin),
-        (BoxPolicy::Idle(mine), Some(BoxPolicy::Idle(base))) => differing(mine, &base, origin),
-        (BoxPolicy::Idle(_), _) => std::iter::once(("established", origin.clone())).collect(),
-    }
 }
 
 fn has_ipvs(machine: &Inventory) -> bool {

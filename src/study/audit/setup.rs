@@ -81,6 +81,18 @@ impl Stand {
         Ok(Stand { path, origins, otherwise, is_machine: false, apart: false })
     }
 
+    /// A box whose settings stand in texts, or else where the box itself was given.
+    ///
+    /// # Errors
+    /// A setting that makes no sense.
+    pub fn of_spec(spec: &BoxSpec, otherwise: &Origin) -> Result<Stand, PathError> {
+        let place = |name: &str| spec.origins.of(name).map_or_else(|| otherwise.clone(), |at| Origin::Text(at.clone()));
+        let mut origins: BTreeMap<&'static str, Origin> = spec.policy.given().into_iter().map(|name| (name, place(name))).collect();
+        // What a text sets to its default is set, too.
+        origins.extend(spec.origins.iter().map(|(name, at)| (name, Origin::Text(at.clone()))));
+        Stand::new(spec, origins, None)
+    }
+
     /// The box with its model.
     pub fn hop(&self) -> &Hop {
         // A path is built from one specification, and has one box.

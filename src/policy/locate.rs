@@ -3,13 +3,18 @@
 /// Line and column, from 1, of the value that a path such as `events[2].fail_over` leads to, or of the last part of it that
 /// exists. Nothing where the text is no JSON.
 pub fn locate(text: &str, path: &str) -> Option<(usize, usize)> {
+    locate_steps(text, &steps(path).collect::<Vec<_>>())
+}
+
+/// The same for a path that is given step by step, as keys with dots in them need.
+pub fn locate_steps(text: &str, path: &[Step<'_>]) -> Option<(usize, usize)> {
     let mut scan = Scan { bytes: text.as_bytes(), at: 0 };
     scan.blank();
     let mut best = scan.at;
-    for step in steps(path) {
+    for step in path {
         let found = match step {
             Step::Key(key) => scan.enter_key(key),
-            Step::Index(index) => scan.enter_index(index),
+            Step::Index(index) => scan.enter_index(*index),
         };
         if found.is_none() {
             break;
@@ -22,8 +27,12 @@ pub fn locate(text: &str, path: &str) -> Option<(usize, usize)> {
     Some((line, column))
 }
 
-enum Step<'p> {
+/// One step into a JSON text.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step<'p> {
+    /// To the value of a key.
     Key(&'p str),
+    /// To an element, from 0.
     Index(usize),
 }
 
