@@ -4,6 +4,7 @@ mod axis;
 mod dump;
 mod idle_box;
 mod json;
+mod origins;
 mod paste;
 mod presets;
 mod round_trip;
