@@ -60,8 +60,8 @@ pub fn text(text: &str) -> String {
             '&' | '<' | '>' | '"' | '\'' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '(' | ')' | '!' | '|' | '~' | '\\' | '$' => {
                 let _ = write!(out, "&#{};", u32::from(c));
             }
-            // Addresses become links, and emoji have names between colons.
-            ':' if next.is_some_and(|next| next == '/' || next.is_ascii_alphabetic()) => out.push_str("&#58;\u{200b}"),
+            // Addresses become links.
+            ':' if next == Some('/') => out.push_str("&#58;\u{200b}"),
             '.' if tail.iter().all(|t| t.eq_ignore_ascii_case(&'w')) => out.push_str("&#46;\u{200b}"),
             // Mentions and numbers of issues are looked for in what was rendered: an entity alone would not keep them away.
             '@' => out.push_str("&#64;\u{200b}"),
@@ -222,7 +222,7 @@ fn detail(out: &mut String, case: &Case) {
 
 fn tell(out: &mut String, session: &Session) {
     let stream = session.stream.as_ref().map_or_else(String::new, |stream| format!(" ({})", text(stream)));
-    let _ = writeln!(out, "**{}**{stream}: {}\n", text(&session.name), text(&session.message));
+    let _ = writeln!(out, "**{}**{stream}\n", text(&session.message));
     if let Some((silence, frames)) = &session.silence {
         let frames = frames.map_or_else(String::new, |(before, after)| format!(", between frames {before} and {after}"));
         let _ = writeln!(out, "* silent for {silence}{frames}");
