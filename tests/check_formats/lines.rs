@@ -3,7 +3,8 @@
 use crate::made::{self, HOSTILE};
 use flowlapse::check::{Case, Checked, Kind};
 use flowlapse::finding::Verdict;
-use flowlapse::report::check::{github, markdown};
+use flowlapse::report::check::{github, markdown, sarif};
+use flowlapse::study::audit::rule::{Rule, Severity};
 use proptest::prelude::*;
 
 /// The runner's way back from an escaped text.
@@ -76,6 +77,18 @@ fn a_run_without_findings_says_so_and_annotates_nothing() {
     let quiet = made::checked(vec![made::case("a.json", Kind::Scenario, Vec::new())]);
     assert_eq!(github::write(&quiet), "");
     assert!(harmless(&quiet).starts_with("## flowlapse check: all as it should be, 1 case\n"));
+}
+
+#[test]
+fn a_policy_of_the_command_line_is_no_file() {
+    let mut checked = made::checked(vec![made::case("a.pcap", Kind::Capture, Vec::new())]);
+    let mut lint = made::lint(Rule::NoPickup, Severity::Error, true);
+    (lint.policy, lint.places) = ("--policy conntrack".to_owned(), Vec::new());
+    checked.lint.push(lint);
+    let found = commands(&checked);
+    assert_eq!(found[0].1, [("title".to_owned(), "flowlapse: no-pickup".to_owned())]);
+    let place = &sarif::document(&checked)["runs"][0]["results"][0]["locations"][0]["physicalLocation"];
+    assert_eq!(place["artifactLocation"]["uri"], "a.pcap");
 }
 
 #[test]

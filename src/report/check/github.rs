@@ -90,8 +90,8 @@ fn notes(checked: &Checked) -> Vec<Note> {
         };
         let mut lines = vec![format!("{}: {}", words::plain(&lint.policy), words::plain(&lint.message))];
         lines.extend(lint.cures.iter().map(|cure| words::plain(cure)));
-        let place = lint.places.first().map_or_else(|| Place::whole(&lint.policy), Place::of);
-        notes.push(Note { level, place: Some(place), title: format!("flowlapse: {}", lint.rule.id()), lines });
+        let place = group::place_of_lint(lint);
+        notes.push(Note { level, place, title: format!("flowlapse: {}", lint.rule.id()), lines });
     }
     notes
 }

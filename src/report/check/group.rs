@@ -1,7 +1,7 @@
 //! Sessions that share one cause: where a reader has to look, and how many are concerned.
 
 use super::words;
-use crate::check::{Case, Change, Checked, Session, Timer};
+use crate::check::{Case, Change, Checked, Lint, Session, Timer};
 use crate::finding::Verdict;
 use crate::policy::At;
 use std::collections::BTreeMap;
@@ -70,6 +70,13 @@ pub fn place(case: &Case, session: &Session) -> Place {
 /// Where to look for a case: what was expected of it, else its begin.
 pub fn place_of(case: &Case) -> Place {
     case.unmet.iter().find_map(|unmet| unmet.at.as_ref()).map_or_else(|| Place::whole(&case.file), Place::of)
+}
+
+/// Where to look for what a policy says of itself: the value to change first, else the policy's file. A policy of the command line
+/// has none.
+pub fn place_of_lint(lint: &Lint) -> Option<Place> {
+    let file = || (!lint.policy.starts_with('-')).then(|| Place::whole(&lint.policy));
+    lint.places.first().map(Place::of).or_else(file)
 }
 
 /// Whether a session that does not make the run fail is worth a word: it is not well, and nobody said that it need not be.

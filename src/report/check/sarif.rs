@@ -249,7 +249,9 @@ fn of_session(checked: &Checked, ids: &BTreeMap<String, usize>, case: &Case, ses
 
 fn of_lint(checked: &Checked, ids: &BTreeMap<String, usize>, lint: &Lint) -> Found {
     let rank = if lint.fails { 0 } else { severity(lint.severity).max(1) };
-    let place = lint.places.first().map_or_else(|| Place::whole(&lint.policy), Place::of);
+    // GitHub wants a place of every result; a policy of the command line has none.
+    let first = || checked.cases.first().map_or_else(|| Place::whole("."), |case| Place::whole(&case.file));
+    let place = group::place_of_lint(lint).unwrap_or_else(first);
     let mut text = format!("{}: {}", plain(&lint.policy), plain(&lint.message));
     for cure in &lint.cures {
         text.push_str(&format!("\nInstead: {}", plain(cure)));
