@@ -92,6 +92,16 @@ fn a_policy_of_the_command_line_is_no_file() {
 }
 
 #[test]
+fn what_one_line_expects_is_one_annotation() {
+    let mut checked = made::story();
+    let unmet = checked.cases[1].unmet[0].clone();
+    checked.cases[1].unmet = vec![unmet; 20];
+    let found = commands(&checked);
+    assert_eq!(found.len(), 3);
+    assert!(found[1].2.lines().count() == 13 && found[1].2.ends_with("\nand 8 more"), "{}", found[1].2);
+}
+
+#[test]
 fn nothing_from_outside_breaks_them() {
     let checked = made::hostile(HOSTILE);
     let found = commands(&checked);

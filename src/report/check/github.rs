@@ -13,6 +13,11 @@ pub const SHOWN: usize = 10;
 /// How many sessions an annotation names.
 const NAMED: usize = 5;
 
+/// Lines that an annotation has at most.
+const LINES: usize = 12;
+/// The title of what did not come as expected.
+const UNMET: &str = "flowlapse: not as expected";
+
 /// How an annotation is shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Level {
@@ -71,10 +76,15 @@ fn notes(checked: &Checked) -> Vec<Note> {
     notes.extend(group::by_cause(checked).iter().map(cause));
     for case in &checked.cases {
         for unmet in &case.unmet {
-            let place = unmet.at.as_ref().map_or_else(|| Place::whole(&case.file), Place::of);
-            let lines = vec![format!("{}: {}", words::plain(&case.name()), words::plain(&unmet.what))];
+            let place = Some(unmet.at.as_ref().map_or_else(|| Place::whole(&case.file), Place::of));
+            let line = format!("{}: {}", words::plain(&case.name()), words::plain(&unmet.what));
             let level = if case.fails { Level::Error } else { Level::Warning };
-            notes.push(Note { level, place: Some(place), title: "flowlapse: not as expected".to_owned(), lines });
+            // What one line expects is one annotation, also where variants share it.
+            let same = |note: &&mut Note| note.level == level && note.place == place && note.title == UNMET;
+            match notes.iter_mut().find(same) {
+                Some(note) => note.lines.push(line),
+                None => notes.push(Note { level, place, title: UNMET.to_owned(), lines: vec![line] }),
+            }
         }
         if group::is_bare(case) {
             let lines = vec![group::bare(case)];
@@ -123,7 +133,12 @@ fn line(out: &mut String, note: &Note) {
         properties.push(format!("line={}", place.line));
     }
     properties.push(format!("title={}", property(&note.title)));
-    out.push_str(&format!("::{} {}::{}\n", note.level.command(), properties.join(","), data(&note.lines.join("\n"))));
+    let mut lines: Vec<&str> = note.lines.iter().take(LINES).map(String::as_str).collect();
+    let more = format!("and {} more", note.lines.len() - lines.len());
+    if note.lines.len() > lines.len() {
+        lines.push(&more);
+    }
+    out.push_str(&format!("::{} {}::{}\n", note.level.command(), properties.join(","), data(&lines.join("\n"))));
 }
 
 /// The message of a command, as the runner reads it.
