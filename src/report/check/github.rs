@@ -7,6 +7,7 @@ use super::group::{self, Group, Place};
 use super::words;
 use crate::check::Checked;
 use crate::study::audit::rule::Severity;
+use std::collections::BTreeMap;
 
 /// How many annotations of a level GitHub shows of one step.
 pub const SHOWN: usize = 10;
@@ -15,8 +16,6 @@ const NAMED: usize = 5;
 
 /// Lines that an annotation has at most.
 const LINES: usize = 12;
-/// The title of what did not come as expected.
-const UNMET: &str = "flowlapse: not as expected";
 
 /// How an annotation is shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,16 +73,19 @@ fn notes(checked: &Checked) -> Vec<Note> {
         notes.push(Note { level: Level::Error, place: Some(place), title: "flowlapse: could not be run".to_owned(), lines });
     }
     notes.extend(group::by_cause(checked).iter().map(cause));
+    let mut places: BTreeMap<(bool, Option<Place>), usize> = BTreeMap::new();
     for case in &checked.cases {
         for unmet in &case.unmet {
             let place = Some(unmet.at.as_ref().map_or_else(|| Place::whole(&case.file), Place::of));
             let line = format!("{}: {}", words::plain(&case.name()), words::plain(&unmet.what));
             let level = if case.fails { Level::Error } else { Level::Warning };
             // What one line expects is one annotation, also where variants share it.
-            let same = |note: &&mut Note| note.level == level && note.place == place && note.title == UNMET;
-            match notes.iter_mut().find(same) {
+            match places.get(&(case.fails, place.clone())).and_then(|index| notes.get_mut(*index)) {
                 Some(note) => note.lines.push(line),
-                None => notes.push(Note { level, place, title: UNMET.to_owned(), lines: vec![line] }),
+                None => {
+                    places.insert((case.fails, place.clone()), notes.len());
+                    notes.push(Note { level, place, title: "flowlapse: not as expected".to_owned(), lines: vec![line] });
+                }
             }
         }
         if group::is_bare(case) {
