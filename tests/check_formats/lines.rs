@@ -13,7 +13,10 @@ fn back(text: &str) -> String {
 }
 
 /// A workflow command as the runner reads it: its level, its properties, its message.
-fn command(line: &str) -> (String, Vec<(String, String)>, String) {
+type Command = (String, Vec<(String, String)>, String);
+
+/// Reads a line as the runner does.
+fn command(line: &str) -> Command {
     let (head, message) = line.strip_prefix("::").and_then(|rest| rest.split_once("::")).unwrap_or_else(|| panic!("no command: {line}"));
     let (level, properties) = head.split_once(' ').unwrap_or_else(|| panic!("no properties: {line}"));
     assert!(["error", "warning", "notice"].contains(&level), "{line}");
@@ -25,7 +28,7 @@ fn command(line: &str) -> (String, Vec<(String, String)>, String) {
     (level.to_owned(), properties.collect(), back(message))
 }
 
-fn commands(checked: &Checked) -> Vec<(String, Vec<(String, String)>, String)> {
+fn commands(checked: &Checked) -> Vec<Command> {
     let text = github::write(checked);
     assert!(text.is_empty() || text.ends_with('\n'));
     assert!(!text.chars().any(|c| c.is_control() && c != '\n') && !text.contains(['\u{202e}', '\u{2028}']), "{text:?}");
@@ -137,7 +140,7 @@ fn a_summary_of_long_texts_stays_below_the_limit() {
 fn one(name: &str, file: &str) -> Checked {
     let mut case: Case =
         made::case(file, Kind::Capture, vec![made::session(name, Verdict::Cut, true), made::session(name, Verdict::Cut, true)]);
-    case.title = name.to_owned();
+    name.clone_into(&mut case.title);
     if let Some(timer) = &mut case.sessions[1].timer {
         (timer.at, timer.label) = (Some(made::at(file, 2)), name.to_owned());
     }

@@ -80,12 +80,12 @@ fn notes(checked: &Checked) -> Vec<Note> {
             let line = format!("{}: {}", words::plain(&case.name()), words::plain(&unmet.what));
             let level = if case.fails { Level::Error } else { Level::Warning };
             // What one line expects is one annotation, also where variants share it.
-            match places.get(&(case.fails, place.clone())).and_then(|index| notes.get_mut(*index)) {
-                Some(note) => note.lines.push(line),
-                None => {
-                    places.insert((case.fails, place.clone()), notes.len());
-                    notes.push(Note { level, place, title: "flowlapse: not as expected".to_owned(), lines: vec![line] });
-                }
+            let key = (case.fails, place.clone());
+            if let Some(note) = places.get(&key).and_then(|index| notes.get_mut(*index)) {
+                note.lines.push(line);
+            } else {
+                places.insert(key, notes.len());
+                notes.push(Note { level, place, title: "flowlapse: not as expected".to_owned(), lines: vec![line] });
             }
         }
         if group::is_bare(case) {
