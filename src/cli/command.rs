@@ -88,8 +88,9 @@ Examples:
   flowlapse infer hangs.pcapng
   # No capture: timers that cannot work together
   flowlapse audit --ipvsadm 900,120,300 --box aws-nlb
-  # What should the timers be, and what would that change?
-  flowlapse tune web.pcapng --box conntrack && flowlapse diff old.sysctl new.sysctl web.pcapng";
+  # What should the timers be? And what would another policy change?
+  flowlapse tune web.pcapng --box conntrack:strict
+  flowlapse diff old.sysctl new.sysctl web.pcapng";
 
 /// The exit codes of the program as a whole; each command names its own.
 pub const CODES: &str = "\
@@ -148,7 +149,8 @@ fn ordered(name: &str, sub: Command) -> Command {
     let sub = sub.mut_args(|arg| {
         let id = arg.get_id().as_str().to_owned();
         let hint = hint(&id, &arg);
-        if arg.get_help_heading().is_some() {
+        // What is not an option stands before all of them.
+        if arg.get_help_heading().is_some() || arg.is_positional() {
             return arg.value_hint(hint);
         }
         let heading = HEADINGS.iter().find(|(_, ids)| ids.contains(&id.as_str())).map_or("Options", |(heading, _)| heading);
@@ -178,6 +180,50 @@ pub struct Section {
     pub title: Option<String>,
     /// Its lines.
     pub lines: Vec<String>,
+}
+
+impl Section {
+    /// Whether its lines are set as they are: examples, tables.
+    pub fn is_set(&self) -> bool {
+        !self.lines.is_empty() && self.lines.iter().all(|line| line.starts_with(' '))
+    }
+}
+
+/// A long example in lines that the shell takes as one. A quoted word and an option with its value stay together.
+fn continued(line: &str) -> Vec<String> {
+    if line.chars().count() <= WIDTH {
+        return vec![line.to_owned()];
+    }
+    let mut units: Vec<String> = Vec::new();
+    let mut quoted = false;
+    let mut open = false;
+    for word in line.split_whitespace() {
+        let is_value = units.last().is_some_and(|last| last.starts_with('-') && !last.contains(' ')) && !word.starts_with(['-', '|', '&', '>', '<']);
+        match units.last_mut() {
+            Some(last) if open || is_value => {
+                last.push(' ');
+                last.push_str(word);
+            }
+            _ => units.push(word.to_owned()),
+        }
+        quoted ^= word.matches('\'').count() % 2 == 1;
+        open = quoted;
+    }
+    let mut lines = vec![" ".to_owned()];
+    for unit in units {
+        let length = lines.last().map_or(0, |line| line.chars().count());
+        // Room for the sign that it goes on.
+        if length + 1 + unit.chars().count() > WIDTH - 2 && length > 6 {
+            if let Some(last) = lines.last_mut() {
+                last.push_str(" \\");
+            }
+            lines.push(format!("      {unit}"));
+        } else if let Some(last) = lines.last_mut() {
+            last.push(' ');
+            last.push_str(&unit);
+        }
+    }
+    lines
 }
 
 /// Takes the text behind a command's help apart: a paragraph that begins with one or two words and a colon is a section.
@@ -210,13 +256,18 @@ fn headed(text: &str) -> StyledStr {
     let mut out = StyledStr::new();
     for (at, section) in sections(text).iter().enumerate() {
         let gap = if at > 0 { "\n\n" } else { "" };
-        let body = section.lines.join("\n");
-        let _ = match &section.title {
-            Some(title) if section.lines.iter().all(|line| line.starts_with(' ')) => {
-                write!(out, "{gap}{style}{title}:{style:#}\n{body}")
+        let title = section.title.as_deref();
+        let _ = if section.is_set() {
+            let lines: Vec<String> = section.lines.iter().flat_map(|line| continued(line)).collect();
+            write!(out, "{gap}{style}{}:{style:#}\n{}", title.unwrap_or_default(), lines.join("\n"))
+        } else {
+            // Prose is filled anew: it was broken for the width of a source file.
+            let words = section.lines.join(" ");
+            let text = wrapped(&title.map_or(words.clone(), |title| format!("{title}: {words}")), 0);
+            match title {
+                Some(title) => write!(out, "{gap}{style}{title}:{style:#}{}", &text[title.len() + 1..]),
+                None => write!(out, "{gap}{text}"),
             }
-            Some(title) => write!(out, "{gap}{style}{title}:{style:#} {body}"),
-            None => write!(out, "{gap}{body}"),
         };
     }
     out
@@ -246,7 +297,7 @@ fn grouped(command: &Command) -> String {
     }
     let rest: Vec<&Command> = shown().filter(|sub| !GROUPS.iter().any(|(_, names)| names.contains(&sub.get_name()))).collect();
     group("More", &rest);
-    out.push('\n');
+    out.push_str(&format!("\n{head}Every command:{head:#}\n"));
     out
 }
 
@@ -286,6 +337,15 @@ mod tests {
                 assert!(titles.iter().any(|title| title == wanted), "{name} has no {wanted}");
             }
         }
+    }
+
+    #[test]
+    fn long_examples_go_on_as_a_shell_takes_it() {
+        let line = format!("  flowlapse x {} --box 'a b' --vary c.d=1", "long".repeat(15));
+        let lines = continued(&line);
+        assert_eq!(lines.len(), 2);
+        assert!(lines[0].ends_with(" \\") && lines.iter().all(|line| line.chars().count() <= WIDTH), "{lines:?}");
+        assert_eq!(lines[1], "      --box 'a b' --vary c.d=1");
     }
 
     #[test]

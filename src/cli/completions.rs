@@ -14,11 +14,14 @@ use clap_complete::Shell;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  flowlapse completions bash > ~/.local/share/bash-completion/completions/flowlapse
-  flowlapse completions zsh > ~/.zfunc/_flowlapse   # with fpath+=~/.zfunc before compinit
+  # For this shell alone
+  source <(flowlapse completions bash)
+  # For good
+  D=~/.local/share/bash-completion/completions; mkdir -p $D
+  flowlapse completions bash > $D/flowlapse
+  # With fpath+=~/.zfunc before compinit
+  flowlapse completions zsh > ~/.zfunc/_flowlapse
   flowlapse completions fish > ~/.config/fish/completions/flowlapse.fish
-  source <(flowlapse completions bash)              # for this shell alone
-  flowlapse completions powershell >> $PROFILE
 
 Exit codes: 0 written; 2 usage.")]
 pub struct Args {

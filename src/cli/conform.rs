@@ -37,7 +37,8 @@ use std::path::{Path, PathBuf};
 Examples:
   flowlapse conform fixtures/recordings
   flowlapse conform recording.jsonl.zst --details
-  flowlapse conform --live --for 90                  # root, or user namespaces
+  # As root, or with user namespaces
+  flowlapse conform --live --for 90
   flowlapse conform --live --kernel running --dialect linux-4.18
   flowlapse conform script.pkt --dialect 6.1.176 --json
 

@@ -55,6 +55,15 @@ pub fn why(path: &Path, error: &io::Error, wanted: Wanted) -> String {
     }
 }
 
+/// Why a file cannot be written.
+pub fn unwritable(path: &Path, error: &io::Error) -> Failure {
+    let folder = path.parent().filter(|folder| error.kind() == ErrorKind::NotFound && !folder.exists());
+    Failure(match folder {
+        Some(folder) => format!("{}: cannot be written: there is no directory '{}'", path.display(), folder.display()),
+        None => format!("{}: cannot be written: {error}", path.display()),
+    })
+}
+
 /// The same for captures, of which the error names the one that is wrong.
 pub fn no_capture(error: &CaptureError, inputs: &[Input]) -> Failure {
     let wrong = match error {
@@ -97,7 +106,7 @@ pub fn hint(path: &Path, wanted: Wanted) -> Option<String> {
         (Is::Capture, Wanted::Boxes) => "is a capture, not a box: it stands without --box".to_owned(),
         (Is::Capture, Wanted::Scenario | Wanted::Texts) => is_capture(),
         (Is::Scenario, Wanted::Scenario) => return None,
-        (Is::Scenario, Wanted::Boxes) => format!("is a scenario, not a box: its boxes stand under 'path'; {}", &is_scenario()[3..]),
+        (Is::Scenario, Wanted::Boxes) => format!("is a scenario, not a box (its boxes stand under 'path'): flowlapse run {name}"),
         (Is::Scenario, Wanted::Capture) => {
             format!("{}; sweep, tune, diff and capacity take it too, alone, with the ending .json", is_scenario())
         }

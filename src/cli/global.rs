@@ -17,8 +17,8 @@ static THREADS: AtomicUsize = AtomicUsize::new(0);
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Every command")]
 pub struct Options {
-    /// When words are coloured
-    #[arg(long, value_enum, value_name = "WHEN", global = true, default_value_t = ColourArg::Auto)]
+    /// When words are coloured: auto (on a terminal, unless NO_COLOR is set), always or never
+    #[arg(long, value_enum, value_name = "WHEN", global = true, default_value_t = ColourArg::Auto, hide_possible_values = true)]
     color: ColourArg,
     /// No report, progress or notes: only errors, files, JSON and CSV that were asked for, and the exit code
     #[arg(long, short, global = true)]

@@ -75,7 +75,9 @@ fn pages() -> Result<Vec<Page>, Failure> {
 fn page(command: &Command, of: Option<&str>, names: &[String]) -> Result<String, Failure> {
     let title = of.map_or(PROGRAM.to_owned(), |name| format!("{PROGRAM}-{name}"));
     let source = format!("{PROGRAM} {}", env!("CARGO_PKG_VERSION"));
-    let man = Man::new(command.clone()).title(title.to_uppercase()).section("1").source(source).manual("flowlapse manual");
+    // Under a heading of their own, as everything else is.
+    let ordered = command.clone().mut_args(|arg| if arg.is_positional() { arg.help_heading("Arguments") } else { arg });
+    let man = Man::new(ordered).title(title.to_uppercase()).section("1").source(source).manual("flowlapse manual");
     let mut bytes = Vec::new();
     man.render_title(&mut bytes)
         .and_then(|()| man.render_name_section(&mut bytes))
@@ -154,7 +156,7 @@ fn status(all: &[command::Section], out: &mut String) {
     let own = all.iter().find(|section| section.title.as_deref() == Some("Exit codes"));
     let table = sections(CODES);
     let lines = own.or_else(|| table.first()).map(|section| section.lines.as_slice()).unwrap_or_default();
-    if lines.iter().all(|line| line.starts_with(' ')) {
+    if own.is_none() {
         out.push_str(".nf\n");
         for line in lines {
             out.push_str(&escaped(line.strip_prefix("  ").unwrap_or(line)));

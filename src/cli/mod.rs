@@ -238,7 +238,7 @@ fn written(result: io::Result<()>) -> Result<(), Failure> {
 /// # Errors
 /// That it cannot be written, and why.
 pub fn write_whole(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let fail = |error: io::Error| Failure(format!("{}: cannot be written: {error}", file.display()));
+    let fail = |error: io::Error| files::unwritable(file, &error);
     // A device or a pipe is written to; it must not be replaced by a file.
     if std::fs::metadata(file).is_ok_and(|there| !there.is_file()) {
         return std::fs::write(file, bytes).map_err(fail);

@@ -223,7 +223,7 @@ fn came(
     if let Some(prefix) = &args.write_pcap {
         for point in Point::all(ready.net.path.hops.len()) {
             let file = named(prefix, several.then_some(origin), variant, Some(point), "pcapng");
-            let fail = |error: io::Error| Failure(format!("{}: cannot be written: {error}", file.display()));
+            let fail = |error: io::Error| files::unwritable(&file, &error);
             let sink = BufWriter::new(File::create(&file).map_err(fail)?);
             watch.tap(point, sink).map_err(fail)?;
         }

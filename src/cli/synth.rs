@@ -146,7 +146,7 @@ impl Work<'_> {
     /// The file whole or not at all: beside its place first, then moved there.
     fn to_file(&self) -> Result<Option<Written>, Failure> {
         let file = &self.args.output;
-        let fail = |error: io::Error| Failure(format!("{}: cannot be written: {error}", file.display()));
+        let fail = |error: io::Error| super::files::unwritable(file, &error);
         // A device or a pipe is written to; it must not be replaced by a file.
         if std::fs::metadata(file).is_ok_and(|there| !there.is_file()) {
             return File::create(file).and_then(|sink| self.write(sink)).map(Some).map_err(fail);

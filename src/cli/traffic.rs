@@ -170,9 +170,10 @@ fn phase(text: &str, hz: Hz) -> Result<Phase, Failure> {
 pub fn boxes<S: AsRef<str>>(specs: &[S]) -> Result<Vec<BoxSpec>, Failure> {
     let read = |name: &str| {
         let path = std::path::Path::new(name);
-        match std::fs::read_to_string(path) {
-            Ok(text) => files::hint(path, files::Wanted::Boxes).map_or(Ok(text), |hint| Err(format!("it {hint}"))),
-            Err(error) => Err(files::why(path, &error, files::Wanted::Boxes)),
+        match (std::fs::read_to_string(path), files::hint(path, files::Wanted::Boxes)) {
+            (_, Some(hint)) => Err(format!("it {hint}")),
+            (Err(error), None) => Err(files::why(path, &error, files::Wanted::Boxes)),
+            (Ok(text), None) => Ok(text),
         }
     };
     let mut all = Vec::new();
