@@ -121,7 +121,7 @@ pub fn program() -> Command {
     let long = format!("{}\n\n{}\n\n{docs}", EXAMPLES, CODES);
     command
         .help_template(format!("{{about-with-newline}}\n{{usage-heading}} {{usage}}\n{groups}{{options}}{{after-help}}"))
-        .override_usage("flowlapse [OPTIONS] COMMAND …")
+        .override_usage("flowlapse [OPTIONS] <COMMAND> [...]")
         .long_version(version())
         .after_help(short)
         .after_long_help(headed(&long))
@@ -198,7 +198,9 @@ fn continued(line: &str) -> Vec<String> {
     let mut quoted = false;
     let mut open = false;
     for word in line.split_whitespace() {
-        let is_value = units.last().is_some_and(|last| last.starts_with('-') && !last.contains(' ')) && !word.starts_with(['-', '|', '&', '>', '<']);
+        let is_sign = word.starts_with(['-', '|', '&', '>', '<']);
+        let takes = |last: &String| last.starts_with('-') && !last.contains(' ') || last.ends_with(['>', '<']);
+        let is_value = !is_sign && units.last().is_some_and(takes);
         match units.last_mut() {
             Some(last) if open || is_value => {
                 last.push(' ');

@@ -179,13 +179,11 @@ pub fn run(args: &Args) -> Ended {
     }
     let scripts = match &args.dialect {
         None => Dialect::newest_longterm(),
-        Some(name) => Dialect::find(name)
-            .or_else(|| Dialect::for_release(release_in(name)))
-            .ok_or_else(|| {
-                let hint = nearest(name, Dialect::names()).map(|near| format!("did you mean '{near}'?"));
-                let hint = hint.unwrap_or_else(|| "`flowlapse presets` lists them all".to_owned());
-                Failure(format!("no conntrack dialect is called '{name}'; {hint}"))
-            })?,
+        Some(name) => Dialect::find(name).or_else(|| Dialect::for_release(release_in(name))).ok_or_else(|| {
+            let hint = nearest(name, Dialect::names()).map(|near| format!("did you mean '{near}'?"));
+            let hint = hint.unwrap_or_else(|| "`flowlapse presets` lists them all".to_owned());
+            Failure(format!("no conntrack dialect is called '{name}'; {hint}"))
+        })?,
     };
     let mut inputs = Vec::new();
     for path in &args.recordings {
@@ -207,7 +205,11 @@ pub fn run(args: &Args) -> Ended {
         return Err(Failure(what.to_owned()));
     }
     let rendered = render(&summary, &skipped, &live.tried, args);
-    if args.json { print(rendered.as_bytes())? } else { report(&rendered)? }
+    if args.json {
+        print(rendered.as_bytes())?
+    } else {
+        report(&rendered)?
+    }
     Ok(match summary.totals().1 {
         0 if live.interrupted => exit::INTERRUPTED,
         0 => exit::RAN,

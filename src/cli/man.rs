@@ -74,13 +74,12 @@ fn pages() -> Result<Vec<Page>, Failure> {
 /// One page; `of` is the command that it is about, where it is not the program.
 fn page(command: &Command, of: Option<&str>, names: &[String]) -> Result<String, Failure> {
     let title = of.map_or(PROGRAM.to_owned(), |name| format!("{PROGRAM}-{name}"));
-    let source = format!("{PROGRAM} {}", env!("CARGO_PKG_VERSION"));
     // Under a heading of their own, as everything else is.
     let ordered = command.clone().mut_args(|arg| if arg.is_positional() { arg.help_heading("Arguments") } else { arg });
-    let man = Man::new(ordered).title(title.to_uppercase()).section("1").source(source).manual("flowlapse manual");
-    let mut bytes = Vec::new();
-    man.render_title(&mut bytes)
-        .and_then(|()| man.render_name_section(&mut bytes))
+    let man = Man::new(ordered).section("1");
+    let head = format!(".TH \"{}\" \"1\" \"\" \"{PROGRAM} {}\" \"{PROGRAM} manual\"\n", title.to_uppercase(), env!("CARGO_PKG_VERSION"));
+    let mut bytes = head.into_bytes();
+    man.render_name_section(&mut bytes)
         .and_then(|()| man.render_synopsis_section(&mut bytes))
         .and_then(|()| man.render_description_section(&mut bytes))
         .and_then(|()| man.render_options_section(&mut bytes))
@@ -130,8 +129,10 @@ fn page(command: &Command, of: Option<&str>, names: &[String]) -> Result<String,
     out.push_str(&refs.join(",\n"));
     out.push_str("\n.PP\nThe documentation in the directory docs of the source, or where the package puts it\n");
     out.push_str("(/usr/share/doc/flowlapse on Debian): verdicts.md, boxes.md, fidelity.md and others.\n");
-    // Lines that are nothing but an end of a paragraph say nothing.
-    Ok(out.lines().map(|line| format!("{}\n", line.trim_end())).collect())
+    let out = out.replace("\n.br\n\n.br\n", "\n.br\n");
+    // roff reads bytes: what is not ASCII goes by its number.
+    let sign = |letter: char| if letter.is_ascii() { letter.to_string() } else { format!("\\[u{:04X}]", letter as u32) };
+    Ok(out.lines().map(|line| format!("{}\n", line.trim_end().chars().map(sign).collect::<String>())).collect())
 }
 
 /// The commands by group.

@@ -25,10 +25,10 @@ pub mod which;
 
 pub use global::note;
 
+use crate::policy::hint::nearest;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
-use crate::policy::hint::nearest;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;

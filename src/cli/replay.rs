@@ -70,7 +70,8 @@ pub struct Args {
 }
 
 /// What can be drawn: how many flows each idle timer would keep; how long flows were silent; one flow's life.
-pub(super) const KINDS: [Kind; 3] = [Kind { name: "survival", of: None }, Kind { name: "gaps", of: None }, Kind { name: "lanes", of: Some("STREAM") }];
+pub(super) const KINDS: [Kind; 3] =
+    [Kind { name: "survival", of: None }, Kind { name: "gaps", of: None }, Kind { name: "lanes", of: Some("STREAM") }];
 
 /// Runs the command.
 pub fn run(args: &Args) -> Ended {

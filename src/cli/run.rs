@@ -81,7 +81,8 @@ pub fn run(args: &Args) -> Ended {
         print_json(&schema::document())?;
         return Ok(exit::RAN);
     }
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(super::global::threads()).build().map_err(|e| Failure(format!("threads: {e}")))?;
+    let pool =
+        rayon::ThreadPoolBuilder::new().num_threads(super::global::threads()).build().map_err(|e| Failure(format!("threads: {e}")))?;
     pool.install(|| all(args))
 }
 

@@ -96,7 +96,8 @@ pub fn run(args: &Args) -> Ended {
     }
     let ready = ready(args)?;
     let (stop, progress) = (stop_on_interrupt(), Progress::steps(Some(ready.flows()), "flows"));
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(super::global::threads()).build().map_err(|e| Failure(format!("threads: {e}")))?;
+    let pool =
+        rayon::ThreadPoolBuilder::new().num_threads(super::global::threads()).build().map_err(|e| Failure(format!("threads: {e}")))?;
     let work = Work { args, ready: &ready, stop: &stop, progress: &progress };
     let written = pool.install(|| if to_stdout { work.to_stdout() } else { work.to_file() })?;
     drop(progress);

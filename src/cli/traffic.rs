@@ -1,7 +1,7 @@
 //! What several commands take alike: the traffic, the boxes, the clock; and how they are made from the words of a command line.
 
-use super::{Failure, files, global};
 use super::progress::Progress;
+use super::{Failure, files, global};
 use crate::capture::{self, Capture, Input};
 use crate::decode::Filter;
 use crate::engine::offered::follow_offered;

@@ -17,8 +17,8 @@
 //!
 //! let client = End { host: Host::CLIENT, port: 51_514 };
 //! let service = End { host: Host::SERVICE, port: 80 };
-//! // What a director with direct routing sees of a connection: the client's half.
-//! let established = |settings: &Settings| {
+//! // A client that says that it is connected: SYN, ACK, and not a word of the server.
+//! let claimed = |settings: &Settings| {
 //!     let at = Instant::from_secs(0);
 //!     let mut conn = Conn::new(settings, Tuple { src: client, dst: service }, End { host: Host(4), port: 80 }, at);
 //!     for flags in [TcpFlags::SYN, TcpFlags::ACK] {
@@ -28,18 +28,18 @@
 //! };
 //!
 //! let modern = Dialect::find("linux-6.12").expect("a row");
-//! let mut settings = Settings::defaults(modern, Method::Route);
-//! assert_eq!(established(&settings), ("ESTABLISHED", 900));
+//! let mut settings = Settings::defaults(modern, Method::Masq);
+//! assert_eq!(claimed(&settings), ("ESTABLISHED", 900));
 //! // ipvsadm --set 3600 0 0
 //! settings.set(Duration::from_secs(3600), Duration::ZERO, Duration::ZERO);
-//! assert_eq!(established(&settings), ("ESTABLISHED", 3600));
-//! // Under secure_tcp a director that never hears the server does not take the client's word for it.
+//! assert_eq!(claimed(&settings), ("ESTABLISHED", 3600));
+//! // Under secure_tcp a director does not take the client's word for it.
 //! settings.secure_tcp = true;
-//! assert_eq!(established(&settings), ("SYNACK", 100));
+//! assert_eq!(claimed(&settings), ("SYN_RECV", 60));
 //!
-//! let mut old = Settings::defaults(Dialect::find("linux-2.4").expect("a row"), Method::Route);
+//! let mut old = Settings::defaults(Dialect::find("linux-2.4").expect("a row"), Method::Masq);
 //! old.secure_tcp = true;
-//! assert_eq!(established(&old), ("SYNACK", 10));
+//! assert_eq!(claimed(&old), ("SYN_RECV", 10));
 //! ```
 
 pub mod conn;
