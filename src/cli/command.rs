@@ -118,7 +118,7 @@ pub fn program() -> Command {
     let short = "More, with examples: flowlapse --help; of a command: flowlapse COMMAND --help";
     let docs = "Each command has examples: flowlapse COMMAND --help. How verdicts, boxes and\nclocks are meant: docs/ beside the \
                 source, or where a package puts it;\nflowlapse man prints pages for man.";
-    let long = format!("{}\n\n{}\n\n{docs}", EXAMPLES, CODES);
+    let long = format!("{EXAMPLES}\n\n{CODES}\n\n{docs}");
     command
         .help_template(format!("{{about-with-newline}}\n{{usage-heading}} {{usage}}\n{groups}{{options}}{{after-help}}"))
         .override_usage("flowlapse [OPTIONS] <COMMAND> [...]")

@@ -64,14 +64,13 @@ fn values_of(name: &str, sub: clap::Command) -> clap::Command {
     let owned = name.to_owned();
     sub.mut_args(move |arg| {
         let values = match (owned.as_str(), arg.get_id().as_str()) {
-            (_, "boxes") => boxes(),
+            (_, "boxes") | ("presets", "name") => boxes(),
             ("audit", "fail_on") => {
                 let severities = Severity::ALL.iter().map(|severity| severity.name());
                 severities.chain(Rule::ALL.iter().map(|rule| rule.id())).map(ToOwned::to_owned).collect()
             }
             (_, "fail_on") => Verdict::ALL.map(|verdict| verdict.name().to_owned()).to_vec(),
             (of, "draw") => pictures(of),
-            ("presets", "name") => boxes(),
             (_, "dialect" | "kernel") => crate::model::conntrack::dialect::Dialect::names().into_iter().map(ToOwned::to_owned).collect(),
             _ => return arg,
         };

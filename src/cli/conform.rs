@@ -206,9 +206,9 @@ pub fn run(args: &Args) -> Ended {
     }
     let rendered = render(&summary, &skipped, &live.tried, args);
     if args.json {
-        print(rendered.as_bytes())?
+        print(rendered.as_bytes())?;
     } else {
-        report(&rendered)?
+        report(&rendered)?;
     }
     Ok(match summary.totals().1 {
         0 if live.interrupted => exit::INTERRUPTED,

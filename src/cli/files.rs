@@ -66,12 +66,12 @@ pub fn unwritable(path: &Path, error: &io::Error) -> Failure {
 
 /// The same for captures, of which the error names the one that is wrong.
 pub fn no_capture(error: &CaptureError, inputs: &[Input]) -> Failure {
-    let wrong = match error {
-        CaptureError::Unreadable { input, .. }
-        | CaptureError::Directory { input }
-        | CaptureError::Foreign { input, .. }
-        | CaptureError::Empty { input } => input,
-        _ => return Failure(error.to_string()),
+    let (CaptureError::Unreadable { input: wrong, .. }
+    | CaptureError::Directory { input: wrong }
+    | CaptureError::Foreign { input: wrong, .. }
+    | CaptureError::Empty { input: wrong }) = error
+    else {
+        return Failure(error.to_string());
     };
     let path = inputs.iter().find_map(|input| match input {
         Input::Path(path) if input.name() == *wrong => Some(path),
@@ -94,18 +94,18 @@ pub fn hint(path: &Path, wanted: Wanted) -> Option<String> {
     let is_capture = || format!("is a capture: flowlapse replay {name} --box conntrack");
     let is_scenario = || format!("is a scenario: flowlapse run {name}");
     Some(match (is, wanted) {
-        (Is::Directory, Wanted::Recordings) | (_, Wanted::Recordings) => return None,
+        // What is what it should be; a table that may well be empty, a listing that may hold anything.
+        (_, Wanted::Recordings)
+        | (Is::Empty | Is::Other, Wanted::Texts)
+        | (Is::Capture, Wanted::Capture)
+        | (Is::Scenario, Wanted::Scenario) => return None,
         (Is::Directory, Wanted::Scenario) => format!("is a directory; name its scenarios, as in flowlapse run {}", inside(path, "*.json")),
         (Is::Directory, Wanted::Capture) => format!("is a directory; name the captures in it, as in {}", inside(path, "*.pcap")),
         (Is::Directory, _) => "is a directory; name a file in it".to_owned(),
         (Is::Empty, Wanted::Capture) => "is empty; expected pcap or pcapng (was the capture stopped before a packet came?)".to_owned(),
-        // A table may well be empty, and a listing may hold anything.
-        (Is::Empty | Is::Other, Wanted::Texts) => return None,
         (Is::Empty, _) => "is empty".to_owned(),
-        (Is::Capture, Wanted::Capture) => return None,
         (Is::Capture, Wanted::Boxes) => "is a capture, not a box: it stands without --box".to_owned(),
         (Is::Capture, Wanted::Scenario | Wanted::Texts) => is_capture(),
-        (Is::Scenario, Wanted::Scenario) => return None,
         (Is::Scenario, Wanted::Boxes) => format!("is a scenario, not a box (its boxes stand under 'path'): flowlapse run {name}"),
         (Is::Scenario, Wanted::Capture) => {
             format!("{}; sweep, tune, diff and capacity take it too, alone, with the ending .json", is_scenario())
@@ -140,15 +140,14 @@ fn look(path: &Path) -> Option<Is> {
     Some(kind(&head))
 }
 
+/// Classic pcap in both orders of bytes and both units of time, and pcapng.
+const CAPTURES: [[u8; 4]; 5] =
+    [[0xa1, 0xb2, 0xc3, 0xd4], [0xd4, 0xc3, 0xb2, 0xa1], [0xa1, 0xb2, 0x3c, 0x4d], [0x4d, 0x3c, 0xb2, 0xa1], [0x0a, 0x0d, 0x0d, 0x0a]];
+
 fn kind(head: &[u8]) -> Is {
     match head {
         [] => Is::Empty,
-        // Classic pcap in both orders of bytes and both units of time, and pcapng.
-        [0xa1, 0xb2, 0xc3, 0xd4 | 0xcd, ..]
-        | [0xd4, 0xc3, 0xb2, 0xa1, ..]
-        | [0x4d, 0x3c, 0xb2, 0xa1, ..]
-        | [0x0a, 0x0d, 0x0d, 0x0a, ..] => Is::Capture,
-        [0xa1, 0xb2, 0x3c, 0x4d, ..] => Is::Capture,
+        [first, second, third, fourth, ..] if CAPTURES.contains(&[*first, *second, *third, *fourth]) => Is::Capture,
         [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] => Is::Packed,
         _ => {
             // The head may end within a letter.

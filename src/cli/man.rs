@@ -131,8 +131,18 @@ fn page(command: &Command, of: Option<&str>, names: &[String]) -> Result<String,
     out.push_str("(/usr/share/doc/flowlapse on Debian): verdicts.md, boxes.md, fidelity.md and others.\n");
     let out = out.replace("\n.br\n\n.br\n", "\n.br\n");
     // roff reads bytes: what is not ASCII goes by its number.
-    let sign = |letter: char| if letter.is_ascii() { letter.to_string() } else { format!("\\[u{:04X}]", letter as u32) };
-    Ok(out.lines().map(|line| format!("{}\n", line.trim_end().chars().map(sign).collect::<String>())).collect())
+    let mut plain = String::with_capacity(out.len());
+    for line in out.lines() {
+        for letter in line.trim_end().chars() {
+            if letter.is_ascii() {
+                plain.push(letter);
+            } else {
+                plain.push_str(&format!("\\[u{:04X}]", letter as u32));
+            }
+        }
+        plain.push('\n');
+    }
+    Ok(plain)
 }
 
 /// The commands by group.

@@ -183,7 +183,8 @@ fn wanted(args: &Args, origin: &str, text: &str, base: &Scenario) -> Result<Vec<
     for name in &args.variants {
         if !base.variants.iter().any(|variant| variant.name == *name) {
             let known: Vec<&str> = base.variants.iter().map(|v| v.name.as_str()).collect();
-            let near = nearest(name, known.iter().copied()).or_else(|| known.iter().find(|known| known.contains(name.as_str())).copied());
+            let near = nearest(name, known.iter().copied())
+                .or_else(|| known.iter().find(|known| name.len() > 3 && known.contains(name.as_str())).copied());
             let known = match near {
                 Some(near) => format!("did you mean '{near}'?"),
                 None if known.is_empty() => "it has none".to_owned(),
