@@ -166,8 +166,9 @@ fn status(all: &[command::Section], out: &mut String) {
     out.push_str(".SH EXIT STATUS\n");
     let own = all.iter().find(|section| section.title.as_deref() == Some("Exit codes"));
     let table = sections(CODES);
-    let lines = own.or_else(|| table.first()).map(|section| section.lines.as_slice()).unwrap_or_default();
-    if own.is_none() {
+    let Some(section) = own.or_else(|| table.first()) else { return };
+    let lines = &section.lines;
+    if section.is_set() {
         out.push_str(".nf\n");
         for line in lines {
             out.push_str(&escaped(line.strip_prefix("  ").unwrap_or(line)));
