@@ -10,6 +10,10 @@
 //! the stories that it runs, which `report` tells. `inventory`, above `policy`, holds what a live machine shows of itself.
 //! `check`, above `study` and `scenario` and below `report`, is the gate: what was expected, and what came.
 //! `conform` holds models and loop to recordings, and `live` makes recordings.
+//!
+//! Where to begin, each with an example that is run as a test: [`policy`] (what a box is set to), [`model::conntrack`],
+//! [`model::director`] and [`model::ipvs`] (with `secure_tcp`), [`model::idle`] (one packet at a time through one box), [`engine`] (a capture
+//! through a path), [`scenario`] (a story with two hosts), [`study::audit`] (settings held against each other, without a packet).
 pub mod capture;
 pub mod check;
 #[cfg(feature = "cli")]

@@ -282,7 +282,7 @@ fn mistakes_are_told_in_a_line() {
             "flowlapse: --draw occupancy:1: there is no such box with a table",
         ),
         (&["scenarios/table-full.json", capture], "flowlapse: one scenario, or captures: not both"),
-        (&["no-such.json"], "flowlapse: no-such.json: cannot be read"),
+        (&["no-such.json"], "flowlapse: no-such.json: no such file"),
     ] {
         let output = program(args);
         let text = String::from_utf8_lossy(&output.stderr);

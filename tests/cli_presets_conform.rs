@@ -200,7 +200,7 @@ fn conform_refuses_what_is_named_and_no_recording() {
     for (path, what) in [
         (notes.clone(), "not a recording: expected"),
         (pressure.clone(), "pressure.jsonl: line 1, column 40: missing field `kernel`"),
-        (directory.join("none").display().to_string(), "cannot be read"),
+        (directory.join("none").display().to_string(), "no such file"),
     ] {
         let ran = flowlapse(&["conform", &path]);
         assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{path}");

@@ -272,7 +272,7 @@ fn mistakes_end_with_2_and_one_line_and_no_file() {
     let nowhere = folder.join("none").join("x.pcap");
     let nowhere = nowhere.to_str().expect("a name");
     for (args, what) in [
-        (&["scenarios/none.json", "-o", name][..], "scenarios/none.json: cannot be read"),
+        (&["scenarios/none.json", "-o", name][..], "scenarios/none.json: no such file"),
         (&[POPULATION, "-o", name, "--set", "population.flow=3"], "there is no key 'flow' here; did you mean 'flows'?"),
         (&[POPULATION, "-o", name, "--set", "duration=0"], "duration: 0 s is not between nothing and a hundred years"),
         (&["scenarios/ssh-ipvs-nat.json", "-o", name, "--flows", "3"], "has no population; its script is one flow"),

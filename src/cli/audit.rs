@@ -1,7 +1,8 @@
 //! `flowlapse audit`: what machines show of themselves, without a packet.
 
-use super::{Ended, Failure, exit, print, print_json, traffic, width, write_whole};
+use super::{Ended, Failure, exit, files, print, print_json, traffic, width, write_whole};
 use crate::inventory::{self, Inventory, Kind};
+use crate::policy::hint::nearest;
 use crate::report::audit::{json, prometheus, text};
 use crate::study::audit::rule::{Rule, Severity};
 use crate::study::audit::{Asked, Audit, Materials, audit};
@@ -121,7 +122,11 @@ impl FailOn {
         let found = Severity::from_name(name).map(FailOn::Severity).or_else(|| Rule::from_id(name).map(FailOn::Rule));
         found.ok_or_else(|| {
             let rules: Vec<&str> = Rule::ALL.iter().map(|rule| rule.id()).collect();
-            Failure(format!("--fail-on: '{name}' is neither error, warning or info nor a rule; there are {}", rules.join(", ")))
+            let severities = Severity::ALL.map(Severity::name);
+            Failure(match nearest(name, rules.iter().copied().chain(severities)) {
+                Some(near) => format!("--fail-on: '{name}' is neither error, warning or info nor a rule; did you mean '{near}'?"),
+                None => format!("--fail-on: '{name}' is neither error, warning or info nor a rule; there are {}", rules.join(", ")),
+            })
         })
     }
 
@@ -147,7 +152,7 @@ impl Reading {
     }
 
     fn text_of(&mut self, name: &OsStr) -> Result<(String, String), Failure> {
-        let fail = |error: std::io::Error| Failure(format!("{}: cannot be read: {error}", Path::new(name).display()));
+        let fail = |error: std::io::Error| files::unreadable(Path::new(name), &error, files::Wanted::Texts);
         let mut bytes = Vec::new();
         if name == "-" {
             if std::mem::replace(&mut self.input_is_read, true) {
@@ -157,6 +162,9 @@ impl Reading {
             return Ok((String::from_utf8_lossy(&bytes).into_owned(), "stdin".to_owned()));
         }
         std::fs::File::open(name).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(fail)?;
+        if let Some(hint) = files::hint(Path::new(name), files::Wanted::Texts) {
+            return Err(Failure(format!("{}: {hint}", Path::new(name).display())));
+        }
         Ok((String::from_utf8_lossy(&bytes).into_owned(), Path::new(name).display().to_string()))
     }
 
@@ -248,7 +256,7 @@ fn write(args: &Args, audit: &Audit<'_>) -> Result<(), Failure> {
     if args.json {
         print_json(&json::document(audit))
     } else {
-        print(text::write(audit, text::Layout { width: width(), limit: args.limit }).as_bytes())
+        super::report(&text::write(audit, text::Layout { width: width(), limit: args.limit }))
     }
 }
 

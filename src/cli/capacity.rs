@@ -3,7 +3,7 @@
 use super::draw::{self, Kind};
 use super::progress::Progress;
 use super::traffic::{self, Source};
-use super::{Ended, Failure, exit, print, print_json, width};
+use super::{Ended, Failure, exit, print_json, width};
 use crate::engine::Path;
 use crate::engine::pipeline::Followed;
 use crate::report::capacity::{CapacityReport, json, text};
@@ -66,7 +66,7 @@ pub struct Args {
 }
 
 /// What can be drawn: the entries over time, by state, of the first box with a table or of the one that is named by its place.
-const KINDS: [Kind; 1] = [Kind { name: "occupancy", of: Some("N") }];
+pub(super) const KINDS: [Kind; 1] = [Kind { name: "occupancy", of: Some("N") }];
 
 /// Runs the command.
 pub fn run(args: &Args) -> Ended {
@@ -80,8 +80,6 @@ pub fn run(args: &Args) -> Ended {
         victims_max: args.limit.max(if args.json { 10_000 } else { 0 }),
         always_together: args.global,
     };
-    let pool =
-        rayon::ThreadPoolBuilder::new().num_threads(args.options.packets.threads).build().map_err(|e| Failure(format!("threads: {e}")))?;
     let (path, run) = heard(args)?;
     if run.flows.is_empty() {
         return Err(Failure(format!("{}: no TCP or UDP flow to count", run.names.join(", "))));
@@ -93,7 +91,7 @@ pub fn run(args: &Args) -> Ended {
     }
     let load = Load::new(kin(run), span, question.scale, question.flood, question.seed);
     let progress = Progress::steps(Some(1000), "simulating");
-    let capacity = pool.install(|| answer(&path, load, &question, &|share| progress.tick(share)));
+    let capacity = args.options.on_threads(|| answer(&path, load, &question, &|share| progress.tick(share)))?;
     drop(progress);
     let report = CapacityReport { path: &path, capacity: &capacity, run: &input, scale: question.scale, runs: args.runs };
     for draw in &draws {
@@ -108,7 +106,7 @@ pub fn run(args: &Args) -> Ended {
     if args.json {
         print_json(&json::document(&report))?;
     } else {
-        print(text::write(&report, width(), args.limit).as_bytes())?;
+        super::report(&text::write(&report, width(), args.limit))?;
     }
     Ok(if input.interrupted { exit::INTERRUPTED } else { exit::RAN })
 }

@@ -11,16 +11,17 @@ mod live {
     }
 }
 
-use super::{Ended, Failure, exit, print};
+use super::{Ended, Failure, exit, files, note, print, report};
 use crate::conform::{self, Summary};
 use crate::model::conntrack::dialect::Dialect;
+use crate::policy::hint::nearest;
 use crate::time::Duration;
 use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// Compare the models with recordings of real kernels, or with the kernels of this machine, packet by packet.
@@ -32,6 +33,17 @@ use std::path::{Path, PathBuf};
 /// Ends with 0 if model and kernel agree everywhere, with 1 if they disagree anywhere, and with 2 if a recording cannot be
 /// read. What no model can know (the README of the recordings lists it) is counted as undecidable and does not fail.
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  flowlapse conform fixtures/recordings
+  flowlapse conform recording.jsonl.zst --details
+  # As root, or with user namespaces
+  flowlapse conform --live --for 90
+  flowlapse conform --live --kernel running --dialect linux-4.18
+  flowlapse conform script.pkt --dialect 6.1.176 --json
+
+Exit codes: 0 model and kernel agree everywhere; 1 they disagree anywhere; 2 usage, or a recording that cannot be read;
+130 interrupted.")]
 pub struct Args {
     /// Recordings, plain or compressed with zstd, or directories of them
     ///
@@ -167,9 +179,11 @@ pub fn run(args: &Args) -> Ended {
     }
     let scripts = match &args.dialect {
         None => Dialect::newest_longterm(),
-        Some(name) => Dialect::find(name)
-            .or_else(|| Dialect::for_release(release_in(name)))
-            .ok_or_else(|| Failure(format!("no conntrack dialect is called '{name}'; `flowlapse presets` lists them all")))?,
+        Some(name) => Dialect::find(name).or_else(|| Dialect::for_release(release_in(name))).ok_or_else(|| {
+            let hint = nearest(name, Dialect::names()).map(|near| format!("did you mean '{near}'?"));
+            let hint = hint.unwrap_or_else(|| "`flowlapse presets` lists them all".to_owned());
+            Failure(format!("no conntrack dialect is called '{name}'; {hint}"))
+        })?,
     };
     let mut inputs = Vec::new();
     for path in &args.recordings {
@@ -190,7 +204,12 @@ pub fn run(args: &Args) -> Ended {
         let what = if args.live { "there is no kernel to compare with" } else { "there is no recording to compare in what was named" };
         return Err(Failure(what.to_owned()));
     }
-    print(render(&summary, &skipped, &live.tried, args).as_bytes())?;
+    let rendered = render(&summary, &skipped, &live.tried, args);
+    if args.json {
+        print(rendered.as_bytes())?;
+    } else {
+        report(&rendered)?;
+    }
     Ok(match summary.totals().1 {
         0 if live.interrupted => exit::INTERRUPTED,
         0 => exit::RAN,
@@ -206,11 +225,11 @@ fn tell_skipped(skipped: &[Skipped]) {
         let count = counts.entry(&one.reason).or_default();
         *count += 1;
         if *count <= NAMED {
-            let _ = writeln!(io::stderr(), "flowlapse: skipped {}: {}", one.name, one.reason);
+            note(&format!("skipped {}: {}", one.name, one.reason));
         }
     }
     for (reason, count) in counts.into_iter().filter(|(_, count)| *count > NAMED) {
-        let _ = writeln!(io::stderr(), "flowlapse: skipped {} more: {reason}", count - NAMED);
+        note(&format!("skipped {} more: {reason}", count - NAMED));
     }
 }
 
@@ -237,7 +256,7 @@ fn render(summary: &Summary, skipped: &[Skipped], live: &[Tried], args: &Args) -
 
 /// Collects the files under a path, directories in the order of their names.
 fn find(path: &Path, named: bool, inputs: &mut Vec<Input>) -> Result<(), Failure> {
-    let fail = |error: io::Error| Failure(format!("{}: cannot be read: {error}", path.display()));
+    let fail = |error: io::Error| files::unreadable(path, &error, files::Wanted::Recordings);
     // What was named may be a link; inside a directory links to directories are not followed, for they may lead back.
     let meta = if named { fs::metadata(path) } else { fs::symlink_metadata(path) }.map_err(fail)?;
     if !meta.is_dir() {
@@ -257,7 +276,7 @@ fn compare(input: &Input, scripts: &'static Dialect) -> Result<Outcome, Failure>
     if !input.named && !fs::metadata(&input.path).is_ok_and(|meta| meta.is_file()) {
         return skip("not a file".to_owned());
     }
-    let bytes = read(&input.path).map_err(|error| Failure(format!("{name}: cannot be read: {error}")))?;
+    let bytes = read(&input.path).map_err(|error| files::unreadable(&input.path, &error, files::Wanted::Recordings))?;
     let text = String::from_utf8(bytes).ok();
     let kind = text.as_deref().and_then(conform::recognise);
     let result = conform::compare_as(&name, text.as_deref().unwrap_or_default(), scripts);

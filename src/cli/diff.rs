@@ -1,7 +1,7 @@
 //! `flowlapse diff`: two policies over the same traffic.
 
 use super::traffic::{self, Source};
-use super::{Ended, exit, print, print_json, width};
+use super::{Ended, exit, print_json, width};
 use crate::engine::many::Many;
 use crate::report::study::diff::Report;
 use crate::study::Study;
@@ -66,7 +66,7 @@ pub fn run(args: &Args) -> Ended {
     if args.json {
         print_json(&report.json())?;
     } else {
-        print(report.text(width(), args.limit).as_bytes())?;
+        super::report(&report.text(width(), args.limit))?;
     }
     if run.interrupted {
         return Ok(exit::INTERRUPTED);

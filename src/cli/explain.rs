@@ -2,7 +2,7 @@
 
 use super::draw::{self, Draw, Kind};
 use super::which::{self, Choice, Which};
-use super::{ColourArg, Ended, Failure, exit, print, print_json, traffic, width};
+use super::{Ended, Failure, exit, is_coloured, print_json, report, traffic, width};
 use crate::engine::diary::Diarist;
 use crate::engine::dossier::{self, Subject};
 use crate::engine::gather::{Signature, gather};
@@ -63,19 +63,16 @@ pub struct Args {
     /// Short for --draw lanes=FILE, always as SVG
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
-    /// Colour
-    #[arg(long, value_enum, default_value_t = ColourArg::Auto)]
-    color: ColourArg,
     #[command(flatten)]
     options: traffic::Options,
 }
 
 /// What can be drawn: the flow's life.
-const KINDS: [Kind; 1] = [Kind { name: "lanes", of: None }];
+pub(super) const KINDS: [Kind; 1] = [Kind { name: "lanes", of: None }];
 
 impl Args {
     fn layout(&self) -> Layout {
-        Layout { width: width(), colour: self.color.is_wanted(), flows: self.limit, stories: self.stories }
+        Layout { width: width(), colour: is_coloured(), flows: self.limit, stories: self.stories }
     }
 
     fn which(&self) -> Result<Which, Failure> {
@@ -104,7 +101,7 @@ pub fn run(args: &Args) -> Ended {
     }
     let (told, code) = one(args, &args.captures, &which, &draws, &traffic::stop_on_interrupt())?;
     match told {
-        Told::Text(text) => print(text.as_bytes())?,
+        Told::Text(text) => report(&text)?,
         Told::Json(document) => print_json(&document)?,
     }
     Ok(code)
@@ -184,7 +181,7 @@ fn several(args: &Args, which: &Which, draws: &[Draw]) -> Ended {
             _ => print_json(&documents)?,
         }
     } else {
-        print(text.as_bytes())?;
+        report(&text)?;
     }
     Ok(code)
 }

@@ -1,8 +1,8 @@
 //! `flowlapse infer`: from captures back to the timers of the boxes on the path.
 
 use super::traffic;
-use super::{Ended, Failure, exit, print, print_json, width};
-use crate::capture::{self, Input};
+use super::{Ended, Failure, exit, print_json, width};
+use crate::capture::Input;
 use crate::engine::pipeline::{self, Followed, Run};
 use crate::report::infer::Report;
 use crate::study::infer::Inference;
@@ -63,7 +63,7 @@ pub fn run(args: &Args) -> Ended {
     if args.json {
         print_json(&report.json())?;
     } else {
-        print(report.text(width(), args.limit).as_bytes())?;
+        super::report(&report.text(width(), args.limit))?;
     }
     Ok(if read.iter().any(|run| run.interrupted) {
         exit::INTERRUPTED
@@ -76,7 +76,7 @@ pub fn run(args: &Args) -> Ended {
 
 fn listen(inputs: &[Input], names: &[OsString], args: &Args, stop: &AtomicBool) -> Result<Followed<Ear>, Failure> {
     let job = args.options.job(names)?;
-    let mut capture = capture::open(inputs).map_err(|e| Failure(e.to_string()))?;
+    let mut capture = traffic::open_inputs(inputs)?;
     Ok(pipeline::follow(&mut capture, &Listener, &job, stop))
 }
 

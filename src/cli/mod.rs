@@ -2,11 +2,16 @@
 
 pub mod audit;
 pub mod capacity;
+pub mod command;
+pub mod completions;
 pub mod conform;
 pub mod diff;
 pub mod draw;
 pub mod explain;
+pub mod files;
+pub mod global;
 pub mod infer;
+pub mod man;
 pub mod presets;
 pub mod progress;
 pub mod replay;
@@ -18,7 +23,12 @@ pub mod traffic;
 pub mod tune;
 pub mod which;
 
-use clap::{Parser, Subcommand};
+pub use global::note;
+
+use crate::policy::hint::nearest;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ArgAction, FromArgMatches, Parser, Subcommand};
+use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -52,10 +62,15 @@ pub type Ended = Result<u8, Failure>;
 
 /// Which flows would a stateful middlebox forget too early, when, and by which timer?
 #[derive(Parser, Debug)]
-#[command(name = "flowlapse", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(name = "flowlapse", version, disable_help_flag = true, disable_version_flag = true, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// Version: -V in short, --version with the kernels that are modelled
+    #[arg(long, short = 'V', action = ArgAction::Version, help_heading = "Every command")]
+    version: Option<bool>,
+    #[command(flatten)]
+    global: global::Options,
 }
 
 #[derive(Subcommand, Debug)]
@@ -73,20 +88,36 @@ enum Command {
     Synth(synth::Args),
     Presets(presets::Args),
     Conform(conform::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// Runs the program and returns its exit code.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    global::heed_colour(&words);
+    let parsed = command::program().try_get_matches_from(&words).and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are answers, not errors.
             let code = if error.use_stderr() { exit::USAGE } else { exit::RAN };
-            let _ = error.print();
+            let _ = hinted(error).print();
             return ExitCode::from(code);
         }
     };
-    let ended = match cli.command {
+    let ended = cli.global.settle().and_then(|()| run(cli.command));
+    match ended {
+        Ok(code) => ExitCode::from(code),
+        Err(Failure(text)) => {
+            let _ = writeln!(io::stderr(), "flowlapse: {text}");
+            ExitCode::from(exit::USAGE)
+        }
+    }
+}
+
+fn run(command: Command) -> Ended {
+    match command {
         Command::Replay(args) => replay::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Run(args) => run::run(&args),
@@ -100,14 +131,39 @@ pub fn main() -> ExitCode {
         Command::Synth(args) => synth::run(&args),
         Command::Presets(args) => presets::run(&args),
         Command::Conform(args) => conform::run(&args),
-    };
-    match ended {
-        Ok(code) => ExitCode::from(code),
-        Err(Failure(text)) => {
-            let _ = writeln!(io::stderr(), "flowlapse: {text}");
-            ExitCode::from(exit::USAGE)
-        }
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     }
+}
+
+/// A mistake with the option that was probably meant, where the parser knows none: it compares otherwise, and misses swapped letters.
+fn hinted(mut error: clap::Error) -> clap::Error {
+    let known = error.get(ContextKind::SuggestedArg).is_some() || error.get(ContextKind::SuggestedSubcommand).is_some();
+    if known || !matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand) {
+        return error;
+    }
+    let word = |kind| match error.get(kind) {
+        Some(ContextValue::String(word)) => Some(word.clone()),
+        _ => None,
+    };
+    let program = command::program();
+    if let Some(word) = word(ContextKind::InvalidSubcommand) {
+        let names = program.get_subcommands().map(clap::Command::get_name);
+        if let Some(near) = nearest(&word, names) {
+            error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec![near.to_owned()]));
+        }
+        return error;
+    }
+    let Some(word) = word(ContextKind::InvalidArg) else { return error };
+    // Whose options? The first word that is a command's name says.
+    let sub = std::env::args().skip(1).find_map(|name| program.find_subcommand(name));
+    let options = sub.into_iter().chain([&program]).flat_map(clap::Command::get_arguments).filter(|arg| !arg.is_hide_set());
+    let options: Vec<&str> = options.filter_map(clap::Arg::get_long).collect();
+    if let Some(near) = word.strip_prefix("--").and_then(|bare| nearest(bare, options)) {
+        error.remove(ContextKind::Suggested);
+        error.insert(ContextKind::SuggestedArg, ContextValue::String(format!("--{near}")));
+    }
+    error
 }
 
 /// Writes a finished answer to standard output. A reader that went away is no error: it has seen what it wanted.
@@ -117,6 +173,14 @@ pub fn main() -> ExitCode {
 pub fn print(text: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     written(out.write_all(text).and_then(|()| out.flush()))
+}
+
+/// Writes a report in words to standard output, unless `--quiet` was given.
+///
+/// # Errors
+/// As [`print()`].
+pub fn report(text: &str) -> Result<(), Failure> {
+    if global::is_quiet() { Ok(()) } else { print(text.as_bytes()) }
 }
 
 /// Writes a finished JSON document to standard output.
@@ -138,7 +202,7 @@ pub fn width() -> usize {
 /// When a text is coloured.
 #[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ColourArg {
-    /// On a terminal, unless NO_COLOR says otherwise
+    /// On a terminal, unless the environment says otherwise (NO_COLOR, CLICOLOR_FORCE)
     Auto,
     /// Always
     Always,
@@ -147,15 +211,18 @@ pub enum ColourArg {
 }
 
 impl ColourArg {
-    /// Whether standard output is to be coloured.
-    pub fn is_wanted(self) -> bool {
-        let choice = || anstream::AutoStream::choice(&io::stdout());
+    fn choice(self) -> anstream::ColorChoice {
         match self {
-            ColourArg::Always => true,
-            ColourArg::Never => false,
-            ColourArg::Auto => io::stdout().is_terminal() && choice() != anstream::ColorChoice::Never,
+            ColourArg::Always => anstream::ColorChoice::Always,
+            ColourArg::Never => anstream::ColorChoice::Never,
+            ColourArg::Auto => anstream::ColorChoice::Auto,
         }
     }
+}
+
+/// Whether standard output is to be coloured: by `--color`, or else by NO_COLOR, CLICOLOR_FORCE, CLICOLOR and whether it is a terminal.
+pub fn is_coloured() -> bool {
+    anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
 }
 
 /// What a finished write to standard output means; see [`print()`].
@@ -171,7 +238,7 @@ fn written(result: io::Result<()>) -> Result<(), Failure> {
 /// # Errors
 /// That it cannot be written, and why.
 pub fn write_whole(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let fail = |error: io::Error| Failure(format!("{}: cannot be written: {error}", file.display()));
+    let fail = |error: io::Error| files::unwritable(file, &error);
     // A device or a pipe is written to; it must not be replaced by a file.
     if std::fs::metadata(file).is_ok_and(|there| !there.is_file()) {
         return std::fs::write(file, bytes).map_err(fail);

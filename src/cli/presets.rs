@@ -21,7 +21,9 @@ Examples:
   flowlapse presets aws-nlb
   flowlapse presets longterm-6.1.158
   flowlapse presets conntrack
-  flowlapse presets --json | jq -r '.presets[].id'")]
+  flowlapse presets --json | jq -r '.presets[].id'
+
+Exit codes: 0 listed; 2 usage, or a name that is none.")]
 pub struct Args {
     /// A preset, a dialect, a kernel release, or a kind of box
     name: Option<String>,

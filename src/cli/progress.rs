@@ -45,7 +45,7 @@ impl Progress {
     }
 
     fn begin(unit: Unit, total: Option<u64>, what: &str) -> Progress {
-        let since = io::stderr().is_terminal().then(Instant::now);
+        let since = (io::stderr().is_terminal() && !super::global::is_quiet()).then(Instant::now);
         Progress { unit, what: what.to_owned(), total, done: AtomicU64::new(0), since, bar: OnceLock::new() }
     }
 

@@ -3,10 +3,11 @@
 mod life;
 
 use super::draw::{self, Kind};
-use super::{Ended, Failure, exit, print, traffic, width, write_whole, written};
+use super::{Ended, Failure, exit, is_coloured, traffic, width, write_whole, written};
 use crate::engine::pipeline::{self, Run};
 use crate::engine::silences::Silences;
 use crate::finding::Verdict;
+use crate::policy::hint::nearest;
 use crate::report::chart::{Chart, Format};
 use crate::report::{Report, json, plot, text};
 use std::ffi::OsString;
@@ -64,15 +65,13 @@ pub struct Args {
     /// Exit with 3 if anything was left out of the analysis
     #[arg(long)]
     strict: bool,
-    /// Colour
-    #[arg(long, value_enum, default_value_t = super::ColourArg::Auto)]
-    color: super::ColourArg,
     #[command(flatten)]
     options: traffic::Options,
 }
 
 /// What can be drawn: how many flows each idle timer would keep; how long flows were silent; one flow's life.
-const KINDS: [Kind; 3] = [Kind { name: "survival", of: None }, Kind { name: "gaps", of: None }, Kind { name: "lanes", of: Some("STREAM") }];
+pub(super) const KINDS: [Kind; 3] =
+    [Kind { name: "survival", of: None }, Kind { name: "gaps", of: None }, Kind { name: "lanes", of: Some("STREAM") }];
 
 /// Runs the command.
 pub fn run(args: &Args) -> Ended {
@@ -122,7 +121,7 @@ pub fn run(args: &Args) -> Ended {
         };
         written(done.and_then(|()| out.flush()))?;
     } else {
-        print(text::write(&report, layout(args)).as_bytes())?;
+        super::report(&text::write(&report, layout(args)))?;
     }
     Ok(exit_code(args, &report, &fail_on))
 }
@@ -140,7 +139,7 @@ fn exit_code(args: &Args, report: &Report<'_>, fail_on: &[Verdict]) -> u8 {
 }
 
 fn layout(args: &Args) -> text::Layout {
-    text::Layout { width: width(), colour: args.color.is_wanted(), flows: args.limit, stories: args.stories }
+    text::Layout { width: width(), colour: is_coloured(), flows: args.limit, stories: args.stories }
 }
 
 fn verdicts(names: &[String]) -> Result<Vec<Verdict>, Failure> {
@@ -148,7 +147,10 @@ fn verdicts(names: &[String]) -> Result<Vec<Verdict>, Failure> {
     names
         .iter()
         .map(|name| {
-            Verdict::from_name(name.trim()).ok_or_else(|| Failure(format!("--fail-on: '{name}' is no verdict; there are {}", known())))
+            Verdict::from_name(name.trim()).ok_or_else(|| match nearest(name, Verdict::ALL.map(Verdict::name)) {
+                Some(near) => Failure(format!("--fail-on: '{name}' is no verdict; did you mean '{near}'?")),
+                None => Failure(format!("--fail-on: '{name}' is no verdict; there are {}", known())),
+            })
         })
         .collect()
 }

@@ -4,7 +4,8 @@ mod mapping;
 
 use super::draw::{self, Kind};
 use super::traffic::text_of;
-use super::{Ended, Failure, exit, print, print_json, width};
+use super::{Ended, Failure, exit, files, print_json, report, width};
+use crate::policy::hint::nearest;
 use crate::report::story::pcap::{Point, Watch};
 use crate::report::story::{Came, Story, json, life, text, timeline};
 use crate::scenario::load::vary_with;
@@ -70,13 +71,10 @@ pub struct Args {
     /// Print the JSON Schema of scenarios
     #[arg(long)]
     schema: bool,
-    /// Threads; 0 for one a core. The answer does not depend on it
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    threads: usize,
 }
 
 /// What can be drawn: the flow's life; with --map, the map.
-const KINDS: [Kind; 2] = [Kind { name: "lanes", of: None }, Kind { name: "map", of: None }];
+pub(super) const KINDS: [Kind; 2] = [Kind { name: "lanes", of: None }, Kind { name: "map", of: None }];
 
 /// Runs the command.
 pub fn run(args: &Args) -> Ended {
@@ -84,7 +82,8 @@ pub fn run(args: &Args) -> Ended {
         print_json(&schema::document())?;
         return Ok(exit::RAN);
     }
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(args.threads).build().map_err(|e| Failure(format!("threads: {e}")))?;
+    let pool =
+        rayon::ThreadPoolBuilder::new().num_threads(super::global::threads()).build().map_err(|e| Failure(format!("threads: {e}")))?;
     pool.install(|| all(args))
 }
 
@@ -138,13 +137,13 @@ fn all(args: &Args) -> Ended {
             if args.timeline {
                 out.push_str(&timeline::write(&story));
             }
-            print(out.as_bytes())?;
+            report(&out)?;
         }
     }
     if args.json {
         print_json(&json::document(&documents))?;
     } else if runs > 1 {
-        print(format!("\n{runs} runs, {wrong} not as expected\n").as_bytes())?;
+        report(&format!("\n{runs} runs, {wrong} not as expected\n"))?;
     }
     Ok(if wrong > 0 { exit::FOUND } else { exit::RAN })
 }
@@ -165,7 +164,11 @@ pub(super) fn read(name: &OsString) -> Result<(String, String), Failure> {
     let mut text = String::new();
     let read =
         if origin == "-" { io::stdin().read_to_string(&mut text) } else { File::open(name).and_then(|mut f| f.read_to_string(&mut text)) };
-    read.map_err(|error| Failure(format!("{origin}: cannot be read: {error}")))?;
+    let path = Path::new(name);
+    read.map_err(|error| files::unreadable(path, &error, files::Wanted::Scenario))?;
+    if let Some(hint) = Some(path).filter(|_| origin != "-").and_then(|path| files::hint(path, files::Wanted::Scenario)) {
+        return Err(Failure(format!("{origin}: {hint}")));
+    }
     Ok((if origin == "-" { "standard input".to_owned() } else { origin }, text))
 }
 
@@ -181,7 +184,13 @@ fn wanted(args: &Args, origin: &str, text: &str, base: &Scenario) -> Result<Vec<
     for name in &args.variants {
         if !base.variants.iter().any(|variant| variant.name == *name) {
             let known: Vec<&str> = base.variants.iter().map(|v| v.name.as_str()).collect();
-            let known = if known.is_empty() { "it has none".to_owned() } else { format!("there are {}", known.join(", ")) };
+            let near = nearest(name, known.iter().copied())
+                .or_else(|| known.iter().find(|known| name.len() > 3 && known.contains(name.as_str())).copied());
+            let known = match near {
+                Some(near) => format!("did you mean '{near}'?"),
+                None if known.is_empty() => "it has none".to_owned(),
+                None => format!("there are '{}'", known.join("', '")),
+            };
             return Err(Failure(format!("{origin}: no variant is called '{name}'; {known}")));
         }
     }
@@ -217,7 +226,7 @@ fn came(
     if let Some(prefix) = &args.write_pcap {
         for point in Point::all(ready.net.path.hops.len()) {
             let file = named(prefix, several.then_some(origin), variant, Some(point), "pcapng");
-            let fail = |error: io::Error| Failure(format!("{}: cannot be written: {error}", file.display()));
+            let fail = |error: io::Error| files::unwritable(&file, &error);
             let sink = BufWriter::new(File::create(&file).map_err(fail)?);
             watch.tap(point, sink).map_err(fail)?;
         }

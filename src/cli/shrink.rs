@@ -108,7 +108,7 @@ pub fn run(args: &Args) -> Ended {
     if args.json {
         print_json(&made.json())?;
     } else {
-        print(made.text(width()).as_bytes())?;
+        super::report(&made.text(width()))?;
     }
     Ok(exit::RAN)
 }

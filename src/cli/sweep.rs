@@ -56,7 +56,8 @@ pub struct Args {
 
 /// What can be drawn: how many flows each value of one axis keeps; the share that is cut for each pair of values of two; the
 /// entries over time, of the first box or of the one that is named by its place.
-const KINDS: [Kind; 3] = [Kind { name: "survival", of: None }, Kind { name: "map", of: None }, Kind { name: "entries", of: Some("N") }];
+pub(super) const KINDS: [Kind; 3] =
+    [Kind { name: "survival", of: None }, Kind { name: "map", of: None }, Kind { name: "entries", of: Some("N") }];
 
 /// At how many moments entries are counted for a picture.
 const MOMENTS: u64 = 400;
@@ -104,7 +105,7 @@ pub fn run(args: &Args) -> Ended {
     } else if args.csv {
         print(report.csv().as_bytes())?;
     } else {
-        print(report.text(width()).as_bytes())?;
+        super::report(&report.text(width()))?;
     }
     Ok(if run.interrupted { exit::INTERRUPTED } else { exit::RAN })
 }
@@ -136,7 +137,7 @@ fn whole(args: &Args, name: &str, text: &str, specs: &[BoxSpec], axes: Vec<Axis>
     } else if args.csv {
         print(report.csv().as_bytes())?;
     } else {
-        print(report.text(width()).as_bytes())?;
+        super::report(&report.text(width()))?;
     }
     Ok(exit::RAN)
 }

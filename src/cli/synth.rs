@@ -3,7 +3,7 @@
 use super::progress::Progress;
 use super::run::{read, senseless};
 use super::traffic::{stop_on_interrupt, text_of};
-use super::{Ended, Failure, exit, print, print_json};
+use super::{Ended, Failure, exit, print_json};
 use crate::capture::write::bulk::{Format, Shape};
 use crate::report::synth::{self, Written};
 use crate::scenario::compile::Ready;
@@ -66,9 +66,6 @@ pub struct Args {
     /// Say what was written as one JSON document (schema flowlapse-synth/1)
     #[arg(long)]
     json: bool,
-    /// Threads; 0 for one a core. The capture does not depend on it
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    threads: usize,
 }
 
 /// As many bytes as any tool keeps of a packet.
@@ -99,7 +96,8 @@ pub fn run(args: &Args) -> Ended {
     }
     let ready = ready(args)?;
     let (stop, progress) = (stop_on_interrupt(), Progress::steps(Some(ready.flows()), "flows"));
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(args.threads).build().map_err(|e| Failure(format!("threads: {e}")))?;
+    let pool =
+        rayon::ThreadPoolBuilder::new().num_threads(super::global::threads()).build().map_err(|e| Failure(format!("threads: {e}")))?;
     let work = Work { args, ready: &ready, stop: &stop, progress: &progress };
     let written = pool.install(|| if to_stdout { work.to_stdout() } else { work.to_file() })?;
     drop(progress);
@@ -110,7 +108,7 @@ pub fn run(args: &Args) -> Ended {
     if args.json {
         print_json(&written.json(&name))?;
     } else if !to_stdout {
-        print(written.text(&name).as_bytes())?;
+        super::report(&written.text(&name))?;
     }
     Ok(exit::RAN)
 }
@@ -149,7 +147,7 @@ impl Work<'_> {
     /// The file whole or not at all: beside its place first, then moved there.
     fn to_file(&self) -> Result<Option<Written>, Failure> {
         let file = &self.args.output;
-        let fail = |error: io::Error| Failure(format!("{}: cannot be written: {error}", file.display()));
+        let fail = |error: io::Error| super::files::unwritable(file, &error);
         // A device or a pipe is written to; it must not be replaced by a file.
         if std::fs::metadata(file).is_ok_and(|there| !there.is_file()) {
             return File::create(file).and_then(|sink| self.write(sink)).map(Some).map_err(fail);

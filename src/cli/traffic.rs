@@ -1,7 +1,7 @@
 //! What several commands take alike: the traffic, the boxes, the clock; and how they are made from the words of a command line.
 
-use super::Failure;
 use super::progress::Progress;
+use super::{Failure, files, global};
 use crate::capture::{self, Capture, Input};
 use crate::decode::Filter;
 use crate::engine::offered::follow_offered;
@@ -9,6 +9,7 @@ use crate::engine::pipeline::{self, Follow, Followed, Job, Watch};
 use crate::engine::{Clock, Path};
 use crate::kernel::wheel::{Hz, Phase};
 use crate::net::{Proto, Sock};
+use crate::policy::hint::nearest;
 use crate::policy::{self, BoxSpec};
 use crate::scenario::Scenario;
 use crate::scenario::compile::Ready;
@@ -57,9 +58,6 @@ pub struct Packets {
     /// Stop after this many packets
     #[arg(long, short = 'c', value_name = "N")]
     count: Option<u64>,
-    /// Threads; 0 for one a core. The answer does not depend on it
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub threads: usize,
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,11 +98,11 @@ impl Packets {
     /// # Errors
     /// What is wrong with the filter.
     pub fn job(&self, inputs: &[OsString]) -> Result<Job, Failure> {
-        let filter = self.filter.as_deref().map(Filter::parse).transpose().map_err(|e| Failure(e.to_string()))?;
+        let filter = self.filter.as_deref().map(filter).transpose()?;
         let sizes: Option<u64> = inputs.iter().map(|name| std::fs::metadata(name).ok().map(|m| m.len())).sum();
         let progress = Progress::bytes(sizes, "reading");
         let watch = Watch(Arc::new(move |bytes| progress.tick(bytes)));
-        Ok(Job { threads: self.threads, filter, records_max: self.count, watch: Some(watch) })
+        Ok(Job { threads: global::threads(), filter, records_max: self.count, watch: Some(watch) })
     }
 
     /// Does something on the threads that were asked for.
@@ -112,7 +110,7 @@ impl Packets {
     /// # Errors
     /// That threads cannot be started.
     pub fn on_threads<R: Send>(&self, work: impl FnOnce() -> R + Send) -> Result<R, Failure> {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads).build().map_err(|e| Failure(format!("threads: {e}")))?;
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(global::threads()).build().map_err(|e| Failure(format!("threads: {e}")))?;
         Ok(pool.install(work))
     }
 }
@@ -142,8 +140,19 @@ impl Options {
             text.push_str(&format!(" and ({filter})"));
         }
         let filter = Filter::parse(&text).map_err(|e| Failure(e.to_string()))?;
-        Ok(Job { threads: self.packets.threads, filter: Some(filter), records_max: self.packets.count, watch: None })
+        Ok(Job { threads: global::threads(), filter: Some(filter), records_max: self.packets.count, watch: None })
     }
+}
+
+/// The words of a filter, for near misses.
+const FILTER_WORDS: [&str; 12] = ["tcp", "udp", "ip", "ip6", "host", "net", "port", "portrange", "src", "dst", "and", "not"];
+
+fn filter(text: &str) -> Result<Filter, Failure> {
+    Filter::parse(text).map_err(|error| {
+        let word = text.chars().skip(error.column.saturating_sub(1)).take_while(|letter| letter.is_alphanumeric()).collect::<String>();
+        let near = nearest(&word, FILTER_WORDS).filter(|near| *near != word && word.len() > 1);
+        Failure(near.map_or_else(|| error.to_string(), |near| format!("{error}; did you mean '{near}'?")))
+    })
 }
 
 fn phase(text: &str, hz: Hz) -> Result<Phase, Failure> {
@@ -156,10 +165,12 @@ fn phase(text: &str, hz: Hz) -> Result<Phase, Failure> {
 
 /// The text of a file that a specification or a scenario names, or why there is none.
 pub fn text_of(name: &str) -> Result<String, String> {
-    std::fs::read_to_string(name).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        _ => error.to_string(),
-    })
+    let path = std::path::Path::new(name);
+    match (std::fs::read_to_string(path), files::hint(path, files::Wanted::Boxes)) {
+        (_, Some(hint)) => Err(format!("it {hint}")),
+        (Err(error), None) => Err(files::why(path, &error, files::Wanted::Boxes)),
+        (Ok(text), None) => Ok(text),
+    }
 }
 
 /// Reads the boxes of a path, in order. One specification may name a file with several.
@@ -228,8 +239,15 @@ pub fn path(specs: &[BoxSpec], clock: Clock) -> Result<Path, Failure> {
 /// # Errors
 /// Which one cannot be read, and why.
 pub fn open(names: &[OsString]) -> Result<Capture, Failure> {
-    let inputs: Vec<Input> = names.iter().map(|name| Input::from_arg(name)).collect();
-    capture::open(&inputs).map_err(|e| Failure(e.to_string()))
+    open_inputs(&names.iter().map(|name| Input::from_arg(name)).collect::<Vec<_>>())
+}
+
+/// Opens inputs as captures.
+///
+/// # Errors
+/// Which one cannot be read, and why; what it is, if it belongs elsewhere.
+pub fn open_inputs(inputs: &[Input]) -> Result<Capture, Failure> {
+    capture::open(inputs).map_err(|error| files::no_capture(&error, inputs))
 }
 
 /// What a study is asked of: captures, or the traffic that a scenario offers to its boxes.
@@ -269,11 +287,8 @@ impl Source {
             return Err(Failure("one scenario, or captures: not both, and not several scenarios".to_owned()));
         };
         let origin = name.to_string_lossy().into_owned();
-        let text = std::fs::read_to_string(name).map_err(|error| {
-            let why =
-                if error.kind() == std::io::ErrorKind::NotFound { "no such file; check the path".to_owned() } else { error.to_string() };
-            Failure(format!("{origin}: cannot be read: {why}"))
-        })?;
+        let text = std::fs::read_to_string(name)
+            .map_err(|error| files::unreadable(std::path::Path::new(name), &error, files::Wanted::Scenario))?;
         let scenario = load_with(&text, &origin, &[], &text_of).map_err(|e| Failure(e.to_string()))?;
         let ready = scenario.compile().map_err(|what| Failure(format!("{origin}: {what}")))?;
         Ok(Source::Scenario { name: origin, text, scenario: Box::new(scenario), ready: Box::new(ready) })
@@ -298,7 +313,7 @@ impl Source {
         match self {
             Source::Captures { names, inputs } => {
                 let job = options.job(names)?;
-                let mut capture = capture::open(inputs).map_err(|e| Failure(e.to_string()))?;
+                let mut capture = open_inputs(inputs)?;
                 Ok(pipeline::follow(&mut capture, follow, &job, stop))
             }
             Source::Scenario { name, ready, .. } => {

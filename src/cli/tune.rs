@@ -1,7 +1,7 @@
 //! `flowlapse tune`: the smallest timers that cut nothing, and the keepalive that saves the rest.
 
 use super::traffic::{self, Source};
-use super::{Ended, Failure, exit, print, print_json, width};
+use super::{Ended, Failure, exit, print_json, width};
 use crate::engine::replay::Replay;
 use crate::report::study::tune::Report;
 use crate::study::tune::{Asked, tune};
@@ -74,7 +74,7 @@ pub fn run(args: &Args) -> Ended {
     if args.json {
         print_json(&report.json())?;
     } else {
-        print(report.text(width()).as_bytes())?;
+        super::report(&report.text(width()))?;
     }
     Ok(if interrupted { exit::INTERRUPTED } else { exit::RAN })
 }

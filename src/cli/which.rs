@@ -3,6 +3,7 @@
 use super::Failure;
 use crate::capture::Input;
 use crate::net::{Addr, Proto, Sock};
+use crate::policy::hint::nearest;
 use crate::report::Report;
 use std::ffi::OsString;
 use std::fmt;
@@ -145,6 +146,9 @@ impl Which {
             Some(Which::Stream(proto, number))
         });
         wireshark.or_else(|| Which::stream(Some(text))).or_else(|| Between::parse(text).map(Which::Between)).ok_or_else(|| {
+            if let Some(near) = near_stream(text) {
+                return Failure(format!("--flow '{text}': there is no such protocol; did you mean {near}?"));
+            }
             Failure(format!(
                 "--flow '{text}': expected a stream (tcp.3, udp.0, 3), or ends as 10.0.0.5:51514-10.1.2.3:22, 10.0.0.5:51514 or [2001:db8::1]:22"
             ))
@@ -203,6 +207,14 @@ impl Which {
             }
         }
     }
+}
+
+/// `tcp.3` for `tpc.3`.
+pub fn near_stream(text: &str) -> Option<String> {
+    let (proto, number) = text.split_once('.')?;
+    number.parse::<u32>().ok()?;
+    let near = nearest(proto, ["tcp", "udp"]).filter(|near| *near != proto)?;
+    Some(format!("{near}.{number}"))
 }
 
 /// A flow that can be meant.

@@ -2,6 +2,38 @@
 //!
 //! Source: `ip_vs_in_hook`, `ip_vs_out_hook`, `handle_response` (`net/netfilter/ipvs/ip_vs_core.c`), `ip_vs_nat_xmit`
 //! (`ip_vs_xmit.c`), `ip_vs_update_conntrack` (`ip_vs_nfct.c`); the spec's ipvs.md sections 5 and 7.
+//!
+//! A director with NAT, as shipped: a connection may be silent for 900 s. Then the director does not know it any more; the packet is
+//! for the director itself, whose stack answers with a reset.
+//!
+//! ```
+//! use flowlapse::engine::hop::Device;
+//! use flowlapse::engine::path::{Clock, Path};
+//! use flowlapse::model::director::DirectorState;
+//! use flowlapse::model::{Moment, Packet, Side, What};
+//! use flowlapse::net::{Proto, Segment, Seq, TcpFlags};
+//! use flowlapse::time::{Duration, Instant};
+//!
+//! let path = Path::build(&[flowlapse::policy::parse_short("ipvs:nat")?], Clock::Ideal)?;
+//! let Device::Director(director) = &path.hops[0].device else { panic!("ipvs is a director") };
+//! let mut state = DirectorState::default();
+//! let mut send = |at: u64, from: Side, flags: u8, ack: u32| {
+//!     let seg = Segment { flags: TcpFlags(flags), seq: Seq(7), ack: Seq(ack), window: 64_240, ..Segment::EMPTY };
+//!     let tuple = if from == Side::Client { Path::from_client(51_514, 80) } else { path.from_server(51_514, 80) };
+//!     let packet = Packet { from, tuple, proto: Proto::Tcp, seg: &seg };
+//!     director.packet(&mut state, packet, &mut Moment::exact(Instant::from_secs(at)))
+//! };
+//!
+//! assert!(send(0, Side::Client, TcpFlags::SYN, 0).created);
+//! send(0, Side::Server, TcpFlags::SYN | TcpFlags::ACK, 8);
+//! send(0, Side::Client, TcpFlags::ACK, 8);
+//! let late = send(1200, Side::Client, TcpFlags::ACK | TcpFlags::PSH, 8);
+//! assert_eq!(late.lapse.map(|lapse| lapse.timeout), Some(Duration::from_secs(900)));
+//! let answer = late.sent[0].expect("the stack answers");
+//! assert_eq!(answer.to, Side::Client);
+//! assert!(matches!(answer.what, What::Reset { .. }));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use super::conntrack::entry::status;
 use super::conntrack::router::{Place, answer_segment, local_answer};

@@ -4,6 +4,32 @@
 //! a rule for the packet that comes too late. It leaves out sequence checks, address translation, full tables, the purge
 //! interval of boxes that collect expired entries late, and every probe that the box sends itself. The caller tests
 //! whether an entry has expired before it calls [`IdleBox::step`]; nothing here knows captures or the clock.
+//!
+//! A cloud load balancer that forgets after 350 s and resets whoever speaks then:
+//!
+//! ```
+//! use flowlapse::model::idle::{Action, IdleBox};
+//! use flowlapse::net::{Direction, Proto, Segment, TcpFlags};
+//! use flowlapse::policy::BoxPolicy;
+//! use flowlapse::time::Instant;
+//!
+//! let BoxPolicy::Idle(policy) = flowlapse::policy::parse_short("aws-nlb")?.policy else { panic!("known by its timers alone") };
+//! let balancer = IdleBox::new(&policy);
+//! let seg = |flags| Segment { flags: TcpFlags(flags), ..Segment::EMPTY };
+//! let (client, server) = (Direction::Original, Direction::Reply);
+//!
+//! let opened = balancer.open(Proto::Tcp, &seg(TcpFlags::SYN), client, Instant::from_secs(0));
+//! let mut entry = opened.entry.expect("a SYN makes an entry");
+//! balancer.step(&mut entry, Proto::Tcp, &seg(TcpFlags::SYN | TcpFlags::ACK), server, Instant::from_secs(0));
+//! balancer.step(&mut entry, Proto::Tcp, &seg(TcpFlags::ACK), client, Instant::from_secs(0));
+//! let (end, _) = balancer.deadline(&entry);
+//! assert_eq!(end, Instant::from_secs(350));
+//!
+//! // After that it does not know the flow.
+//! let late = balancer.open(Proto::Tcp, &seg(TcpFlags::ACK), client, Instant::from_secs(351));
+//! assert_eq!(late.action, Action::ResetSender);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod state;
 

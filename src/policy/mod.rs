@@ -2,6 +2,24 @@
 //!
 //! A specification becomes one of three plain structs; a setting that is not given stays `None` and is decided by the
 //! model's dialect. Nothing here knows packets, entries, or the kernels' defaults, and nothing here reads a file.
+//!
+//! ```
+//! use flowlapse::policy::{self, BoxPolicy};
+//!
+//! let spec = policy::parse_short("conntrack:strict,established=1h,dialect=linux-5.15")?;
+//! let BoxPolicy::Conntrack(conntrack) = &spec.policy else { panic!("it said conntrack") };
+//! assert_eq!(conntrack.tcp_timeout_established.map(|span| span.as_secs()), Some(3600));
+//!
+//! // A file is read by whoever asks, so that this stays pure; sysctls are as good as JSON.
+//! let read = |_: &str| Ok("net.netfilter.nf_conntrack_tcp_timeout_established = 86400\n".to_owned());
+//! let boxes = policy::parse("@router.sysctl", &read)?;
+//! assert_eq!(boxes.len(), 1);
+//!
+//! // A mistake is told with what was probably meant.
+//! let error = policy::parse_short("conntrack:establishd=1h").expect_err("misspelt");
+//! assert!(error.to_string().contains("did you mean 'established'?"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod axis;
 pub mod conntrack;

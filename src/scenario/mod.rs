@@ -3,6 +3,29 @@
 //! The types here are the format: JSON is read into them, and the published schema is made from them. [`mod@load`] reads, with
 //! line and column in every error; [`compile`] turns a story into what the closed loop runs; [`expect`] compares the outcome
 //! with what the story says. Nothing here prints or opens a file.
+//!
+//! An ssh session through a director, and a keepalive that comes too late for it:
+//!
+//! ```
+//! use flowlapse::scenario::{load, run};
+//! use flowlapse::simulate::trace::Silent;
+//!
+//! let text = r#"{
+//!     "title": "lunch", "duration": "3h", "path": ["ipvs:nat"],
+//!     "client": {}, "server": {"keepalive": {}},
+//!     "script": [{"at": "1s", "who": "client", "send": 48}],
+//!     "expect": {"forgotten": [{"box": 1, "state": "ESTABLISHED", "noticed": true}]}
+//! }"#;
+//! let scenario = load(text, "lunch.json", &[])?;
+//! let (outcome, _) = run::single(&scenario.compile()?, Silent);
+//! assert_eq!(outcome.forgotten[0].timeout.as_secs(), 900);
+//!
+//! // The same with a keepalive that is short enough.
+//! let scenario = load(text, "lunch.json", &["server.keepalive.time=600".to_owned()])?;
+//! let (outcome, _) = run::single(&scenario.compile()?, Silent);
+//! assert!(outcome.forgotten.is_empty());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod compile;
 pub mod expect;

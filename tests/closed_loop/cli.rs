@@ -49,7 +49,7 @@ fn an_expectation_that_is_not_met_ends_with_1() {
 #[test]
 fn mistakes_end_with_2_and_one_line() {
     for (args, what) in [
-        (&["scenarios/none.json"][..], "scenarios/none.json: cannot be read"),
+        (&["scenarios/none.json"][..], "scenarios/none.json: no such file"),
         (&[HANG, "--variant", "x"], "no variant is called 'x'; there are"),
         (&[HANG, "--map", "server.keepalive.time=1..2"], "2 values required"),
         (&[HANG, "--map", "a=3..2", "b=1..5"], "from at least 1 s up to more"),

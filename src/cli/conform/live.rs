@@ -1,10 +1,12 @@
 //! `flowlapse conform --live`: the models beside the kernels of this machine.
 
 use super::{Args, Live, LiveKernel, Tried, release_in};
-use crate::cli::{Failure, print, write_whole};
+use crate::cli::global::is_quiet;
+use crate::cli::{Failure, note, report, write_whole};
 use crate::conform::{self, Summary};
 use crate::live::{self, Found, Kernel, Request, variant};
 use crate::model::conntrack::dialect::Dialect;
+use crate::policy::hint::nearest;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +20,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub(super) fn run(args: &Args, summary: &mut Summary) -> Result<Live, Failure> {
     if let Some(unknown) = args.variants.iter().find(|name| variant::named(name).is_none()) {
         let known: Vec<&str> = variant::names().collect();
-        return Err(Failure(format!("no variant is called '{unknown}'; there are {}", known.join(", "))));
+        let hint = nearest(unknown, known.iter().copied()).map(|near| format!("did you mean '{near}'?"));
+        return Err(Failure(format!(
+            "no variant is called '{unknown}'; {}",
+            hint.unwrap_or_else(|| format!("there are {}", known.join(", ")))
+        )));
     }
     let seed = args.seed.unwrap_or_else(fresh_seed);
     let seconds = args.lasting.as_secs().max(1);
@@ -38,7 +44,7 @@ pub(super) fn run(args: &Args, summary: &mut Summary) -> Result<Live, Failure> {
     };
     if !args.json {
         // Said before anything else, so that it is known whatever happens then.
-        print(format!("live: seed {seed}, {seconds} s on each kernel\n").as_bytes())?;
+        report(&format!("live: seed {seed}, {seconds} s on each kernel\n"))?;
     }
     let stop = Arc::new(AtomicBool::new(false));
     let handler = Arc::clone(&stop);
@@ -50,7 +56,7 @@ pub(super) fn run(args: &Args, summary: &mut Summary) -> Result<Live, Failure> {
     let kernels: Vec<Kernel> = all.into_iter().filter(|(option, _)| wanted(*option)).map(|(_, kernel)| kernel).collect();
     // A terminal is told of each turn; ten minutes are long without a word.
     let progress = |kernel: Kernel| {
-        let told = io::stderr().is_terminal();
+        let told = io::stderr().is_terminal() && !is_quiet();
         move |result: &conform::Result| {
             if told {
                 let _ = writeln!(io::stderr(), "{}: {}, {} steps, {} disagree", kernel.name(), result.name, result.steps, result.disagree);
@@ -71,7 +77,7 @@ pub(super) fn run(args: &Args, summary: &mut Summary) -> Result<Live, Failure> {
                 one.release = Some(found.kernel.clone());
                 one.skipped = found.skipped.iter().map(|(reason, variants)| format!("{}: {reason}", variants.join(", "))).collect();
                 for reason in &one.skipped {
-                    let _ = writeln!(io::stderr(), "flowlapse: skipped on kernel '{}': {reason}", one.kernel);
+                    note(&format!("skipped on kernel '{}': {reason}", one.kernel));
                 }
                 take(summary, args.record.as_deref(), seed, found)?;
             }
@@ -80,7 +86,7 @@ pub(super) fn run(args: &Args, summary: &mut Summary) -> Result<Live, Failure> {
                 if named {
                     return Err(Failure(told));
                 }
-                let _ = writeln!(io::stderr(), "flowlapse: {told}");
+                note(&told);
                 one.skipped.push(reason);
             }
         }

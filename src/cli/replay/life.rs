@@ -6,6 +6,7 @@ use crate::cli::{Failure, draw::Draw};
 use crate::engine::diary::{Diarist, Kept};
 use crate::engine::pipeline;
 use crate::engine::replay::Replay;
+use crate::policy::hint::nearest;
 use crate::report::{Report, life};
 use std::ffi::OsString;
 use std::sync::atomic::AtomicBool;
@@ -14,7 +15,14 @@ const OPTION: &str = "--draw lanes";
 
 /// Which flow is to be drawn.
 pub(super) fn which(of: Option<&str>) -> Result<Which, Failure> {
-    let wrong = || Failure(format!("--draw 'lanes:{}': expected a stream as tcp.3, udp.0 or 3, or worst", of.unwrap_or_default()));
+    let wrong = || {
+        let of = of.unwrap_or_default();
+        let near = which::near_stream(of).or_else(|| nearest(of, ["worst"]).map(ToOwned::to_owned));
+        Failure(match near {
+            Some(near) => format!("--draw 'lanes:{of}': there is no such stream; did you mean lanes:{near}?"),
+            None => format!("--draw 'lanes:{of}': expected a stream as tcp.3, udp.0 or 3, or worst"),
+        })
+    };
     Which::stream(of).ok_or_else(wrong)
 }
 

@@ -1,6 +1,6 @@
 //! `flowlapse run --map`: a scenario for each pair of two settings.
 
-use super::{Args, print};
+use super::{Args, report};
 use crate::cli::draw::Draw;
 use crate::cli::traffic::text_of;
 use crate::cli::{Ended, Failure, exit, write_whole};
@@ -61,7 +61,7 @@ pub(super) fn run(args: &Args, axes: &[String], draws: &[Draw], loaded: &[(Strin
         draw.write(&map)?;
     }
     if args.svg.is_none() && draws.is_empty() {
-        print(map.text().as_bytes())?;
+        report(&map.text())?;
     }
     Ok(exit::RAN)
 }

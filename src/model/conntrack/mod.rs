@@ -3,6 +3,42 @@
 //! Imitates `net/netfilter/nf_conntrack_*` and `nf_nat_core.c` as the spec's conntrack.md describes them; held to
 //! recordings of real kernels by `flowlapse conform`. Leaves out: helpers and expectations, flow offload, SYNPROXY,
 //! sequence adjustment, zones. Must not know captures, reports or real addresses.
+//!
+//! A firewall that forgets after an hour: the entry, its timer, and the packet that comes a second too late.
+//!
+//! ```
+//! use flowlapse::engine::path::{Clock, Path};
+//! use flowlapse::engine::hop::Device;
+//! use flowlapse::model::conntrack::table::Table;
+//! use flowlapse::model::{DropReason, Moment, Packet, Side};
+//! use flowlapse::net::{Proto, Segment, Seq, TcpFlags};
+//! use flowlapse::time::{Duration, Instant};
+//!
+//! let spec = flowlapse::policy::parse_short("conntrack:strict,established=3600")?;
+//! let path = Path::build(&[spec], Clock::Ideal)?;
+//! let Device::Router(firewall) = &path.hops[0].device else { panic!("conntrack is a router") };
+//!
+//! let (syn, ack) = (TcpFlags::SYN, TcpFlags::ACK);
+//! let seg = |flags, seq, ack| Segment { flags: TcpFlags(flags), seq: Seq(seq), ack: Seq(ack), window: 64_240, ..Segment::EMPTY };
+//! let there = Path::from_client(51_514, 22);
+//! let back = path.from_server(51_514, 22);
+//! let mut table = Table::default();
+//! let mut send = |at: u64, from: Side, seg: &Segment| {
+//!     let tuple = if from == Side::Client { there } else { back };
+//!     firewall.packet(&mut table, Packet { from, tuple, proto: Proto::Tcp, seg }, &mut Moment::exact(Instant::from_secs(at)))
+//! };
+//!
+//! assert!(send(0, Side::Client, &seg(syn, 100, 0)).created);
+//! send(0, Side::Server, &seg(syn | ack, 900, 101));
+//! send(0, Side::Client, &seg(ack, 101, 901));
+//! // An hour and a second of silence.
+//! let late = send(3601, Side::Client, &seg(ack, 101, 901));
+//! let lapse = late.lapse.expect("the entry had ended");
+//! assert_eq!((lapse.state, lapse.timeout), ("ESTABLISHED", Duration::from_secs(3600)));
+//! // No entry, no SYN: the rules for NEW packets drop it, and nobody is told.
+//! assert_eq!(late.dropped, Some(DropReason::NewWithoutSynByRule));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod census;
 pub mod dialect;

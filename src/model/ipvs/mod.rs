@@ -3,6 +3,44 @@
 //! Imitates `net/netfilter/ipvs/` (`net/ipv4/ipvs/` up to 2.6.27) as the spec's ipvs.md describes it; held to recordings of
 //! real directors by `flowlapse conform`. Leaves out: FTP helper, one-packet scheduling; connection synchronisation is
 //! `simulate::sync`. Must not know captures, reports, real addresses, or sequence numbers.
+//!
+//! Timers, as `ipvsadm -l --timeout` tells them, and what `secure_tcp` makes of them: since 2.6 nothing but another table of
+//! transitions, in 2.4 (when it was called `tcp_defense`) other timers too.
+//!
+//! ```
+//! use flowlapse::model::ipvs::conn::Conn;
+//! use flowlapse::model::ipvs::dialect::Dialect;
+//! use flowlapse::model::ipvs::{Method, Settings};
+//! use flowlapse::model::{End, Host, Tuple};
+//! use flowlapse::net::{Proto, TcpFlags};
+//! use flowlapse::time::{Duration, Instant};
+//!
+//! let client = End { host: Host::CLIENT, port: 51_514 };
+//! let service = End { host: Host::SERVICE, port: 80 };
+//! // A client that says that it is connected: SYN, ACK, and not a word of the server.
+//! let claimed = |settings: &Settings| {
+//!     let at = Instant::from_secs(0);
+//!     let mut conn = Conn::new(settings, Tuple { src: client, dst: service }, End { host: Host(4), port: 80 }, at);
+//!     for flags in [TcpFlags::SYN, TcpFlags::ACK] {
+//!         conn.update(settings, Proto::Tcp, false, TcpFlags(flags), at);
+//!     }
+//!     (conn.state_name(), conn.timeout.as_secs())
+//! };
+//!
+//! let modern = Dialect::find("linux-6.12").expect("a row");
+//! let mut settings = Settings::defaults(modern, Method::Masq);
+//! assert_eq!(claimed(&settings), ("ESTABLISHED", 900));
+//! // ipvsadm --set 3600 0 0
+//! settings.set(Duration::from_secs(3600), Duration::ZERO, Duration::ZERO);
+//! assert_eq!(claimed(&settings), ("ESTABLISHED", 3600));
+//! // Under secure_tcp a director does not take the client's word for it.
+//! settings.secure_tcp = true;
+//! assert_eq!(claimed(&settings), ("SYN_RECV", 60));
+//!
+//! let mut old = Settings::defaults(Dialect::find("linux-2.4").expect("a row"), Method::Masq);
+//! old.secure_tcp = true;
+//! assert_eq!(claimed(&old), ("SYN_RECV", 10));
+//! ```
 
 pub mod conn;
 pub mod defence;

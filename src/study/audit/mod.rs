@@ -2,6 +2,19 @@
 //!
 //! [`mod@gather`] makes a [`Setup`]: boxes and ends, each value with its place. The rules look at that alone, so that they also judge
 //! policies of which nothing else is known. [`mod@forecast`] goes through the dumps entry by entry. Nothing here prints or reads a file.
+//!
+//! ```
+//! use flowlapse::inventory::{self, Inventory};
+//! use flowlapse::study::audit::rule::Severity;
+//! use flowlapse::study::audit::{Asked, Materials, audit};
+//!
+//! let mut machine = Inventory::default();
+//! inventory::read("Timeout (tcp tcpfin udp): 900 120 300\nnet.ipv4.tcp_keepalive_time = 7200\n", "director", &mut machine);
+//! let audit = audit(&Materials { machine: &machine, client: None, server: None, beyond: &[] }, &Asked::default())?;
+//! let worst = &audit.found[0];
+//! assert_eq!((worst.rule.id(), worst.severity), ("keepalive-too-late", Severity::Error));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod fate;
 pub mod forecast;
