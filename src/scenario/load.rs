@@ -2,6 +2,7 @@
 
 use super::{Scenario, Variant};
 use crate::policy::{self, hint::nearest};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::fmt;
 
@@ -38,7 +39,7 @@ impl std::error::Error for LoadError {}
 /// # Errors
 /// What is wrong, where, and what would be right.
 pub fn load(text: &str, origin: &str, overrides: &[String]) -> Result<Scenario, LoadError> {
-    let scenario = typed(text, origin)?;
+    let scenario: Scenario = typed(text, origin)?;
     if overrides.is_empty() {
         return Ok(scenario);
     }
@@ -66,7 +67,7 @@ fn overridden(text: &str, origin: &str, overrides: &[String]) -> Result<Value, L
 pub fn vary(text: &str, origin: &str, overrides: &[String], base: &Scenario, variant: &Variant) -> Result<Scenario, LoadError> {
     let mut value = overridden(text, origin, overrides)?;
     merge(&mut value, &variant.set);
-    let mut varied =
+    let mut varied: Scenario =
         typed(&value.to_string(), &format!("{origin}, variant '{}'", variant.name)).map_err(|error| LoadError { at: None, ..error })?;
     varied.expect = variant.expect.clone().or_else(|| base.expect.clone());
     varied.variants.clear();
@@ -82,7 +83,8 @@ fn untyped(text: &str, origin: &str) -> Result<Value, LoadError> {
     })
 }
 
-fn typed(text: &str, origin: &str) -> Result<Scenario, LoadError> {
+/// Reads a document of any type, with line, column and keys in the complaint.
+pub(crate) fn typed<T: DeserializeOwned>(text: &str, origin: &str) -> Result<T, LoadError> {
     let mut json = serde_json::Deserializer::from_str(text);
     let fail = |error: &serde_json::Error, path: &str| {
         let (line, column) = (error.line(), error.column());
@@ -95,9 +97,9 @@ fn typed(text: &str, origin: &str) -> Result<Scenario, LoadError> {
             message: with_hint(message),
         }
     };
-    let scenario: Scenario = serde_path_to_error::deserialize(&mut json).map_err(|e| fail(e.inner(), &e.path().to_string()))?;
+    let value: T = serde_path_to_error::deserialize(&mut json).map_err(|e| fail(e.inner(), &e.path().to_string()))?;
     json.end().map_err(|e| fail(&e, ""))?;
-    Ok(scenario)
+    Ok(value)
 }
 
 /// Serde's list of what would be right, shortened to what was probably meant.
