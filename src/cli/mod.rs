@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod capacity;
+pub mod check;
 pub mod conform;
 pub mod diff;
 pub mod draw;
@@ -70,6 +71,7 @@ enum Command {
     Capacity(capacity::Args),
     Shrink(shrink::Args),
     Audit(audit::Args),
+    Check(check::Args),
     Synth(synth::Args),
     Presets(presets::Args),
     Conform(conform::Args),
@@ -97,6 +99,7 @@ pub fn main() -> ExitCode {
         Command::Capacity(args) => capacity::run(&args),
         Command::Shrink(args) => shrink::run(&args),
         Command::Audit(args) => audit::run(&args),
+        Command::Check(args) => check::run(&args),
         Command::Synth(args) => synth::run(&args),
         Command::Presets(args) => presets::run(&args),
         Command::Conform(args) => conform::run(&args),

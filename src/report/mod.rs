@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod capacity;
 pub mod chart;
+pub mod check;
 pub mod explain;
 pub mod infer;
 pub mod json;

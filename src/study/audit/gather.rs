@@ -88,7 +88,7 @@ pub fn gather<'a>(materials: &Materials<'a>, asked: &Asked) -> Result<(Setup<'a>
 }
 
 /// The settings of a box that the command line gives, all from there.
-fn given(policy: &BoxPolicy, origin: &Origin) -> Origins {
+pub(crate) fn given(policy: &BoxPolicy, origin: &Origin) -> Origins {
     fn differing<P: Settings>(mine: &P, base: &P, origin: &Origin) -> Origins {
         let keys = P::keys().iter().filter(|key| (key.get)(mine) != (key.get)(base));
         keys.map(|key| (key.name, origin.clone())).collect()
