@@ -263,8 +263,9 @@ fn lint(text: &str) -> Result<LintKey, String> {
     let severity = words.next().unwrap_or_default();
     let rule = words.next().unwrap_or_default();
     let nth = words.next().map_or(Some(1), |nth| nth.strip_prefix('#').and_then(|nth| nth.parse().ok()).filter(|nth: &u32| *nth > 1));
-    let severity =
-        Severity::from_name(severity).ok_or_else(|| format!("'{severity}' is no severity; there are error, warning and info"))?;
+    let severity = Severity::from_name(severity)
+        .filter(|severity| *severity > Severity::Info)
+        .ok_or_else(|| format!("'{severity}' is no severity here; there are error and warning"))?;
     let rule = Rule::from_id(rule).ok_or_else(|| match nearest(rule, Rule::ALL.iter().map(|rule| rule.id())) {
         Some(meant) => format!("'{rule}' is no rule of the audit; did you mean '{meant}'?"),
         None => format!("'{rule}' is no rule of the audit; docs/audit.md lists them"),

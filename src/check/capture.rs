@@ -13,7 +13,7 @@ use crate::net::{Proto, Sock};
 use crate::time::Duration;
 use rayon::prelude::*;
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 
 /// Flows that are looked at in one go.
@@ -66,7 +66,7 @@ fn key((proto, [client, server]): Ends, nth: u32) -> String {
 /// The names of some flows in a baseline, and the survivors among those that it knows.
 fn keys(run: &Run, worst: &[(Verdict, usize)], known: Option<&Known>) -> (BTreeMap<usize, String>, Vec<(usize, String)>) {
     let mut wanted: BTreeMap<Ends, u32> = worst.iter().map(|(_, index)| (ends(run, *index), 0)).collect();
-    let bad: BTreeMap<usize, ()> = worst.iter().map(|(_, index)| (*index, ())).collect();
+    let bad: BTreeSet<usize> = worst.iter().map(|(_, index)| *index).collect();
     let was = |name: &str| known.is_some_and(|known| known.fates.contains_key(name));
     let any_known = known.is_some_and(|known| !known.fates.is_empty());
     let (mut names, mut recovered) = (BTreeMap::new(), Vec::new());
@@ -78,7 +78,7 @@ fn keys(run: &Run, worst: &[(Verdict, usize)], known: Option<&Known>) -> (BTreeM
         let Some(count) = wanted.get_mut(&ends) else { continue };
         *count += 1;
         let name = key(ends, *count);
-        if bad.contains_key(&index) {
+        if bad.contains(&index) {
             names.insert(index, name);
         } else if was(&name) {
             recovered.push((index, name));
@@ -176,7 +176,7 @@ fn remarks(run: &Run) -> Vec<String> {
     if run.filtered > 0 {
         remarks.push(format!("{} packets left out by the policy's filter", run.filtered));
     }
-    if run.flows.len() == 0 {
+    if run.flows.is_empty() {
         remarks.push("there is no flow in it".to_owned());
     }
     remarks

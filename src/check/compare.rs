@@ -4,6 +4,7 @@ use super::baseline::{Accepted, Fate, Known, LintKey};
 use super::fail_on::FailOn;
 use super::{Came, Case, Change, Checked, Lint, Session, Told};
 use crate::finding::Verdict;
+use crate::study::audit::rule::Severity;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -154,7 +155,8 @@ impl Judge<'_> {
 pub fn lint(mut found: Vec<Lint>, accepted: Option<&Accepted>, fail_on: &FailOn, name: &dyn Fn(&str) -> String) -> Vec<Lint> {
     let keys = lint_keys(&found, name);
     for (lint, (policy, key)) in found.iter_mut().zip(keys) {
-        lint.is_new = !accepted.is_some_and(|accepted| accepted.lint.get(&policy).is_some_and(|known| known.contains(&key)));
+        lint.is_new = lint.severity > Severity::Info
+            && !accepted.is_some_and(|accepted| accepted.lint.get(&policy).is_some_and(|known| known.contains(&key)));
         lint.fails = fail_on.lint(lint.severity, lint.is_new);
     }
     found.sort_by(|one, other| {
@@ -164,7 +166,7 @@ pub fn lint(mut found: Vec<Lint>, accepted: Option<&Accepted>, fail_on: &FailOn,
     found
 }
 
-/// What a baseline calls each finding.
+/// What a baseline calls each finding. One that is only worth knowing stands in none.
 pub fn lint_keys(found: &[Lint], name: &dyn Fn(&str) -> String) -> Vec<(String, LintKey)> {
     let mut counts: BTreeMap<(String, u8, &str), u32> = BTreeMap::new();
     let key = |lint: &Lint| (name(&lint.policy), lint.severity as u8, lint.rule.id());
@@ -228,11 +230,11 @@ impl Checked {
 mod tests {
     use super::*;
     use crate::check::baseline::By;
+    use Verdict::{Cut, Dormant, Evicted, Inconclusive, Marginal, Repaired, Survives};
 
     #[test]
     fn what_is_worse() {
         let fate = |verdict, timer: &str| Fate { verdict, by: Some(By { whose: "conntrack".to_owned(), timer: timer.to_owned() }) };
-        use Verdict::{Cut, Dormant, Evicted, Inconclusive, Marginal, Repaired, Survives};
         for (was, now, change) in [
             (Cut, Cut, Change::Same),
             (Cut, Evicted, Change::Other),

@@ -8,15 +8,16 @@ use crate::engine::PathError;
 use crate::inventory::{self, Inventory};
 use crate::policy::{At, BoxSpec};
 use crate::study::audit::gather::given;
+use crate::study::audit::lint;
 use crate::study::audit::rule::{Found, Rule, Severity};
 use crate::study::audit::setup::{Origin, Setup, Stand};
-use crate::study::audit::{Asked, Materials, audit, lint};
 
-/// A policy made of boxes.
+/// Holds the boxes of a policy against the rules. `text` is what a machine showed of itself, where the policy is such a text: it may
+/// hold more than boxes, such as settings that its kernel does not have.
 ///
 /// # Errors
 /// A setting that makes no sense.
-pub fn boxes(policy: &str, specs: &[BoxSpec]) -> Result<Vec<Lint>, PathError> {
+pub fn boxes(policy: &str, specs: &[BoxSpec], text: Option<&str>) -> Result<Vec<Lint>, PathError> {
     let stand = |spec: &BoxSpec| {
         let otherwise = spec.origins.whole.clone().map_or_else(|| Origin::Option(spec.label.clone()), Origin::Text);
         let mut origins = given(&spec.policy, &otherwise);
@@ -24,20 +25,11 @@ pub fn boxes(policy: &str, specs: &[BoxSpec]) -> Result<Vec<Lint>, PathError> {
         Stand::new(spec, origins, None)
     };
     let stands = specs.iter().map(stand).collect::<Result<Vec<_>, _>>()?;
-    let nothing = Inventory::default();
-    let found = lint(&Setup::of_policies(stands, &nothing));
-    Ok(told(policy, found))
-}
-
-/// A text that a machine shows of itself, such as a file of sysctl.d.
-///
-/// # Errors
-/// A setting that makes no sense.
-pub fn text(policy: &str, text: &str) -> Result<Vec<Lint>, PathError> {
     let mut machine = Inventory::default();
-    inventory::read(text, policy, &mut machine);
-    let materials = Materials { machine: &machine, client: None, server: None, beyond: &[] };
-    let found = audit(&materials, &Asked::default())?.found;
+    if let Some(text) = text {
+        inventory::read(text, policy, &mut machine);
+    }
+    let found = lint(&Setup::of_policies(stands, &machine));
     Ok(told(policy, found))
 }
 

@@ -229,7 +229,7 @@ pub struct Lint {
     pub places: Vec<At>,
     /// Lines to paste.
     pub cures: Vec<String>,
-    /// Whether the baseline does not have it; true without a baseline.
+    /// Whether the baseline does not have it; true without a baseline, and never of what is only worth knowing.
     pub is_new: bool,
     /// Whether it makes the run fail.
     pub fails: bool,

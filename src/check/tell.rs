@@ -135,7 +135,10 @@ pub(super) fn sentence(
             format!("inconclusive at {place}, {setting}{after}: {what}")
         }
         Verdict::Dormant => format!("dormant: {place}, {setting}, has ended in{idle} at the end, and the next packet {fate}{keep}"),
-        Verdict::Repaired => format!("repaired: {place}, {setting}, ended{after}, and the next packet made a new entry{keep}"),
+        Verdict::Repaired => {
+            let after = after.trim_start_matches(',');
+            format!("repaired: {place}, {setting}, ended{after}, and the next packet made a new entry{keep}")
+        }
         Verdict::Evicted => format!("evicted from the full table of {place}"),
         Verdict::Refused => format!("refused by the full table of {place}"),
         Verdict::Survives => format!("survives; {place}, {setting}"),

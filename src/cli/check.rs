@@ -10,6 +10,7 @@ use crate::check::fail_on::FailOn;
 use crate::check::policy::{self, CasePolicy};
 use crate::check::{Baseline, Checked, compare};
 use crate::report::check::{json, text};
+use crate::study::audit::rule::Severity;
 use base::Names;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -36,7 +37,7 @@ A capture's policy: NAME.policy or NAME.policy.json beside it (also .conf, .sysc
 or in one above it, up to PATH. It holds boxes, and may say what is expected (docs/check.md).
 
 Words of --fail-on: every verdict (cut, evicted, refused, marginal, inconclusive, dormant, repaired, survives); expect; lint,
-lint-warning, lint-info; each of these verdicts and lint words with new- in front: not in the baseline; gone; changed; none.
+lint-warning; each of these verdicts and lint words with new- in front: not in the baseline; gone; changed; none.
 
 Exit codes: 0 as it should be; 1 something that --fail-on names; 2 usage, or something could not be run; 130 interrupted.")]
 pub struct Args {
@@ -191,7 +192,9 @@ fn update(args: &Args, old: Option<&Accepted>, done: &Done, unread: &[crate::che
     let called = |came: &crate::check::Came| case_name(names, &came.case);
     new.cases.extend(done.came.iter().map(|came| (called(came), compare::known(came))));
     for (policy, key) in compare::lint_keys(&done.lint, &|name| names.of(name)) {
-        new.lint.entry(policy).or_default().insert(key);
+        if key.0 > Severity::Info {
+            new.lint.entry(policy).or_default().insert(key);
+        }
     }
     new
 }

@@ -186,13 +186,14 @@ impl Work<'_> {
             match policy_of(found) {
                 Err(what) => fail(what),
                 Ok(None) => fail(format!("{}: no policy: put policy.json beside it, or give --policy", found.name)),
-                Ok(Some(name)) => match policies.get(&name) {
-                    Some(Ok(policy)) => units.push(Unit::Capture(found, Arc::clone(policy))),
-                    _ => {
+                Ok(Some(name)) => {
+                    if let Some(Ok(policy)) = policies.get(&name) {
+                        units.push(Unit::Capture(found, Arc::clone(policy)));
+                    } else {
                         done.untouched.insert(found.name.clone());
                         *waiting.entry(name).or_default() += 1;
                     }
-                },
+                }
             }
         }
         for (name, read) in policies {
@@ -216,11 +217,8 @@ impl Work<'_> {
         let read = policies.iter().map(|(name, read)| (name, read.clone()));
         for (name, policy) in given.into_iter().chain(read) {
             let Ok(policy) = policy else { continue };
-            let found = match policy.text().filter(|text| !is_json(text)) {
-                Some(text) => lint::text(name, text),
-                None => lint::boxes(name, &policy.boxes),
-            };
-            add_lint(name, found, done);
+            let shown = policy.text().filter(|text| !is_json(text));
+            add_lint(name, lint::boxes(name, &policy.boxes, shown), done);
         }
     }
 
@@ -234,7 +232,7 @@ impl Work<'_> {
             if prepared.boxes().is_empty() {
                 continue;
             }
-            add_lint(&prepared.file, lint::boxes(&prepared.file, prepared.boxes()), done);
+            add_lint(&prepared.file, lint::boxes(&prepared.file, prepared.boxes(), None), done);
         }
         // Variants share most of their boxes; what they share is told once.
         for one in std::mem::take(&mut done.lint) {

@@ -52,8 +52,8 @@ fn headed(out: &mut String, head: &str, code: &str, text: &str, indent: &str, la
 pub fn write(checked: &Checked, layout: Layout) -> String {
     let mut out = String::new();
     outcome(&mut out, checked, layout);
-    let worth = |case: &&Case| case.fails || !case.unmet.is_empty();
-    let differs = |case: &&Case| !worth(case) && (case.changed || case.is_new && has_news(case));
+    let worth = |case: &&Case| is_wrong(case);
+    let differs = |case: &&Case| !is_wrong(case) && is_news(case);
     for case in checked.cases.iter().filter(worth) {
         out.push('\n');
         one(&mut out, case, layout);
@@ -73,7 +73,7 @@ pub fn write(checked: &Checked, layout: Layout) -> String {
             out.push_str("\nas expected:\n");
         }
         for case in rest {
-            paragraph(&mut out, "  ", &format!("{}: {}", printable(&case.name()), came(case, layout)), layout.width);
+            paragraph(&mut out, "  ", &format!("{}: {}", printable(&case.name()), came(case)), layout.width);
         }
     }
     if !checked.failures.is_empty() {
@@ -86,9 +86,14 @@ pub fn write(checked: &Checked, layout: Layout) -> String {
     out
 }
 
-/// Whether a case that the baseline does not know has something to tell.
-fn has_news(case: &Case) -> bool {
-    !case.sessions.is_empty()
+/// Whether something is not as it should be.
+fn is_wrong(case: &Case) -> bool {
+    case.fails || !case.unmet.is_empty()
+}
+
+/// Whether something is not as it was; a case that the baseline does not know and that has nothing to tell is none.
+fn is_news(case: &Case) -> bool {
+    case.changed || case.is_new && !case.sessions.is_empty()
 }
 
 /// The first line: what came of it, in counts.
@@ -107,37 +112,39 @@ fn outcome(out: &mut String, checked: &Checked, layout: Layout) {
     if captures > 0 {
         parts.push(several(captures, "capture", "captures"));
     }
-    let mut text = format!(": {}", if parts.is_empty() { "no case".to_owned() } else { parts.join(" and ") });
+    let parts = if parts.is_empty() { "no case".to_owned() } else { parts.join(" and ") };
     let failing = checked.failing();
-    if failing > 0 {
-        text.push_str(&format!(", {} {}", failing, if failing == 1 { "fails" } else { "fail" }));
-        let lost: Vec<String> = Verdict::ALL
-            .into_iter()
-            .filter_map(|verdict| {
-                let count = checked.failing_sessions().filter(|(_, session)| session.verdict == verdict).count();
-                (count > 0).then(|| format!("{count} {}", verdict.name()))
-            })
-            .collect();
-        if !lost.is_empty() {
-            text.push_str(&format!(" (sessions: {})", lost.join(", ")));
-        }
+    let mut text = if failing > 0 { format!(": {failing} of {parts}") } else { format!(": {parts}") };
+    let lost: Vec<String> = Verdict::ALL
+        .into_iter()
+        .map(|verdict| (verdict, checked.cases.iter().map(|case| failing_flows(case, verdict)).sum::<u64>()))
+        .filter(|(_, count)| *count > 0)
+        .map(|(verdict, count)| format!("{count} {}", verdict.name()))
+        .collect();
+    if !lost.is_empty() {
+        text.push_str(&format!("; sessions: {}", lost.join(", ")));
     }
     let lints = checked.lint.iter().filter(|lint| lint.fails).count();
     if lints > 0 {
-        text.push_str(&format!(", {}", several(lints, "finding about a policy fails", "findings about policies fail")));
+        text.push_str(&format!("; {}", several(lints, "finding about a policy fails", "findings about policies fail")));
     }
     if checked.gone_fails() {
-        text.push_str(", cases of the baseline are gone");
+        text.push_str("; cases of the baseline are gone");
     }
     if !checked.failures.is_empty() {
-        text.push_str(&format!(", {} could not be run", checked.failures.len()));
+        text.push_str(&format!("; {} could not be run", checked.failures.len()));
     }
     headed(out, word, code, &text, "", layout);
 }
 
+/// How many flows of a verdict fail in a case. Where only examples are told, all of a verdict fail or none.
+fn failing_flows(case: &Case, verdict: Verdict) -> u64 {
+    let told = case.sessions.iter().filter(|session| session.fails && session.verdict == verdict).count() as u64;
+    if told > 0 && case.more > 0 { case.count(verdict) } else { told }
+}
+
 /// The counts of a case.
-fn came(case: &Case, layout: Layout) -> String {
-    let _ = layout;
+fn came(case: &Case) -> String {
     let parts: Vec<String> = Verdict::ALL
         .into_iter()
         .filter(|verdict| case.count(*verdict) > 0)
@@ -149,7 +156,7 @@ fn came(case: &Case, layout: Layout) -> String {
 /// One case, with what is not as it should be or as it was.
 fn one(out: &mut String, case: &Case, layout: Layout) {
     let code = if case.fails { RED } else { YELLOW };
-    let counts = if case.kind == Kind::Scenario { String::new() } else { format!(": {}", came(case, layout)) };
+    let counts = if case.kind == Kind::Scenario { String::new() } else { format!(": {}", came(case)) };
     let title = format!(": {}{counts}", printable(&case.title));
     headed(out, &printable(&case.name()), code, &title, "", layout);
     if !case.boxes.is_empty() {
@@ -187,6 +194,7 @@ fn session(out: &mut String, session: &Session, in_full: bool, layout: Layout) {
         Change::Unknown => ("", YELLOW),
     };
     let was = match session.was {
+        Some(Verdict::Survives) if session.verdict != Verdict::Survives => "; it survived before".to_owned(),
         Some(was) if was != session.verdict => format!("; it was {} before", was.name()),
         Some(_) if session.change == Change::Other => "; it was lost before too, but by another timer".to_owned(),
         _ => String::new(),
@@ -246,8 +254,7 @@ fn lint(out: &mut String, checked: &Checked, layout: Layout) {
 /// The last line: what needs no more words.
 fn last(out: &mut String, checked: &Checked, layout: Layout) {
     let mut parts = Vec::new();
-    let fine =
-        checked.cases.iter().filter(|case| !case.fails && case.unmet.is_empty() && !case.changed && !(case.is_new && has_news(case)));
+    let fine = checked.cases.iter().filter(|case| !is_wrong(case) && !is_news(case));
     let (promised, rest): (Vec<&Case>, Vec<&Case>) = fine.partition(|case| case.has_expectation);
     if !promised.is_empty() {
         parts.push(format!("{} as expected", several(promised.len(), "case", "cases")));
