@@ -8,16 +8,15 @@ use crate::engine::PathError;
 use crate::inventory::{self, Inventory};
 use crate::policy::{At, BoxSpec};
 use crate::study::audit::gather::given;
-use crate::study::audit::lint;
 use crate::study::audit::rule::{Found, Rule, Severity};
 use crate::study::audit::setup::{Origin, Setup, Stand};
+use crate::study::audit::{Asked, Materials, audit, lint};
 
-/// Holds the boxes of a policy against the rules. `text` is what a machine showed of itself, where the policy is such a text: it may
-/// hold more than boxes, such as settings that its kernel does not have.
+/// Holds the boxes of a policy against the rules.
 ///
 /// # Errors
 /// A setting that makes no sense.
-pub fn boxes(policy: &str, specs: &[BoxSpec], text: Option<&str>) -> Result<Vec<Lint>, PathError> {
+pub fn boxes(policy: &str, specs: &[BoxSpec]) -> Result<Vec<Lint>, PathError> {
     let stand = |spec: &BoxSpec| {
         let otherwise = spec.origins.whole.clone().map_or_else(|| Origin::Option(spec.label.clone()), Origin::Text);
         let mut origins = given(&spec.policy, &otherwise);
@@ -25,11 +24,21 @@ pub fn boxes(policy: &str, specs: &[BoxSpec], text: Option<&str>) -> Result<Vec<
         Stand::new(spec, origins, None)
     };
     let stands = specs.iter().map(stand).collect::<Result<Vec<_>, _>>()?;
+    let nothing = Inventory::default();
+    let found = lint(&Setup::of_policies(stands, &nothing));
+    Ok(told(policy, found))
+}
+
+/// The same for a text that a machine shows of itself, such as a file of sysctl.d: what `flowlapse audit` would say of it. It may
+/// hold more than boxes, such as settings that its kernel does not have, and of what it does not show the audit assumes the worse.
+///
+/// # Errors
+/// A setting that makes no sense.
+pub fn text(policy: &str, text: &str) -> Result<Vec<Lint>, PathError> {
     let mut machine = Inventory::default();
-    if let Some(text) = text {
-        inventory::read(text, policy, &mut machine);
-    }
-    let found = lint(&Setup::of_policies(stands, &machine));
+    inventory::read(text, policy, &mut machine);
+    let materials = Materials { machine: &machine, client: None, server: None, beyond: &[] };
+    let found = audit(&materials, &Asked::default())?.found;
     Ok(told(policy, found))
 }
 

@@ -181,8 +181,8 @@ pub fn run(args: &Args) -> Ended {
 /// The new baseline: what this run saw in place of what the old one said of it, and the rest of the old one.
 fn update(args: &Args, old: Option<&Accepted>, done: &Done, unread: &[crate::check::Failure], names: &Names) -> Accepted {
     let mut new = old.cloned().unwrap_or_default();
-    let untouched: BTreeSet<String> =
-        done.untouched.iter().chain(unread.iter().map(|failure| &failure.file)).map(|name| names.of(name)).collect();
+    let unread = done.failures.iter().chain(unread).map(|failure| &failure.file);
+    let untouched: BTreeSet<String> = done.untouched.iter().chain(unread).map(|name| names.of(name)).collect();
     let goes = |file: &str| names.is_under(file, &args.paths) && !untouched.contains(file);
     new.cases.retain(|name, _| !goes(compare::file_of(name)));
     if args.lint != LintArg::None {

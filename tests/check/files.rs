@@ -22,7 +22,7 @@ fn what_cannot_be_run_keeps_nothing_else_from_running() {
         "gw/broken.json:2: is no JSON",
         "gw/damaged.pcap",
         "gw/other/bad.conf:1: the kernel has no sysctl",
-        "gw/scenario.json:1:25, at duraton: there is no key 'duraton' here; did you mean 'duration'?",
+        "gw/scenario.json:1:24, at duraton: there is no key 'duraton' here; did you mean 'duration'?",
     ]) {
         assert!(line.contains(told), "{line}");
     }
@@ -87,7 +87,7 @@ fn a_text_of_a_machine_is_a_policy_too() {
     folder.write("gw/90-conntrack.conf", "# the gateway\nnet.netfilter.nf_conntrack_tcp_timeout_established = 600\n");
     let (code, text, _) = folder.check(&["gw"]);
     assert_eq!(code, 0, "{text}");
-    assert!(flat(&text).contains("warning conntrack-caps (gw/90-conntrack.conf"), "{text}");
+    assert!(flat(&text).contains("warning keepalive-too-late (gw/90-conntrack.conf:2)"), "{text}");
     assert_eq!(folder.check(&["gw", "--fail-on", "lint-warning"]).0, 1);
     assert_eq!(folder.check(&["gw", "--fail-on", "lint-warning", "--lint", "none"]).0, 0);
     folder.check(&["gw", "--baseline", "base.txt", "--update-baseline"]);

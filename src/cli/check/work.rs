@@ -217,8 +217,11 @@ impl Work<'_> {
         let read = policies.iter().map(|(name, read)| (name, read.clone()));
         for (name, policy) in given.into_iter().chain(read) {
             let Ok(policy) = policy else { continue };
-            let shown = policy.text().filter(|text| !is_json(text));
-            add_lint(name, lint::boxes(name, &policy.boxes, shown), done);
+            let found = match policy.text().filter(|text| !is_json(text)) {
+                Some(text) => lint::text(name, text),
+                None => lint::boxes(name, &policy.boxes),
+            };
+            add_lint(name, found, done);
         }
     }
 
@@ -232,7 +235,7 @@ impl Work<'_> {
             if prepared.boxes().is_empty() {
                 continue;
             }
-            add_lint(&prepared.file, lint::boxes(&prepared.file, prepared.boxes(), None), done);
+            add_lint(&prepared.file, lint::boxes(&prepared.file, prepared.boxes()), done);
         }
         // Variants share most of their boxes; what they share is told once.
         for one in std::mem::take(&mut done.lint) {
