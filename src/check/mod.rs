@@ -3,6 +3,16 @@
 //! The types here are the answer of one run, from which every format is written; a format adds nothing to them and decides nothing.
 //! Nothing here prints, and nothing here opens a file.
 
+pub mod baseline;
+pub mod capture;
+pub mod compare;
+pub mod discover;
+pub mod fail_on;
+pub mod lint;
+pub mod policy;
+pub mod story;
+mod tell;
+
 use crate::finding::Verdict;
 use crate::policy::At;
 use crate::study::audit::rule::{Rule, Severity};
@@ -219,10 +229,38 @@ pub struct Lint {
     pub places: Vec<At>,
     /// Lines to paste.
     pub cures: Vec<String>,
-    /// Whether the baseline does not have it; true without a baseline.
+    /// Whether the baseline does not have it; true without a baseline, and never of what is only worth knowing.
     pub is_new: bool,
     /// Whether it makes the run fail.
     pub fails: bool,
+}
+
+/// A flow that is worth telling, with what a baseline knows it by.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// Its name in a baseline ([`baseline::Known::fates`]).
+    pub key: String,
+    /// Whose timer decided.
+    pub by: Option<baseline::By>,
+    /// Everything for reports.
+    pub session: Session,
+}
+
+/// A case as it came, before it is held against anything.
+#[derive(Clone, Debug)]
+pub struct Came {
+    /// What it is, without its sessions.
+    pub case: Case,
+    /// The place among the variants of its file.
+    pub order: usize,
+    /// How many flows it has.
+    pub flows: u64,
+    /// The flows that do not survive, the worst first; of a single flow, that one in any case.
+    pub told: Vec<Told>,
+    /// Whether `told` is only a part of them, so that a baseline counts and does not list.
+    pub is_counted: bool,
+    /// The flows of the baseline that survive now, by their names there, with all that a report says of them.
+    pub recovered: Vec<Told>,
 }
 
 /// Something that could not be run.
@@ -239,7 +277,13 @@ pub struct Failure {
 impl Checked {
     /// Whether anything is not as it should be, by `--fail-on`.
     pub fn fails(&self) -> bool {
-        self.cases.iter().any(|case| case.fails) || self.lint.iter().any(|lint| lint.fails)
+        self.cases.iter().any(|case| case.fails) || self.lint.iter().any(|lint| lint.fails) || self.gone_fails()
+    }
+
+    /// Whether cases that are no more make the run fail.
+    pub fn gone_fails(&self) -> bool {
+        let asked = self.fail_on.iter().any(|word| word == "gone" || word == "changed");
+        asked && self.baseline.as_ref().is_some_and(|baseline| !baseline.gone.is_empty())
     }
 
     /// How many cases fail.

@@ -76,7 +76,7 @@ impl Args {
     }
 
     fn which(&self) -> Result<Which, Failure> {
-        self.flow.as_deref().map_or(Ok(Which::Worst), Which::flow)
+        Ok(self.flow.as_deref().map_or(Ok(Which::Worst), Which::flow)?)
     }
 
     fn draws(&self) -> Result<Vec<Draw>, Failure> {
@@ -197,7 +197,7 @@ fn asked(which: &Which, points: [&Point; 2], matching: &Matching) -> Result<Opti
             let flow = &judged.flow;
             Choice { proto: flow.proto(), stream: flow.stream, socks: point.socks(flow) }
         };
-        match which.among(point.flows.iter().map(choice), "--flow") {
+        match which.among(point.flows.iter().map(choice), "--flow").map_err(Failure) {
             Ok(place) => {
                 let has =
                     |pair: &Pair| pair.flows[capture] == place || pair.parts.iter().any(|part| (part.point, part.flow) == (capture, place));
@@ -264,7 +264,7 @@ fn one(args: &Args, captures: &[OsString], which: &Which, draws: &[Draw], stop: 
     let job = args.options.job(captures)?;
     let run = pipeline::run(&mut traffic::open(captures)?, &path, &job, stop);
     let report = Report::new(&path, &run);
-    let index = which.find(&report, if args.flow.is_some() { "--flow" } else { "explain" })?;
+    let index = which::find(which, &report, if args.flow.is_some() { "--flow" } else { "explain" })?;
     let flow = run.flows.flow(index);
     let subject = Subject::of(flow, run.socks(flow));
     let diarist = Diarist { replay: Replay::new(&path), first: subject.first, packets: subject.packets };

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod capacity;
+pub mod check;
 pub mod command;
 pub mod completions;
 pub mod conform;
@@ -85,6 +86,7 @@ enum Command {
     Capacity(capacity::Args),
     Shrink(shrink::Args),
     Audit(audit::Args),
+    Check(check::Args),
     Synth(synth::Args),
     Presets(presets::Args),
     Conform(conform::Args),
@@ -128,6 +130,7 @@ fn run(command: Command) -> Ended {
         Command::Capacity(args) => capacity::run(&args),
         Command::Shrink(args) => shrink::run(&args),
         Command::Audit(args) => audit::run(&args),
+        Command::Check(args) => check::run(&args),
         Command::Synth(args) => synth::run(&args),
         Command::Presets(args) => presets::run(&args),
         Command::Conform(args) => conform::run(&args),

@@ -75,7 +75,7 @@ pub fn run(args: &Args) -> Ended {
         return Ok(exit::INTERRUPTED);
     }
     let report = Report::new(&path, &run);
-    let index = which.find(&report, if args.flow.is_some() { "--flow" } else { "shrink" })?;
+    let index = which::find(&which, &report, if args.flow.is_some() { "--flow" } else { "shrink" })?;
     let flow = run.flows.flow(index);
     let wanted = Wanted::of(flow, run.socks(flow));
     let found = dossier::collect(&mut traffic::open(&args.captures)?, &[wanted], None, &job, &stop);

@@ -8,6 +8,7 @@ pub mod judge;
 pub mod margin;
 pub mod paste;
 pub mod symptom;
+pub mod which;
 
 use crate::flow::{Closing, GapEvidence, Opening, Orientation};
 use crate::net::{Direction, Proto, Sock};

@@ -159,6 +159,15 @@ impl Expect {
         Ok(())
     }
 
+    /// Where one flow's story differs from everything that was expected.
+    pub fn unmet(&self, outcome: &Outcome) -> Vec<String> {
+        let mut wrong = self.compare(outcome);
+        if self.flows.is_some() {
+            wrong.push("shares of flows are expected, but there is one flow".to_owned());
+        }
+        wrong
+    }
+
     /// Where one flow's story differs from what was expected; nothing where it does not.
     pub fn compare(&self, outcome: &Outcome) -> Vec<String> {
         let mut wrong = Vec::new();

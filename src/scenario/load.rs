@@ -3,6 +3,7 @@
 use super::{Scenario, Variant};
 use crate::policy::locate::{Step, locate_steps};
 use crate::policy::{self, BoxSpec, Boxed, Read, hint::nearest, settle};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::fmt;
 
@@ -48,7 +49,7 @@ pub fn load(text: &str, origin: &str, overrides: &[String]) -> Result<Scenario, 
 /// # Errors
 /// What is wrong, where, and what would be right.
 pub fn load_with(text: &str, origin: &str, overrides: &[String], read: Read<'_>) -> Result<Scenario, LoadError> {
-    let scenario = typed(text, origin)?;
+    let scenario: Scenario = typed(text, origin)?;
     if overrides.is_empty() {
         return settled(scenario, text, origin, vec![Step::Key(PATH)], read);
     }
@@ -86,7 +87,7 @@ fn overridden(text: &str, origin: &str, overrides: &[String], read: Read<'_>) ->
         && let Some(Value::Array(path)) = value.get_mut(PATH)
         && path.iter().any(|one| one.as_str().is_some_and(|name| name.starts_with('@')))
     {
-        let boxes = settled(typed(text, origin)?, text, origin, vec![Step::Key(PATH)], read)?.path;
+        let boxes = settled(typed::<Scenario>(text, origin)?, text, origin, vec![Step::Key(PATH)], read)?.path;
         *path = boxes.iter().map(written_out).collect();
     }
     for one in overrides {
@@ -129,7 +130,7 @@ pub fn vary_with(
 ) -> Result<Scenario, LoadError> {
     let mut value = overridden(text, origin, overrides, read)?;
     merge(&mut value, &variant.set);
-    let mut varied =
+    let mut varied: Scenario =
         typed(&value.to_string(), &format!("{origin}, variant '{}'", variant.name)).map_err(|error| LoadError { at: None, ..error })?;
     let number = base.variants.iter().position(|other| other.name == variant.name);
     let own = number.filter(|_| variant.set.get(PATH).is_some());
@@ -154,7 +155,8 @@ fn untyped(text: &str, origin: &str) -> Result<Value, LoadError> {
     })
 }
 
-fn typed(text: &str, origin: &str) -> Result<Scenario, LoadError> {
+/// Reads a document of any type, with line, column and keys in the complaint.
+pub(crate) fn typed<T: DeserializeOwned>(text: &str, origin: &str) -> Result<T, LoadError> {
     let mut json = serde_json::Deserializer::from_str(text);
     let fail = |error: &serde_json::Error, path: &str| {
         let (line, column) = (error.line(), error.column());
@@ -167,9 +169,9 @@ fn typed(text: &str, origin: &str) -> Result<Scenario, LoadError> {
             message: with_hint(message),
         }
     };
-    let scenario: Scenario = serde_path_to_error::deserialize(&mut json).map_err(|e| fail(e.inner(), &e.path().to_string()))?;
+    let value: T = serde_path_to_error::deserialize(&mut json).map_err(|e| fail(e.inner(), &e.path().to_string()))?;
     json.end().map_err(|e| fail(&e, ""))?;
-    Ok(scenario)
+    Ok(value)
 }
 
 /// Serde's list of what would be right, shortened to what was probably meant.

@@ -2,10 +2,10 @@
 
 use super::Share;
 use super::compile::Ready;
-use super::expect::{FlowsExpect, kind, word};
+use super::expect::{Expect, FlowsExpect, kind, word};
 use super::population::Member;
 use crate::simulate::crowd::{self, Pressure, Shared};
-use crate::simulate::outcome::{End, Met, Outcome, SideOutcome};
+use crate::simulate::outcome::{End, Met, Outcome, SideOutcome, Toll};
 use crate::simulate::{FlowPlan, Observer, Silent, World};
 use crate::time::Duration;
 use rayon::prelude::*;
@@ -40,6 +40,8 @@ pub struct Tally {
     pub losses: BTreeMap<Loss, u64>,
     /// Flows of which a box lost an entry.
     pub forgotten: u64,
+    /// Flows by what the boxes' forgetting came to, in the order of [`Toll`].
+    pub tolls: [u64; Toll::COUNT],
     /// Flows with an error, or whose application gave up, on either side.
     pub failed: u64,
     /// Flows that never opened.
@@ -98,6 +100,7 @@ impl Tally {
         for entry in &outcome.forgotten {
             *self.losses.entry((entry.hop, entry.state, entry.fate.name())).or_default() += 1;
         }
+        self.tolls[outcome.toll() as usize] += 1;
         self.failed += u64::from(failed);
         self.forgotten += u64::from(forgotten);
         self.unopened += u64::from(outcome.sides[0].opened.is_none());
@@ -134,6 +137,9 @@ impl Tally {
             mine.failed += theirs.failed;
             mine.forgotten += theirs.forgotten;
         }
+        for (mine, theirs) in self.tolls.iter_mut().zip(other.tolls) {
+            *mine += theirs;
+        }
         self.forgotten += other.forgotten;
         self.failed += other.failed;
         self.unopened += other.unopened;
@@ -156,6 +162,15 @@ impl Tally {
     pub fn detection_percentile(&self, percent: usize) -> Option<Duration> {
         let last = self.detection.len().checked_sub(1)?;
         Some(Duration(self.detection[(last * percent).div_ceil(100)]))
+    }
+
+    /// Where this differs from everything that was expected.
+    pub fn unmet(&self, expect: &Expect) -> Vec<String> {
+        let mut wrong = expect.flows.as_ref().map(|flows| self.compare(flows)).unwrap_or_default();
+        if expect.client.is_some() || expect.server.is_some() || expect.forgotten.is_some() {
+            wrong.push("one flow's sides are expected, but there are many flows: expect shares in 'flows'".to_owned());
+        }
+        wrong
     }
 
     /// Where the shares differ from what was expected.

@@ -27,7 +27,7 @@ fn settings<P: Settings>() -> Value {
 }
 
 /// The boxes of a path.
-pub(super) fn path(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn path(_: &mut SchemaGenerator) -> Schema {
     let presets: Vec<&str> = policy::presets::all().iter().map(|preset| preset.id.as_str()).collect();
     let label = json!({ "type": "string", "description": "The name by which reports call the box." });
     json_schema!({

@@ -127,6 +127,38 @@ impl Met {
     }
 }
 
+/// What the boxes' forgetting came to for a flow; the later, the worse.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Toll {
+    /// No box forgot it while it lived.
+    Kept,
+    /// An entry ended, and the next packet made a new one.
+    Repicked,
+    /// An entry ended, and no packet has found out.
+    Unnoticed,
+    /// A full table took its entry.
+    Evicted,
+    /// An entry ended, and a packet was lost, refused, or let through to where nobody knows it.
+    Lost,
+}
+
+impl Toll {
+    /// How many there are.
+    pub const COUNT: usize = 5;
+}
+
+impl Forgotten {
+    /// What it came to.
+    pub const fn toll(&self) -> Toll {
+        match self.fate {
+            Met::Repicked => Toll::Repicked,
+            Met::Nobody => Toll::Unnoticed,
+            Met::Evicted => Toll::Evicted,
+            Met::Passed | Met::Dropped(_) | Met::Reset | Met::Unreachable => Toll::Lost,
+        }
+    }
+}
+
 /// One flow's story.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Outcome {
@@ -149,6 +181,19 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// The entry that cost the flow the most: the first of the worst.
+    pub fn worst(&self) -> Option<&Forgotten> {
+        self.forgotten.iter().fold(None, |worst: Option<&Forgotten>, next| match worst {
+            Some(worst) if worst.toll() >= next.toll() => Some(worst),
+            _ => Some(next),
+        })
+    }
+
+    /// What the boxes' forgetting came to.
+    pub fn toll(&self) -> Toll {
+        self.worst().map_or(Toll::Kept, Forgotten::toll)
+    }
+
     /// Nothing happened yet.
     pub const fn nothing() -> Outcome {
         Outcome {

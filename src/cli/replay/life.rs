@@ -40,7 +40,7 @@ pub(super) fn write(
     options: &Options,
     stop: &AtomicBool,
 ) -> Result<(), Failure> {
-    let index = which.find(report, OPTION)?;
+    let index = which::find(which, report, OPTION)?;
     let flow = report.run.flows.flow(index);
     let packets = flow.segments.iter().map(|n| u64::from(*n)).sum();
     let diarist = Diarist { replay: Replay::new(report.path), first: (flow.first_file, flow.first_frame), packets };

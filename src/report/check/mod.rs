@@ -2,7 +2,9 @@
 
 pub mod github;
 pub mod group;
+pub mod json;
 pub mod junit;
 pub mod markdown;
 pub mod sarif;
+pub mod text;
 pub mod words;

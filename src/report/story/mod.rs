@@ -43,20 +43,8 @@ impl<'s> Story<'s> {
     /// Compares what came with what the scenario expects.
     pub fn new(origin: &'s str, variant: Option<&'s str>, scenario: &'s Scenario, ready: &'s Ready, came: Came) -> Story<'s> {
         let unmet = scenario.expect.as_ref().map(|expect| match &came {
-            Came::One(outcome, _) => {
-                let mut wrong = expect.compare(outcome);
-                if expect.flows.is_some() {
-                    wrong.push("shares of flows are expected, but there is one flow".to_owned());
-                }
-                wrong
-            }
-            Came::Many(tally) => {
-                let mut wrong = expect.flows.as_ref().map(|flows| tally.compare(flows)).unwrap_or_default();
-                if expect.client.is_some() || expect.server.is_some() || expect.forgotten.is_some() {
-                    wrong.push("one flow's sides are expected, but there are many flows: expect shares in 'flows'".to_owned());
-                }
-                wrong
-            }
+            Came::One(outcome, _) => expect.unmet(outcome),
+            Came::Many(tally) => tally.unmet(expect),
         });
         Story { origin, variant, scenario, ready, came, unmet }
     }
