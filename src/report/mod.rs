@@ -4,6 +4,7 @@ pub mod audit;
 pub mod capacity;
 pub mod chart;
 pub mod explain;
+pub mod html;
 pub mod infer;
 pub mod json;
 pub mod life;
