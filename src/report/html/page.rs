@@ -157,6 +157,8 @@ pub struct More {
     pub title: String,
     /// The text, with its lines.
     pub text: String,
+    /// Whether it is unfolded from the start.
+    pub open: bool,
 }
 
 /// Everything that is told about one row.

@@ -303,17 +303,14 @@ fn lead(report: &Report<'_>) -> String {
         _ if total == 0 => "There is no TCP or UDP flow to judge.".to_owned(),
         Some(f) if cut > 0 => {
             let by = f.decisive.as_ref().map_or_else(String::new, |d| {
-                let hop = &report.path.hops[d.hop].label;
                 let head = if cut == 1 { String::new() } else { format!(" The worst is {}:", name(&f)) };
-                let who = if cut == 1 { " " } else { " " };
-                format!("{head}{who}{hop} forgets it after {} of silence.", human(d.timeout))
+                format!("{head} {} forgets it after {} of silence.", kind_of(report, d), human(d.timeout))
             });
-            let head = if total == 1 {
-                "The flow is cut:".to_owned()
-            } else if cut == 1 {
-                format!("One of {total} flows is cut:")
-            } else {
-                format!("{cut} of {total} flows are cut.")
+            let head = match (total, cut) {
+                (1, _) => "The flow is cut:".to_owned(),
+                (_, 1) => format!("One of {total} flows is cut:"),
+                (_, _) if cut == total => format!("All {total} flows are cut."),
+                _ => format!("{cut} of {total} flows are cut."),
             };
             format!("{head}{by}")
         }

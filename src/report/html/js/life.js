@@ -2,7 +2,7 @@
 const KINDS = ['SYN', 'data', 'ACK', 'keepalive probe', 'FIN', 'RST', 'ICMP error'];
 const WEIGHTS = [5, 2, 1, 3, 4, 6, 6];
 const PAD = 14;
-const HEIGHTS = { flags: 26, end: 40, label: 18, fuse: 62, gap: 16, axis: 54 };
+const HEIGHTS = { flags: 26, end: 40, label: 18, fuse: 62, gap: 16, axis: 62 };
 
 /// Time to place, from 0 to 1. With silences skipped, a stretch is as wide as the logarithm of its length.
 const makeAxis = (moments, [begin, end], skip) => {

@@ -47,7 +47,7 @@ const showDetail = (detail) => {
     host.append(el('h3', {}, 'What would have kept it'), el('ul', { class: 'cures' }, detail.cures.map((cure) => el('li', {}, el('div', { class: 'line' }, el('code', {}, cure.line), copyButton(cure.line)), cure.note ? el('p', {}, cure.note) : ''))));
   }
   if (detail.notes.length) host.append(el('h3', {}, 'To know before believing it'), el('ul', {}, detail.notes.map((note) => el('li', {}, note))));
-  for (const more of detail.more) host.append(el('details', {}, el('summary', {}, more.title), el('pre', { tabindex: 0 }, more.text)));
+  for (const more of detail.more) host.append(el('details', { open: more.open }, el('summary', {}, more.title), el('pre', { tabindex: 0 }, more.text)));
 };
 
 const rowOfId = (id) => {

@@ -33,7 +33,7 @@ const makeTable = (model, open) => {
   const toggle = (mark) => {
     if (!state.marks.delete(mark)) state.marks.add(mark);
   };
-  section.querySelector('.controls').append(
+  if (rows.length > 1) section.querySelector('.controls').append(
     el('label', { for: search.id }, 'Filter'), search,
     counts.size > 1 ? el('div', { class: 'chips', role: 'group', 'aria-label': `Show only, in ${model.title}` }, buttons) : '',
   );
@@ -101,6 +101,7 @@ const makeTable = (model, open) => {
     const kept = wanted();
     body.replaceChildren(...kept.slice(0, state.shown).map(rowOf));
     if (!kept.length) body.append(el('tr', {}, el('td', { colspan: model.columns.length, class: 'none' }, 'Nothing matches.')));
+    told.hidden = rows.length < 2;
     told.textContent = kept.length === rows.length ? `${several(rows.length, 'row', 'rows')}.` : `${kept.length.toLocaleString('en')} of ${several(rows.length, 'row', 'rows')}.`;
     more.hidden = kept.length <= state.shown;
     more.textContent = `Show more (${(kept.length - state.shown).toLocaleString('en')} left)`;
