@@ -54,7 +54,10 @@ fn settings(hop: &Hop, given: &str) -> Vec<Setting> {
     }
 }
 
-/// Every setting that has a value, in the order in which a specification writes them, and what the kernel has built in.
+/// What no kernel has a default for.
+const OURS: [&str; 7] = ["nat", "rules", "input", "method", "scheduler", "real_servers", "vip_local"];
+
+/// Every setting that has a value, first those that somebody gave, otherwise in the order in which a specification writes them, and what the kernel has built in.
 fn of<P: Settings>(hop: &Hop, policy: &P, preset: Option<&P>, default: &P, given: &str) -> Vec<Setting> {
     let dialect = hop.dialect().map_or_else(|| "default".to_owned(), |dialect| format!("default of {dialect}"));
     let mut all = Vec::new();
@@ -70,12 +73,14 @@ fn of<P: Settings>(hop: &Hop, policy: &P, preset: Option<&P>, default: &P, given
                 format!("preset {}", hop.policy.preset().map_or("", |preset| preset.id.as_str()))
             }
             _ if is_default && P::KIND == IdlePolicy::KIND && mine.is_none() => "not documented; taken so by the model".to_owned(),
+            _ if is_default && OURS.contains(&key.name) => "default of flowlapse".to_owned(),
             _ if is_default => dialect.clone(),
             (None, Some(whole)) => format!("the box at {whole}"),
             (None, None) => given.to_owned(),
         };
         all.push(Setting { name: tool_name(hop, key.name), value, origin, given: !is_default });
     }
+    all.sort_by_key(|setting| !setting.given);
     if let Device::Director(director) = &hop.device {
         for state in VsState::ALL.into_iter().filter(|state| !matches!(state, VsState::Established | VsState::FinWait)) {
             all.push(Setting {

@@ -245,7 +245,8 @@ fn chart_share(share: f64) -> String {
 fn detail(report: &Report<'_>, f: &Finding, life: Option<Life>, without: String) -> Detail {
     let mut said = Vec::new();
     if let Some(d) = &f.decisive {
-        said.extend(crate::report::text::sentences(report, f, d).into_iter().map(sentence));
+        // The first begins with the name of a box, which stays as it is.
+        said.extend(crate::report::text::sentences(report, f, d).into_iter().enumerate().map(|(at, text)| sentence(&text, at > 0)));
     } else if let Some(b) = f.closest() {
         said.push(format!(
             "It lives. Its longest silence under the {} timer of {} was {} of {} s, between frames {} and {}.",
@@ -283,16 +284,24 @@ fn detail(report: &Report<'_>, f: &Finding, life: Option<Life>, without: String)
         said,
         felt: felt.collect(),
         cures: f.advice.iter().map(cure).collect(),
-        notes: f.caveats.iter().map(|caveat| sentence(caveat.text().to_owned())).collect(),
+        notes: f.caveats.iter().map(|caveat| sentence(caveat.text(), true)).collect(),
         without: if life.is_some() { String::new() } else { without },
         life,
         more: Vec::new(),
     }
 }
 
-/// With a capital letter and a full stop, but for what is written small.
-fn sentence(text: String) -> String {
-    if text.ends_with(['.', '!', '?']) { text } else { text + "." }
+/// With a full stop, and where it is wanted a capital letter.
+fn sentence(text: &str, capital: bool) -> String {
+    let mut chars = text.chars();
+    let mut out: String = match chars.next() {
+        Some(first) if capital => first.to_uppercase().chain(chars).collect(),
+        _ => text.to_owned(),
+    };
+    if !out.ends_with(['.', '!', '?']) {
+        out.push('.');
+    }
+    out
 }
 
 fn lead(report: &Report<'_>) -> String {
@@ -304,7 +313,9 @@ fn lead(report: &Report<'_>) -> String {
         Some(f) if cut > 0 => {
             let by = f.decisive.as_ref().map_or_else(String::new, |d| {
                 let head = if cut == 1 { String::new() } else { format!(" The worst is {}:", name(&f)) };
-                format!("{head} {} forgets it after {} of silence.", kind_of(report, d), human(d.timeout))
+                let who = kind_of(report, d);
+                let who = who.split_once('.').map_or(who.as_str(), |(_, name)| name);
+                format!("{head} {who} forgets it after {} of silence.", human(d.timeout))
             });
             let head = match (total, cut) {
                 (1, _) => "The flow is cut:".to_owned(),
@@ -332,7 +343,7 @@ fn facts(report: &Report<'_>) -> Vec<(&'static str, String)> {
     let run = report.run;
     let names = match &run.names[..] {
         [one] => one.clone(),
-        many => format!("{} files: {}", many.len(), many.join(", ")),
+        many => format!("{} files, from {} to {}", many.len(), many[0], many[many.len() - 1]),
     };
     let mut facts = vec![("Capture", names)];
     // Scenarios begin at 0, which is no date.

@@ -273,7 +273,7 @@ const makeLife = (host, life) => {
     axis.shortened.forEach((shortened, index) => {
       const [left, right] = [Math.max(across(axis.at[index]), PAD), Math.min(across(axis.at[index + 1]), width - PAD)];
       const text = `⋯ ${human(Math.round(axis.at[index + 1] - axis.at[index]))} ⋯`;
-      if (shortened && right - left > text.length * 6 + 6) group.append(svg('text', { class: 'silence', x: ((left + right) / 2).toFixed(1), y: y + 17, 'text-anchor': 'middle' }, text));
+      if (shortened && right - left > text.length * 6 + 22) group.append(svg('text', { class: 'silence', x: ((left + right) / 2).toFixed(1), y: y + 17, 'text-anchor': 'middle' }, text));
     });
   };
 
