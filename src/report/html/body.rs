@@ -16,7 +16,7 @@ pub(super) fn write(page: &Page) -> String {
     if let Some(first) = tables.next() {
         table(&mut out, first);
     }
-    out.raw("<section id=\"life\" aria-labelledby=\"life-title\" hidden></section>\n");
+    out.raw("<section id=\"life\" aria-labelledby=\"life-title\" hidden=\"\"></section>\n");
     for more in tables {
         table(&mut out, more);
     }
@@ -50,7 +50,7 @@ pub(super) fn write(page: &Page) -> String {
 
 fn head(out: &mut Markup, page: &Page) {
     out.raw("<header>\n<div class=\"top\"><span><b>flowlapse</b> ").text(page.command);
-    out.raw("</span><button type=\"button\" id=\"theme\" class=\"quiet\" hidden></button></div>\n");
+    out.raw("</span><button type=\"button\" id=\"theme\" class=\"quiet\" hidden=\"\"></button></div>\n");
     out.element("<h1>", &page.lead, "</h1>\n");
     out.raw("<dl class=\"facts\">");
     for (name, value) in &page.facts {
@@ -83,7 +83,7 @@ fn table(out: &mut Markup, table: &Table) {
     if !table.note.is_empty() {
         out.element("<p class=\"aside\">", &table.note, "</p>");
     }
-    out.raw("<div class=\"controls\" hidden></div>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"");
+    out.raw("<div class=\"controls\" hidden=\"\"></div>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"");
     out.text(&table.title).raw("\"><table><thead><tr>");
     for column in &table.columns {
         out.raw("<th scope=\"col\"").raw(class(*column)).element(">", column.label, "</th>");
