@@ -103,7 +103,7 @@ fn tables(report: &Report<'_>, captures: &[OsString], job: &Job, stop: &AtomicBo
         let place = if several { format!(", {}. {}", hop + 1, report.path.hops[hop].label) } else { String::new() };
         let what = chart.title.split(" entries").next().unwrap_or_default().to_owned();
         chart.title = format!("Entries in the table of {what} over time{place}");
-        chart.subtitle = "counted from the lives of the entries of this capture's flows alone".to_owned();
+        chart.subtitle = String::from("counted from the lives of the entries of this capture's flows alone");
         Some(chart)
     };
     Ok(hops.into_iter().filter_map(titled).collect())

@@ -38,7 +38,9 @@ pub struct Extras {
 pub fn listed(report: &Report<'_>) -> Vec<usize> {
     let mut order: Vec<usize> = report.worst().iter().map(|(_, index)| *index).take(FLOWS_MAX).collect();
     let mut known = vec![false; report.flows()];
-    order.iter().for_each(|index| known[*index] = true);
+    for index in &order {
+        known[*index] = true;
+    }
     let closest = report.closest().into_iter();
     for index in closest.chain(0..report.flows()) {
         if order.len() >= FLOWS_MAX {

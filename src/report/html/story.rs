@@ -75,7 +75,7 @@ impl Runs {
                 cells.push(Cell::Text(format!("{} never opened", share(tally.unopened))));
                 cells.push(Cell::Text(format!("{} forgotten", share(tally.forgotten))));
                 cells.extend([Cell::none(), Cell::Number(tally.packets[0].to_string(), tally.packets[0] as f64)]);
-                detail.without = "A population has no single life: run one of its flows as a scenario.".to_owned();
+                detail.without = String::from("A population has no single life: run one of its flows as a scenario.");
                 detail.more.push(More { title: "What came of it".to_owned(), text: text::write(story, 100), open: true });
             }
         }
@@ -122,7 +122,11 @@ impl Runs {
             vec![tile(runs, "runs", Tone::Plain, None), tile(self.wrong, "not as expected", Tone::Bad, Some("not as expected"))];
         tiles.push(tile(met, "as expected", Tone::Good, Some("as expected")));
         tiles.push(tile(self.forgotten, "forgotten by a box", Tone::Warn, None));
-        let facts = vec![(if self.origins.len() == 1 { "Scenario" } else { "Scenarios" }, self.origins.join(", "))];
+        let facts = match &self.origins[..] {
+            [one] => vec![("Scenario", one.clone())],
+            [] => Vec::new(),
+            many => vec![("Scenarios", format!("{}, from {} to {}", many.len(), many[0], many[many.len() - 1]))],
+        };
         let title = if let [one] = &self.origins[..] { format!("{one}: flowlapse run") } else { format!("{runs} runs: flowlapse run") };
         Page {
             command: "run",
