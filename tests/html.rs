@@ -168,6 +168,22 @@ fn what_can_be_read_only_once_has_no_lives_and_the_page_says_why() {
 }
 
 #[test]
+fn a_sweep_and_a_capacity_have_pages_too() {
+    let folder = Folder::new("studies");
+    let sweep = page(&["sweep", HANG, "--box", FIREWALL, "--vary", "conntrack.established=600..7200:log9"], &folder.file("sweep.html"));
+    sound(&sweep);
+    let told = data(&sweep);
+    assert_eq!(told["tables"][0]["rows"].as_array().map(Vec::len), Some(9));
+    assert_eq!(told["charts"][0]["survival"]["sampled"], true);
+    let results: Vec<&str> =
+        told["tables"][0]["rows"].as_array().into_iter().flatten().filter_map(|row| row["cells"][0][0].as_str()).collect();
+    assert!(results.contains(&"cuts") && results.last() == Some(&"cuts nothing"), "{results:?}");
+    let capacity = page(&["capacity", HANG, "--box", FIREWALL, "--scale", "20x", "--max", "8"], &folder.file("capacity.html"));
+    sound(&capacity);
+    assert_eq!(data(&capacity)["charts"][0]["occupancy"]["limit"], 8);
+}
+
+#[test]
 fn mistakes_are_one_line() {
     for (args, told) in [
         (&["replay", HANG, "--box", FIREWALL, "--html", "/nowhere/at/all/x.html"][..], "cannot be written"),

@@ -156,12 +156,12 @@ fn a_page_fits_a_phone_the_dark_and_paper() {
         // Who prefers the dark gets it.
         let features = json!({"features": [{"name": "prefers-color-scheme", "value": "dark"}]});
         browser.ask("localStorage.clear(); delete document.documentElement.dataset.theme");
-        browser.call("Emulation.setEmulatedMedia", features);
+        browser.call("Emulation.setEmulatedMedia", &features);
         assert_eq!(browser.text(ground), dark);
-        browser.call("Emulation.setEmulatedMedia", json!({"media": "print"}));
+        browser.call("Emulation.setEmulatedMedia", &json!({"media": "print"}));
         assert_eq!(browser.text("getComputedStyle(document.querySelector('.tools')).display"), "none");
         assert_eq!(browser.text("getComputedStyle(document.querySelector('.scroll')).overflow"), "visible");
-        browser.call("Emulation.setEmulatedMedia", json!({"media": "", "features": []}));
+        browser.call("Emulation.setEmulatedMedia", &json!({"media": "", "features": []}));
         // The first Tab leads past everything to the answer.
         browser.open(file, "");
         browser.press("Tab");

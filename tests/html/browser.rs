@@ -69,17 +69,17 @@ impl Browser {
             }
         });
         let mut browser = Browser { child, to, from, folder, session: String::new(), next: 0, events: Vec::new() };
-        let target = browser.call("Target.createTarget", json!({"url": "about:blank"}));
-        let session = browser.call("Target.attachToTarget", json!({"targetId": target["targetId"], "flatten": true}));
-        browser.session = session["sessionId"].as_str().expect("a session").to_owned();
+        let target = browser.call("Target.createTarget", &json!({"url": "about:blank"}));
+        let session = browser.call("Target.attachToTarget", &json!({"targetId": target["targetId"], "flatten": true}));
+        browser.session = String::from(session["sessionId"].as_str().expect("a session"));
         for domain in ["Page", "Runtime", "Log", "Network"] {
-            browser.call(&format!("{domain}.enable"), json!({}));
+            browser.call(&format!("{domain}.enable"), &json!({}));
         }
         Some(browser)
     }
 
     /// Calls a method and waits for its answer.
-    pub(crate) fn call(&mut self, method: &str, params: Value) -> Value {
+    pub(crate) fn call(&mut self, method: &str, params: &Value) -> Value {
         self.next += 1;
         let mut message = json!({"id": self.next, "method": method, "params": params});
         if !self.session.is_empty() {
@@ -102,14 +102,14 @@ impl Browser {
     /// Opens a file, with what stands behind `#`, and waits until its script has run.
     pub(crate) fn open(&mut self, file: &Path, hash: &str) {
         let url = format!("file://{}{hash}", file.display());
-        self.call("Page.navigate", json!({"url": "about:blank"}));
-        self.call("Page.navigate", json!({"url": url}));
+        self.call("Page.navigate", &json!({"url": "about:blank"}));
+        self.call("Page.navigate", &json!({"url": url}));
         self.until("document.readyState === 'complete' && location.protocol === 'file:'");
     }
 
     /// What an expression comes to in the page.
     pub(crate) fn ask(&mut self, expression: &str) -> Value {
-        let answer = self.call("Runtime.evaluate", json!({"expression": expression, "returnByValue": true, "awaitPromise": true}));
+        let answer = self.call("Runtime.evaluate", &json!({"expression": expression, "returnByValue": true, "awaitPromise": true}));
         assert!(answer["exceptionDetails"].is_null(), "{expression}: {}", answer["exceptionDetails"]);
         answer["result"]["value"].clone()
     }
@@ -143,8 +143,8 @@ impl Browser {
         } else if key == "Enter" {
             down["text"] = json!("\r");
         }
-        self.call("Input.dispatchKeyEvent", down);
-        self.call("Input.dispatchKeyEvent", json!({"type": "keyUp", "key": key, "code": key, "windowsVirtualKeyCode": code}));
+        self.call("Input.dispatchKeyEvent", &down);
+        self.call("Input.dispatchKeyEvent", &json!({"type": "keyUp", "key": key, "code": key, "windowsVirtualKeyCode": code}));
     }
 
     /// Makes the window another size.
@@ -152,7 +152,7 @@ impl Browser {
         let mobile = width < 600;
         self.call(
             "Emulation.setDeviceMetricsOverride",
-            json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile}),
+            &json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile}),
         );
     }
 
@@ -161,8 +161,7 @@ impl Browser {
         // An answer to this comes after everything that has happened.
         self.ask("new Promise((done) => setTimeout(() => done(true), 50))");
         let wrong = |event: &Value| match event["method"].as_str().unwrap_or_default() {
-            "Runtime.exceptionThrown" => true,
-            "Runtime.consoleAPICalled" => true,
+            "Runtime.exceptionThrown" | "Runtime.consoleAPICalled" => true,
             "Log.entryAdded" => matches!(event["params"]["entry"]["level"].as_str(), Some("error" | "warning")),
             "Network.requestWillBeSent" => {
                 let url = event["params"]["request"]["url"].as_str().unwrap_or_default();

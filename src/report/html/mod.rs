@@ -1,6 +1,6 @@
 //! Answers as one self-contained page: a file that opens from a disk, asks no network for anything, and can be sent to somebody.
 //!
-//! [`page`] is what a page holds, made by [`replay`], [`story`] and [`check`]; here it becomes the bytes of a file. What was read from
+//! [`page`] is what a page holds, made by [`replay`], [`story`], [`study`] and [`check`]; here it becomes the bytes of a file. What was read from
 //! outside reaches the file by two ways only: as escaped text, and as JSON that the page's own script reads and shows as text. A policy in
 //! the page lets no other script run, so that even a mistake in escaping runs nothing.
 
@@ -12,6 +12,7 @@ pub mod page;
 pub mod policy;
 pub mod replay;
 pub mod story;
+pub mod study;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -224,6 +224,8 @@ pub struct Survival {
     pub note: String,
     /// What the timer is.
     pub across: String,
+    /// Whether nothing is known below the first step and beyond the last.
+    pub sampled: bool,
     /// Timers in seconds, rising, each with the share that it keeps, per cent.
     pub steps: Vec<(f64, f64)>,
     /// Timers in force, and others for comparison.

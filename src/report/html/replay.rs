@@ -409,9 +409,14 @@ pub(super) fn survival(chart: &chart::Survival) -> Chart {
     let last = steps.len().saturating_sub(1);
     let kept = steps.iter().enumerate().filter(|(index, _)| index % every == 0 || *index == last);
     Chart::Survival(Survival {
-        title: "How many flows an idle timer would keep".to_owned(),
-        note: "Red: timers in force on the path. Grey: usual ones, for comparison.".to_owned(),
-        across: "idle timer of open connections (logarithmic)".to_owned(),
+        title: if chart.sampled { chart.title.clone() } else { "How many flows an idle timer would keep".to_owned() },
+        note: if chart.marks.is_empty() {
+            String::new()
+        } else {
+            "Red: timers in force on the path. Grey: usual ones, for comparison.".to_owned()
+        },
+        across: if chart.across.is_empty() { "idle timer of open connections (logarithmic)".to_owned() } else { chart.across.clone() },
+        sampled: chart.sampled,
         steps: kept.map(|(_, step)| ((step.secs * 1000.0).round() / 1000.0, (step.kept * 100.0).round() / 100.0)).collect(),
         marks: chart.marks.iter().map(|mark| Mark { at: mark.secs, label: mark.label.clone(), strong: mark.strong }).collect(),
     })

@@ -38,6 +38,8 @@ const LOG_TICKS = [0.001, 0.01, 0.1, 1, 10, 60, 300, 900, 3600, 14400, 86400, 60
 const drawSurvival = (host, model) => {
   const parts = frameChart(host, model.title, 'Left and right move along the timers.');
   const times = [...model.steps.map((step) => step[0]), ...model.marks.map((mark) => mark.at)].filter((t) => t > 0);
+  // Of values that were tried one by one nothing is known before the first and beyond the last.
+  const known = (t) => model.steps.length > 0 && (!model.sampled || (t >= model.steps[0][0] && t <= model.steps[model.steps.length - 1][0]));
   const low = Math.log(Math.max(0.001, Math.min(...times, 60)) / 1.6);
   const high = Math.log(Math.max(...times, 3600) * 1.6);
   const kept = (t) => {
@@ -58,7 +60,7 @@ const drawSurvival = (host, model) => {
     // The marks' names stand in rows above, the strong ones first; where there is no room they are left to the readout.
     const rows = [];
     const placed = [...model.marks].sort((a, b) => b.strong - a.strong || a.at - b.at).map((mark) => {
-      const text = mark.strong ? `${mark.label} → keeps ${share(kept(mark.at))}` : mark.label;
+      const text = mark.strong && known(mark.at) ? `${mark.label} → keeps ${share(kept(mark.at))}` : mark.label;
       const wide = text.length * 6.3 + 8;
       const left = x(mark.at) + wide > width - 4 ? x(mark.at) - wide : x(mark.at);
       const row = [0, 1, 2, 3, 4, 5].find((n) => !(rows[n] || []).some(([a, b]) => left < b && left + wide > a));
@@ -84,12 +86,12 @@ const drawSurvival = (host, model) => {
       content.append(svg('line', { class: mark.strong ? 'mark strong' : 'mark', x1: x(mark.at), x2: x(mark.at), y1: text ? top - 8 - row * 17 : top, y2: bottom }));
       if (text) content.append(svg('text', { class: mark.strong ? 'mark-word strong' : 'mark-word', x: left, y: top - 10 - row * 17 }, text));
     }
-    let d = `M${CHART.left} ${y(0)}`;
-    let level = 0;
-    for (const [at, value] of model.steps) { d += `H${x(at).toFixed(1)}V${y(value).toFixed(1)}`; level = value; }
-    content.append(svg('path', { class: 'curve', d: `${d}H${width - CHART.right}` }));
-    for (const mark of strong) content.append(svg('circle', { class: 'point', cx: x(mark.at), cy: y(kept(mark.at)), r: 5 }));
-    if (cursor >= 0) {
+    const [first] = model.steps;
+    let d = model.sampled && first ? `M${x(first[0]).toFixed(1)} ${y(first[1]).toFixed(1)}` : `M${CHART.left} ${y(0)}`;
+    for (const [at, value] of model.steps) d += `H${x(at).toFixed(1)}V${y(value).toFixed(1)}`;
+    content.append(svg('path', { class: 'curve', d: model.sampled ? d : `${d}H${width - CHART.right}` }));
+    for (const mark of strong.filter((one) => known(one.at))) content.append(svg('circle', { class: 'point', cx: x(mark.at), cy: y(kept(mark.at)), r: 5 }));
+    if (cursor >= 0 && known(timeAt(cursor))) {
       const t = timeAt(cursor);
       content.append(svg('path', { class: 'cursor', d: `M${x(t).toFixed(1)} ${top}V${bottom}` }), svg('circle', { class: 'point now', cx: x(t), cy: y(kept(t)), r: 5 }));
     }
@@ -98,13 +100,13 @@ const drawSurvival = (host, model) => {
     parts.picture.setAttribute('height', height);
     parts.picture.replaceChildren(content);
     parts.width = width;
-    void level;
   };
   const share = (value) => (value > 0 && value < 1 ? 'less than 1%' : value < 100 && value > 99 ? 'over 99%' : `${Math.round(value)}%`);
   const go = withCursor(parts, STOPS, (index) => {
     cursor = index;
     const t = timeAt(index);
-    parts.said.textContent = `A timer of ${human(t < 60 ? +t.toPrecision(3) : Math.round(t))} keeps ${share(kept(t))} of the flows.`;
+    const timer = human(t < 60 ? +t.toPrecision(3) : Math.round(t));
+    parts.said.textContent = known(t) ? `A timer of ${timer} keeps ${share(kept(t))} of the flows.` : `${timer} was not tried.`;
     draw();
   });
   parts.picture.addEventListener('pointermove', (event) => {
