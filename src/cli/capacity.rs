@@ -3,10 +3,11 @@
 use super::draw::{self, Kind};
 use super::progress::Progress;
 use super::traffic::{self, Source};
-use super::{Ended, Failure, exit, print_json, width};
+use super::{Ended, Failure, again, exit, print_json, width, write_whole};
 use crate::engine::Path;
 use crate::engine::pipeline::Followed;
 use crate::report::capacity::{CapacityReport, json, text};
+use crate::report::html;
 use crate::study::capacity::gather::{Gather, Heard, kin, nowhere};
 use crate::study::capacity::load::{Flood, Load};
 use crate::study::capacity::sizes::Said;
@@ -59,6 +60,9 @@ pub struct Args {
     /// Run all flows together even where they do not influence each other
     #[arg(long)]
     global: bool,
+    /// One page with everything: the tables over time, who is lost, the settings in force. It opens from a disk
+    #[arg(long, value_name = "FILE")]
+    html: Option<std::path::PathBuf>,
     #[command(flatten)]
     draw: draw::Options,
     #[command(flatten)]
@@ -102,6 +106,9 @@ pub fn run(args: &Args) -> Ended {
         let none =
             || Failure(format!("--draw occupancy:{}: there is no such box with a table of its own", draw.of.as_deref().unwrap_or("1")));
         draw.write(&hop.and_then(|hop| report.occupancy(hop)).ok_or_else(none)?)?;
+    }
+    if let Some(file) = &args.html {
+        write_whole(file, html::write(&html::study::capacity(&report, args.limit, vec![again::line()]))?.as_bytes())?;
     }
     if args.json {
         print_json(&json::document(&report))?;

@@ -10,6 +10,7 @@ use crate::check::fail_on::FailOn;
 use crate::check::policy::{self, CasePolicy};
 use crate::check::{Baseline, Checked, compare};
 use crate::report::check::{github, json, junit, markdown, sarif, text};
+use crate::report::html;
 use crate::study::audit::rule::Severity;
 use base::Names;
 use std::collections::BTreeSet;
@@ -72,6 +73,9 @@ pub struct Args {
     /// Write Markdown, for a job's summary or a comment
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
+    /// Write one self-contained page, to look at and to send
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Print GitHub's annotations as well (::error file=…,line=…::…)
     #[arg(long)]
     github: bool,
@@ -93,6 +97,7 @@ impl Args {
             ("--json", self.json.as_deref(), |checked| Ok(json::write(checked))),
             ("--junit", self.junit.as_deref(), |checked| Ok(junit::write(checked)?)),
             ("--sarif", self.sarif.as_deref(), |checked| Ok(sarif::write(checked)?)),
+            ("--html", self.html.as_deref(), |checked| Ok(html::check::write(checked, &[])?)),
             ("--markdown", self.markdown.as_deref(), |checked| Ok(markdown::write(checked))),
         ]
     }

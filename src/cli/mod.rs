@@ -1,5 +1,6 @@
 //! The command line: one file a command; this one parses, dispatches, and turns failures into a line and an exit code.
 
+pub mod again;
 pub mod audit;
 pub mod capacity;
 pub mod check;

@@ -1,6 +1,7 @@
 //! `flowlapse replay`: a capture through a path of boxes.
 
 mod life;
+mod page;
 
 use super::draw::{self, Kind};
 use super::{Ended, Failure, exit, is_coloured, traffic, width, write_whole, written};
@@ -25,6 +26,7 @@ Examples:
   flowlapse replay ring.pcap0 ring.pcap1 --box conntrack:masquerade,established=3600 --box aws-nlb
   zcat big.pcap.gz | flowlapse replay - --box openwrt --filter 'tcp port 22' --json
   flowlapse replay x.pcap --box ipvs --draw survival=kept.svg --draw gaps=gaps.csv --draw lanes:tcp.3=flow.png
+  flowlapse replay x.pcap --box aws-nlb --html x.html
   flowlapse replay x.pcap --box ipvs:dr,secure_tcp=3,dialect=linux-2.4 --clock wheel --hz 100
 
 Pictures: survival (how many flows each idle timer would keep), gaps (how long flows were silent), lanes:STREAM (one flow's
@@ -53,6 +55,12 @@ pub struct Args {
     /// Short for --draw survival=FILE, always as SVG
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
+    /// One page with everything: flows, their lives as timelines, charts, the settings in force. It opens from a disk
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// How many flows the page tells with their whole lives, the worst first
+    #[arg(long, value_name = "N", default_value_t = 50, requires = "html", value_parser = clap::value_parser!(u16).range(0..=1000))]
+    html_lives: u16,
     /// How many flows the table lists
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: usize,
@@ -111,6 +119,9 @@ pub fn run(args: &Args) -> Ended {
     // What was interrupted is not read once more.
     for (draw, which) in lives.iter().filter(|_| !run.interrupted) {
         life::write(draw, which, &report, &args.captures, &args.options, &stop)?;
+    }
+    if let Some(file) = &args.html {
+        page::write(file, usize::from(args.html_lives), &report, &args.captures, &args.options, &stop)?;
     }
     if args.json || args.ndjson {
         let mut out = BufWriter::new(io::stdout().lock());

@@ -4,8 +4,9 @@ mod mapping;
 
 use super::draw::{self, Kind};
 use super::traffic::text_of;
-use super::{Ended, Failure, exit, files, print_json, report, width};
+use super::{Ended, Failure, again, exit, files, print_json, report, width, write_whole};
 use crate::policy::hint::nearest;
+use crate::report::html;
 use crate::report::story::pcap::{Point, Watch};
 use crate::report::story::{Came, Story, json, life, text, timeline};
 use crate::scenario::load::vary_with;
@@ -63,6 +64,9 @@ pub struct Args {
     /// twice, across and up; values rise by equal factors
     #[arg(long, value_name = "KEY=FROM..TO[:COUNT]", num_args = 2)]
     map: Option<Vec<String>>,
+    /// One page with every run: its life as a timeline, and whether what was expected came. It opens from a disk
+    #[arg(long, value_name = "FILE", conflicts_with = "map")]
+    html: Option<PathBuf>,
     #[command(flatten)]
     draw: draw::Options,
     /// Short for --draw map=FILE, always as SVG; without either the map is printed in characters
@@ -117,10 +121,16 @@ fn all(args: &Args) -> Ended {
     let width = width();
     let mut documents = Vec::new();
     let (mut runs, mut wrong) = (0, 0);
+    let mut page = args.html.as_ref().map(|file| (file, html::story::Runs::default()));
+    let marks = html::life::marks_each(ready.len());
     for (origin, variant, scenario, ready) in &ready {
         let (came, diarist) = came(args, origin, variant.as_deref(), ready, loaded.len() > 1, !draws.is_empty())?;
         let story = Story::new(origin, variant.as_deref(), scenario, ready, came);
-        if let Some(lanes) = diarist.and_then(|diarist| life::lanes(&story, diarist)) {
+        let lanes = diarist.and_then(|diarist| life::lanes(&story, diarist));
+        if let Some((_, page)) = &mut page {
+            page.add(&story, lanes.as_ref(), marks);
+        }
+        if let Some(lanes) = lanes {
             for draw in &draws {
                 let ending = draw.file.extension().map_or_else(String::new, |e| e.to_string_lossy().into_owned());
                 let name = named(&draw.file.with_extension(""), (loaded.len() > 1).then_some(origin), variant.as_deref(), None, &ending);
@@ -139,6 +149,9 @@ fn all(args: &Args) -> Ended {
             }
             report(&out)?;
         }
+    }
+    if let Some((file, page)) = page {
+        write_whole(file, html::write(&page.page(vec![again::line()]))?.as_bytes())?;
     }
     if args.json {
         print_json(&json::document(&documents))?;
@@ -231,7 +244,7 @@ fn came(
             watch.tap(point, sink).map_err(fail)?;
         }
     }
-    let diarist = drawn.then(|| Diarist::new(ready.net.path.hops.len()));
+    let diarist = (drawn || args.html.is_some()).then(|| Diarist::new(ready.net.path.hops.len()));
     let (outcome, (watch, diarist)) = runner::single(ready, (watch, diarist));
     let recorder = watch.finish().map_err(|error| Failure(format!("--write-pcap: {error}")))?;
     Ok((Came::One(Box::new(outcome), recorder), diarist))

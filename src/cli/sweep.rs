@@ -3,10 +3,11 @@
 use super::draw::{self, Kind};
 use super::progress::Progress;
 use super::traffic::{self, Source, text_of};
-use super::{Ended, Failure, exit, print, print_json, width};
+use super::{Ended, Failure, again, exit, print, print_json, width, write_whole};
 use crate::engine::Path;
 use crate::engine::many::Many;
 use crate::policy::{Axis, BoxSpec, axis};
+use crate::report::html;
 use crate::report::study::closed;
 use crate::report::study::sweep::Report;
 use crate::scenario::load::load_with;
@@ -48,6 +49,9 @@ pub struct Args {
     /// One row for each combination, as CSV
     #[arg(long)]
     csv: bool,
+    /// One page with everything: every combination, the curve of one axis, the settings in force. It opens from a disk
+    #[arg(long, value_name = "FILE")]
+    html: Option<std::path::PathBuf>,
     #[command(flatten)]
     draw: draw::Options,
     #[command(flatten)]
@@ -100,6 +104,9 @@ pub fn run(args: &Args) -> Ended {
             _ => draw.write(&report.map()?)?,
         }
     }
+    if let Some(file) = &args.html {
+        write_whole(file, html::write(&html::study::sweep(&report, vec![again::line()]))?.as_bytes())?;
+    }
     if args.json {
         print_json(&report.json())?;
     } else if args.csv {
@@ -114,6 +121,9 @@ pub fn run(args: &Args) -> Ended {
 fn whole(args: &Args, name: &str, text: &str, specs: &[BoxSpec], axes: Vec<Axis>, grid: Vec<Vec<usize>>, base: &Path) -> Ended {
     if args.options.is_about_packets() {
         return Err(Failure("--filter and --count are about packets; a scenario that is run whole (--beyond) has flows".to_owned()));
+    }
+    if args.html.is_some() {
+        return Err(Failure("--html: of a scenario that is run whole there is no page; without --beyond there is".to_owned()));
     }
     if !args.draw.is_empty() {
         return Err(Failure(

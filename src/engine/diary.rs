@@ -10,6 +10,7 @@ use crate::flow::{Flow, Observation, Shape};
 use crate::model::{Lapse, Outcome, What};
 use crate::net::{Direction, Proto, Segment, TcpFlags};
 use crate::time::{Duration, Instant};
+use std::collections::BTreeMap;
 
 /// What a packet is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,6 +68,10 @@ pub struct Crossing {
     pub from_box: Option<usize>,
     /// The box that kept it, or changed it so that nobody knows it.
     pub kept_by: Option<usize>,
+    /// Its number in its capture; 0 where it has none.
+    pub frame: u32,
+    /// The payload that it carries, in bytes.
+    pub len: u32,
 }
 
 /// A box's timer from one setting to the next, or to its end.
@@ -120,7 +125,7 @@ impl Memory {
 }
 
 /// Everything that happened to one flow.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Diary {
     /// Packets, in the order in which they were sent.
     pub packets: Vec<Crossing>,
@@ -128,6 +133,8 @@ pub struct Diary {
     pub boxes: Vec<Memory>,
     /// Packets that are not written down because there are too many.
     pub left_out: u64,
+    /// With so many, only those after a silence or with a fate are written down.
+    most: usize,
 }
 
 impl Diary {
@@ -136,12 +143,17 @@ impl Diary {
 
     /// An empty one for a path with so many boxes.
     pub fn new(boxes: usize) -> Diary {
-        Diary { packets: Vec::new(), boxes: vec![Memory::default(); boxes], left_out: 0 }
+        Diary::bounded(boxes, Self::MOST)
+    }
+
+    /// One that is full earlier.
+    pub fn bounded(boxes: usize, most: usize) -> Diary {
+        Diary { packets: Vec::new(), boxes: vec![Memory::default(); boxes], left_out: 0, most }
     }
 
     /// Whether the next packet is one of too many.
     fn is_full(&self, at: Instant) -> bool {
-        self.packets.len() >= Self::MOST && self.packets.last().is_some_and(|last| at.since(last.at) < Duration::from_secs(1))
+        self.packets.len() >= self.most && self.packets.last().is_some_and(|last| at.since(last.at) < Duration::from_secs(1))
     }
 
     /// A packet.
@@ -208,6 +220,7 @@ pub struct Kept {
     /// Packets after the cut: they would not have been sent so.
     pub after_cut: u64,
     seen: u64,
+    packets: u64,
 }
 
 /// What the boxes made of one packet.
@@ -232,55 +245,94 @@ impl Follow for Diarist<'_> {
     type Run = Option<Box<Kept>>;
 
     fn begin(&self, flow: &Flow, seg: &Segment) -> Self::Run {
-        if (flow.first_file, flow.first_frame) != self.first {
-            return None;
-        }
-        let run = self.replay.begin(flow, seg);
-        let mut diary = Diary::new(run.hops.len());
-        for (hop, timer) in self.replay.running(&run, flow) {
-            diary.holds(usize::from(hop), seg.at, Some(timer));
-        }
-        Some(Box::new(Kept { run, diary, after_cut: 0, seen: 0 }))
+        let wanted = (flow.first_file, flow.first_frame) == self.first;
+        wanted.then(|| begin(&self.replay, flow, seg, self.packets, Diary::MOST))
     }
 
     fn segment(&self, run: &mut Self::Run, flow: &Flow, seg: &Segment, observation: &Observation, previous_frame: u32) {
-        let Some(kept) = run else { return };
-        // A file that has grown since it was read first has more than was judged.
-        if kept.seen >= self.packets {
-            return;
+        if let Some(kept) = run {
+            lead(&self.replay, kept, flow, seg, observation, previous_frame);
         }
-        kept.seen += 1;
-        if kept.run.cut.is_some() {
-            kept.after_cut += 1;
-            return;
+    }
+}
+
+/// The same for several flows in one reading; each diary is bounded, so that all of them together fit into memory.
+#[derive(Debug)]
+pub struct Diarists<'p> {
+    /// The replay.
+    pub replay: Replay<'p>,
+    /// The file and frame with which each flow begins, and how many packets it has.
+    pub wanted: BTreeMap<(u16, u32), u64>,
+}
+
+impl Diarists<'_> {
+    /// With so many packets a diary of several is full.
+    const MOST: usize = 50_000;
+}
+
+impl Follow for Diarists<'_> {
+    type Run = Option<Box<Kept>>;
+
+    fn begin(&self, flow: &Flow, seg: &Segment) -> Self::Run {
+        let packets = self.wanted.get(&(flow.first_file, flow.first_frame))?;
+        Some(begin(&self.replay, flow, seg, *packets, Self::MOST))
+    }
+
+    fn segment(&self, run: &mut Self::Run, flow: &Flow, seg: &Segment, observation: &Observation, previous_frame: u32) {
+        if let Some(kept) = run {
+            lead(&self.replay, kept, flow, seg, observation, previous_frame);
         }
-        if observation.shape == Shape::Duplicate {
-            return;
-        }
-        let mut notes = Notes::default();
-        let blocked = kept.run.blocked;
-        self.replay.witnessed(&mut kept.run, flow, seg, observation, previous_frame, &mut notes);
-        let passed = kept.run.cut.is_none() && kept.run.blocked == blocked;
-        let sort = Sort::of(flow.proto(), seg, observation.shape == Shape::KeepaliveProbe);
-        let kept_by = notes.last.filter(|_| !passed);
-        kept.diary.packet(Crossing { at: seg.at, dir: seg.dir, sort, passed, from_box: None, kept_by });
-        if let (Some(what), false) = (notes.reset, passed) {
-            let sort = if what == What::Unreachable { Sort::Icmp } else { Sort::Rst };
-            let back = Crossing { at: seg.at, dir: seg.dir.opposite(), sort, passed: true, from_box: notes.last, kept_by: None };
-            kept.diary.packet(back);
-        }
-        let now = self.replay.judged_at(seg.at);
-        for (hop, lapse) in notes.lapses {
-            let end = (lapse.refreshed + lapse.timeout).min(now);
-            kept.diary.lapsed(hop, lapse, end);
-        }
-        let mut holds = vec![None; kept.diary.boxes.len()];
-        for (hop, timer) in self.replay.running(&kept.run, flow) {
-            holds[usize::from(hop)] = Some(timer);
-        }
-        for (hop, timer) in holds.into_iter().enumerate() {
-            kept.diary.holds(hop, now, timer);
-        }
+    }
+}
+
+/// A flow begins with this segment.
+fn begin(replay: &Replay<'_>, flow: &Flow, seg: &Segment, packets: u64, most: usize) -> Box<Kept> {
+    let run = replay.begin(flow, seg);
+    let mut diary = Diary::bounded(run.hops.len(), most);
+    for (hop, timer) in replay.running(&run, flow) {
+        diary.holds(usize::from(hop), seg.at, Some(timer));
+    }
+    Box::new(Kept { run, diary, after_cut: 0, seen: 0, packets })
+}
+
+/// Leads a segment through the path and writes down what became of it.
+fn lead(replay: &Replay<'_>, kept: &mut Kept, flow: &Flow, seg: &Segment, observation: &Observation, previous_frame: u32) {
+    // A file that has grown since it was read first has more than was judged.
+    if kept.seen >= kept.packets {
+        return;
+    }
+    kept.seen += 1;
+    if kept.run.cut.is_some() {
+        kept.after_cut += 1;
+        return;
+    }
+    if observation.shape == Shape::Duplicate {
+        return;
+    }
+    let mut notes = Notes::default();
+    let blocked = kept.run.blocked;
+    replay.witnessed(&mut kept.run, flow, seg, observation, previous_frame, &mut notes);
+    let passed = kept.run.cut.is_none() && kept.run.blocked == blocked;
+    let sort = Sort::of(flow.proto(), seg, observation.shape == Shape::KeepaliveProbe);
+    let kept_by = notes.last.filter(|_| !passed);
+    kept.diary.packet(Crossing { at: seg.at, dir: seg.dir, sort, passed, from_box: None, kept_by, frame: seg.frame, len: seg.len });
+    if let (Some(what), false) = (notes.reset, passed) {
+        let sort = if what == What::Unreachable { Sort::Icmp } else { Sort::Rst };
+        let dir = seg.dir.opposite();
+        let back = Crossing { at: seg.at, dir, sort, passed: true, from_box: notes.last, kept_by: None, frame: 0, len: 0 };
+        kept.diary.packet(back);
+    }
+    let now = replay.judged_at(seg.at);
+    for (hop, lapse) in notes.lapses {
+        let end = (lapse.refreshed + lapse.timeout).min(now);
+        kept.diary.lapsed(hop, lapse, end);
+    }
+    let mut holds = vec![None; kept.diary.boxes.len()];
+    for (hop, timer) in replay.running(&kept.run, flow) {
+        holds[usize::from(hop)] = Some(timer);
+    }
+    for (hop, timer) in holds.into_iter().enumerate() {
+        kept.diary.holds(hop, now, timer);
     }
 }
 
@@ -322,6 +374,8 @@ mod tests {
             passed: true,
             from_box: None,
             kept_by: None,
+            frame: 0,
+            len: 0,
         };
         for n in 0..Diary::MOST as u64 + 10 {
             diary.packet(packet(n));

@@ -89,7 +89,7 @@ pub(crate) fn setting_of_idle(hop: &Hop, timer: TimerId) -> Option<&'static str>
 }
 
 /// What stands before a conntrack setting's name: the tree moved with 2.6.20, where one of two builds still had the old names.
-pub(super) fn sysctl_tree(hop: &Hop) -> &'static str {
+pub fn sysctl_tree(hop: &Hop) -> &'static str {
     let old = match &hop.device {
         Device::Router(r) => {
             let name = r.conntrack.settings.dialect.name;

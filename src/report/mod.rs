@@ -5,6 +5,7 @@ pub mod capacity;
 pub mod chart;
 pub mod check;
 pub mod explain;
+pub mod html;
 pub mod infer;
 pub mod json;
 pub mod life;

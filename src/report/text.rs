@@ -281,38 +281,9 @@ pub(super) const fn way(dir: Direction) -> &'static str {
 fn story(out: &mut String, report: &Report<'_>, f: &Finding, layout: Layout) {
     let Some(d) = &f.decisive else { return };
     let _ = writeln!(out, "\n{} {}  {}", paint(f.verdict, f.verdict.name(), layout), tuple::display_filter(f), tuple::arrow(f));
-    let hop = &report.path.hops[d.hop];
     let line = |out: &mut String, text: &str| paragraph(out, "  ", text, layout.width);
-    let setting = d.cause.named();
-    let timer = match d.cause.why {
-        Some(why) => format!("in {}, on the {} timer because {why}", d.cause.state, d.cause.timer),
-        None => format!("in {}", d.cause.state),
-    };
-    let forgets = if d.victim.is_some() { "forgets" } else { "has forgotten" };
-    let file = file_suffix(report, f.file);
-    line(out, &format!("{} {forgets} it {} after frame {}{file}, {timer} ({setting})", printable(&hop.label), span(d.timeout), d.before));
-    let way = way(d.dir);
-    match d.victim {
-        Some((frame, file)) => line(
-            out,
-            &format!(
-                "{} of silence ({}); then frame {} ({}, {way}) comes {} too late: {}",
-                d.idle,
-                evidence_name(d.evidence),
-                frame_name(report, frame, file),
-                d.kind.name(),
-                d.excess(),
-                d.fate,
-            ),
-        ),
-        None => line(out, &format!("silent for {} when the capture ends; the next packet {way} would be {}", d.idle, d.fate)),
-    }
-    if d.late_by > Duration::ZERO {
-        let verdict = if d.within_band() { "this packet lies inside that band" } else { "this packet lies beyond it" };
-        line(out, &format!("a real kernel's timer fires up to {} late at HZ={}: {verdict}", d.late_by, report.path.clock.hz().0));
-    }
-    if let Some(permille) = d.permille {
-        line(out, &format!("the phase of the kernel's clock decides: chance of this fate {}.{} %", permille / 10, permille % 10));
+    for sentence in sentences(report, f, d) {
+        line(out, &sentence);
     }
     for symptom in f.symptoms.iter().flatten() {
         line(out, &symptom.text);
@@ -328,6 +299,41 @@ fn story(out: &mut String, report: &Report<'_>, f: &Finding, layout: Layout) {
     for caveat in &f.caveats {
         line(out, &format!("note: {}", caveat.text()));
     }
+}
+
+/// What forgot a flow, and what came of it, in sentences.
+pub(super) fn sentences(report: &Report<'_>, f: &Finding, d: &Decisive) -> Vec<String> {
+    let hop = &report.path.hops[d.hop];
+    let setting = d.cause.named();
+    let timer = match d.cause.why {
+        Some(why) => format!("in {}, on the {} timer because {why}", d.cause.state, d.cause.timer),
+        None => format!("in {}", d.cause.state),
+    };
+    let forgets = if d.victim.is_some() { "forgets" } else { "has forgotten" };
+    let file = file_suffix(report, f.file);
+    let label = printable(&hop.label);
+    let mut told = vec![format!("{label} {forgets} it {} after frame {}{file}, {timer} ({setting})", span(d.timeout), d.before)];
+    let way = way(d.dir);
+    told.push(match d.victim {
+        Some((frame, file)) => format!(
+            "{} of silence ({}); then frame {} ({}, {way}) comes {} too late: {}",
+            d.idle,
+            evidence_name(d.evidence),
+            frame_name(report, frame, file),
+            d.kind.name(),
+            d.excess(),
+            d.fate,
+        ),
+        None => format!("silent for {} when the capture ends; the next packet {way} would be {}", d.idle, d.fate),
+    });
+    if d.late_by > Duration::ZERO {
+        let verdict = if d.within_band() { "this packet lies inside that band" } else { "this packet lies beyond it" };
+        told.push(format!("a real kernel's timer fires up to {} late at HZ={}: {verdict}", d.late_by, report.path.clock.hz().0));
+    }
+    if let Some(permille) = d.permille {
+        told.push(format!("the phase of the kernel's clock decides: chance of this fate {}.{} %", permille / 10, permille % 10));
+    }
+    told
 }
 
 /// A frame as a person would look it up.

@@ -44,7 +44,7 @@ impl Diarist {
     fn leaves(&mut self, at: Instant, towards: Side, seg: &Segment, sort: Sort, from_box: Option<usize>) {
         let dir = if towards == Side::Server { Direction::Original } else { Direction::Reply };
         let before = self.diary.packets.len();
-        self.diary.packet(Crossing { at, dir, sort, passed: true, from_box, kept_by: None });
+        self.diary.packet(Crossing { at, dir, sort, passed: true, from_box, kept_by: None, frame: 0, len: seg.len });
         if self.diary.packets.len() > before {
             self.flying.push(Flying { seg: *seg, towards, place: before });
         }

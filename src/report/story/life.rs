@@ -37,7 +37,7 @@ fn secs(at: Instant) -> f64 {
 }
 
 /// How a side ended, and when.
-fn side(outcome: &Outcome, index: usize) -> String {
+pub(in crate::report) fn side(outcome: &Outcome, index: usize) -> String {
     let side = &outcome.sides[index];
     let what = match side.end {
         End::NeverOpened => "never opened".to_owned(),

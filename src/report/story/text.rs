@@ -119,7 +119,7 @@ fn one(out: &mut String, story: &Story<'_>, outcome: &Outcome, width: usize) {
     );
 }
 
-fn side_text(side: &SideOutcome, story: &Story<'_>) -> String {
+pub(in crate::report) fn side_text(side: &SideOutcome, story: &Story<'_>) -> String {
     let mut parts = Vec::new();
     match side.opened {
         Some(at) => parts.push(format!("opened at {}", moment(at))),
@@ -149,7 +149,7 @@ fn side_text(side: &SideOutcome, story: &Story<'_>) -> String {
 }
 
 /// One entry that was lost, and what came of it, in a sentence.
-fn forgotten(entry: &Forgotten, story: &Story<'_>) -> String {
+pub(in crate::report) fn forgotten(entry: &Forgotten, story: &Story<'_>) -> String {
     let hop = &story.ready.net.path.hops[entry.hop];
     let head = format!("by box {} ({}) at {}: {}", entry.hop + 1, printable(&hop.label), moment(entry.at), loss(entry));
     match entry.noticed {
@@ -161,7 +161,7 @@ fn forgotten(entry: &Forgotten, story: &Story<'_>) -> String {
 }
 
 /// Which timer that was, who sets it, and why it ran where it is not the state's own.
-fn timer(entry: &Forgotten, story: &Story<'_>) -> String {
+pub(in crate::report) fn timer(entry: &Forgotten, story: &Story<'_>) -> String {
     let cause = cause(&story.ready.net.path.hops[entry.hop], entry.clause, entry.state);
     let setting = cause.named();
     let why = cause.why.map_or_else(String::new, |why| format!("; because {why}"));
