@@ -333,7 +333,8 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<CasePolicy, PolicyError> {
-        CasePolicy::read("gw/policy.json", text, &|_| Err("no file".to_owned()))
+        let name = if text.starts_with("net.") { "gw/policy.conf" } else { "gw/policy.json" };
+        CasePolicy::read(name, text, &|_| Err("no file".to_owned()))
     }
 
     #[test]
@@ -364,7 +365,7 @@ mod tests {
             ("{\"path\": [\"conntrack\"], \"expct\": {}}", "did you mean 'expect'?"),
             (
                 "{\"path\": [\"conntrack\"],\n \"expect\": {\"at_most\": {\"kut\": 1}}}",
-                "gw/policy.json:2:26, at expect.at_most.kut: 'kut' is no verdict; did you mean 'cut'?",
+                "gw/policy.json:2:32, at expect.at_most.kut: 'kut' is no verdict; did you mean 'cut'?",
             ),
             ("{\"path\": [\"conntrack\"], \"expect\": {\"flows\": [{\"flow\": \"x\", \"verdict\": \"cut\"}]}}", "expected a stream"),
             ("{\"conntrack\": {}, \"expect\": {}}", "stands beside the boxes in 'path'"),
