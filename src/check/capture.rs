@@ -152,7 +152,7 @@ pub fn run(
         fails: false,
         changed: false,
         is_new: false,
-        remarks: remarks(&run),
+        remarks: policy.assumed.iter().cloned().chain(remarks(&run)).collect(),
     };
     Ok(Came { case, order: 0, flows, is_counted: shown.len() < worst.len(), told, recovered })
 }

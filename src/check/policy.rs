@@ -7,7 +7,8 @@ use crate::engine::{Clock, Path};
 use crate::finding::Verdict;
 use crate::finding::which::Which;
 use crate::kernel::wheel::Hz;
-use crate::policy::{self, At, BoxSpec, SpecError};
+use crate::policy::conntrack::{Nat, Rules};
+use crate::policy::{self, At, BoxPolicy, BoxSpec, SpecError};
 use crate::scenario::load::{LoadError, typed};
 use crate::scenario::locate::locate;
 use crate::scenario::schema;
@@ -135,6 +136,8 @@ pub struct CasePolicy {
     pub filter: Option<Filter>,
     /// How exact timers are.
     pub clock: Clock,
+    /// What had to be assumed, in sentences.
+    pub assumed: Vec<String>,
     /// The file's name and text; nothing where the command line gives the boxes.
     file: Option<(Arc<str>, Arc<str>)>,
 }
@@ -166,8 +169,9 @@ impl From<LoadError> for PolicyError {
 
 impl CasePolicy {
     /// Boxes of the command line.
-    pub fn of_boxes(boxes: Vec<BoxSpec>) -> CasePolicy {
-        CasePolicy { boxes, expected: Expected::default(), filter: None, clock: Clock::Ideal, file: None }
+    pub fn of_boxes(mut boxes: Vec<BoxSpec>) -> CasePolicy {
+        let assumed = boxes.iter_mut().filter_map(assume_rules).collect();
+        CasePolicy { boxes, expected: Expected::default(), filter: None, clock: Clock::Ideal, assumed, file: None }
     }
 
     /// Reads a policy file. `read` reads further files that it names.
@@ -204,6 +208,7 @@ impl CasePolicy {
             }
         }
         policy.boxes = policy::parse(&format!("@{name}"), &only)?;
+        policy.assumed = policy.boxes.iter_mut().filter_map(assume_rules).collect();
         Ok(policy)
     }
 
@@ -231,6 +236,27 @@ impl CasePolicy {
         let name = self.file().unwrap_or("--policy");
         Path::build(&self.boxes, self.clock).map_err(|error| PolicyError { at: None, what: format!("{name}: {error}") })
     }
+}
+
+/// Sysctls do not say what a gateway's rules drop, and a gate that takes them for none would be green whatever the timer: a packet
+/// that meets no entry would make a new one. So a text that says nothing of rules or translation is taken for a firewall, and that is said.
+fn assume_rules(one: &mut BoxSpec) -> Option<String> {
+    // A text gives its settings places and the box itself none; with IPVS beside it there are two boxes of one text.
+    let of_text = one.origins.whole.is_none() && one.origins.iter().next().is_some() && !one.label.ends_with(" (conntrack)");
+    let BoxPolicy::Conntrack(policy) = &mut one.policy else { return None };
+    let says = policy.nat != Nat::None
+        || policy.rules != Rules::AcceptAll
+        || one.label.split([':', ',']).any(|word| matches!(word.trim(), "accept" | "accept-all"));
+    if !of_text || says {
+        return None;
+    }
+    policy.rules = Rules::Strict;
+    let name = one.label.clone();
+    one.label.push_str(if name.rsplit('/').next().unwrap_or_default().contains(':') { ",strict" } else { ":strict" });
+    Some(format!(
+        "{name} says nothing of a rule set: it is taken to drop what conntrack does not know ({}); {name}:accept-all says that it lets it pass",
+        one.label
+    ))
 }
 
 /// A verdict's name, or what was probably meant.

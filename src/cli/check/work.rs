@@ -213,8 +213,20 @@ impl Work<'_> {
         }
         let given = self.given.as_ref().map(|(name, policy)| (name, Ok(Arc::clone(policy))));
         let read = policies.iter().map(|(name, read)| (name, read.clone()));
+        // A text that another policy takes its boxes from is judged there, with what that policy knows besides.
+        let taken: BTreeSet<String> = policies
+            .iter()
+            .filter_map(|(name, read)| Some((name, read.as_ref().ok()?)))
+            .flat_map(|(name, policy)| policy.boxes.iter().flat_map(|one| one.origins.iter()).map(move |(_, at)| (name, at)))
+            .filter(|(name, at)| ***name != *at.origin)
+            .map(|(_, at)| at.origin.to_string())
+            .collect();
         for (name, policy) in given.into_iter().chain(read) {
             let Ok(policy) = policy else { continue };
+            if taken.contains(name) {
+                done.linted.insert(name.clone());
+                continue;
+            }
             let found = match policy.text().filter(|text| !is_json(text)) {
                 Some(text) => lint::text(name, text),
                 None => lint::boxes(name, &policy.boxes),

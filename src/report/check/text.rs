@@ -114,7 +114,8 @@ fn outcome(out: &mut String, checked: &Checked, layout: Layout) {
     }
     let parts = if parts.is_empty() { "no case".to_owned() } else { parts.join(" and ") };
     let failing = checked.failing();
-    let mut text = if failing > 0 { format!(": {failing} of {parts}") } else { format!(": {parts}") };
+    let of = |all: usize| format!(": {failing} of {} ({parts})", several(all, "case", "cases"));
+    let mut text = if failing > 0 { of(checked.cases.len()) } else { format!(": {parts}") };
     let lost: Vec<String> = Verdict::ALL
         .into_iter()
         .map(|verdict| (verdict, checked.cases.iter().map(|case| failing_flows(case, verdict)).sum::<u64>()))
