@@ -18,7 +18,7 @@ pub(super) fn write(page: &Page) -> String {
     }
     out.raw("<section id=\"life\" aria-labelledby=\"life-title\" hidden=\"\"></section>\n");
     for (index, chart) in page.charts.iter().enumerate() {
-        out.raw("<section class=\"chart-section\">").element("<h2>", chart.title(), "</h2>");
+        out.raw("<section class=\"chart-section\" hidden=\"\">").element("<h2>", chart.title(), "</h2>");
         if !chart.note().is_empty() {
             out.element("<p class=\"aside\">", chart.note(), "</p>");
         }
