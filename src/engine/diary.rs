@@ -266,8 +266,10 @@ pub struct Diarists<'p> {
 }
 
 impl Diarists<'_> {
-    /// With so many packets a diary of several is full.
-    const MOST: usize = 50_000;
+    /// With so many packets a diary is full: fewer where there are more of them.
+    fn most(&self) -> usize {
+        (2_000_000 / self.wanted.len().max(1)).clamp(2_000, 50_000)
+    }
 }
 
 impl Follow for Diarists<'_> {
@@ -275,7 +277,7 @@ impl Follow for Diarists<'_> {
 
     fn begin(&self, flow: &Flow, seg: &Segment) -> Self::Run {
         let packets = self.wanted.get(&(flow.first_file, flow.first_frame))?;
-        Some(begin(&self.replay, flow, seg, *packets, Self::MOST))
+        Some(begin(&self.replay, flow, seg, *packets, self.most()))
     }
 
     fn segment(&self, run: &mut Self::Run, flow: &Flow, seg: &Segment, observation: &Observation, previous_frame: u32) {

@@ -12,16 +12,13 @@ pub(super) fn write(page: &Page) -> String {
     head(&mut out, page);
     out.raw("<main id=\"main\" tabindex=\"-1\">\n");
     out.raw("<noscript><p class=\"notice\">Without its script this page shows the numbers, the worst rows and the settings. Timelines, charts, sorting and filters need it; it asks no network for anything.</p></noscript>\n");
-    let mut tables = page.tables.iter();
-    if let Some(first) = tables.next() {
-        table(&mut out, first);
+    // What is told about a row stands below all tables that may have opened it.
+    for one in &page.tables {
+        table(&mut out, one);
     }
     out.raw("<section id=\"life\" aria-labelledby=\"life-title\" hidden=\"\"></section>\n");
-    for more in tables {
-        table(&mut out, more);
-    }
     for (index, chart) in page.charts.iter().enumerate() {
-        out.raw("<section class=\"chart-section\">").element("<h2>", chart.title(), "</h2>");
+        out.raw("<section class=\"chart-section\" hidden=\"\">").element("<h2>", chart.title(), "</h2>");
         if !chart.note().is_empty() {
             out.element("<p class=\"aside\">", chart.note(), "</p>");
         }

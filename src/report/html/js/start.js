@@ -87,6 +87,7 @@ const start = () => {
   }
   DATA.charts.forEach((chart, index) => {
     const host = document.getElementById(`chart-${index}`);
+    host.parentElement.hidden = false;
     if (chart.survival) drawSurvival(host, chart.survival);
     if (chart.occupancy) drawOccupancy(host, chart.occupancy);
   });

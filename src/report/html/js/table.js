@@ -19,7 +19,7 @@ const makeTable = (model, open) => {
   for (const row of rows) counts.set(row.mark, (counts.get(row.mark) || 0) + 1);
 
   const search = el('input', {
-    type: 'search', id: `filter-${model.id}`, autocomplete: 'off', spellcheck: 'false', placeholder: 'address, port, box…',
+    type: 'search', id: `filter-${model.id}`, autocomplete: 'off', spellcheck: 'false', placeholder: 'any words of a row',
     oninput: () => { state.words = search.value; changed(); },
   });
   const told = el('p', { class: 'told', role: 'status' });
