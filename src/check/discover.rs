@@ -176,6 +176,35 @@ pub fn policy_of(capture: &str, root: &str, exists: &dyn Fn(&str) -> bool) -> Re
     Ok(None)
 }
 
+/// The policy of a capture that has none by its name: the only one in its folder, or else in the nearest folder above that has any.
+/// `known` are the policies that were found, in any order.
+///
+/// # Errors
+/// That there are several, with two of them.
+pub fn only_policy(capture: &str, root: &str, known: &[&str]) -> Result<Option<String>, String> {
+    let folder = |name: &str| name.rfind('/').map_or(0, |at| at + 1);
+    let mut here = &capture[..folder(capture)];
+    loop {
+        let mut found: Vec<&str> = known.iter().copied().filter(|name| &name[..folder(name)] == here).collect();
+        found.sort_unstable();
+        match found[..] {
+            [] => {}
+            [one] => return Ok(Some(one.to_owned())),
+            [one, other, ..] => {
+                let count = found.len();
+                return Err(format!(
+                    "{capture}: which of the {count} policies of its folder is its own, {one} or {other}? Call it policy or NAME.policy with \
+                     its ending, or give --policy"
+                ));
+            }
+        }
+        if here.len() <= root.len() || here.is_empty() {
+            return Ok(None);
+        }
+        here = &here[..folder(here.trim_end_matches('/'))];
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -229,5 +258,10 @@ mod tests {
         assert!(of(&["a/b/policy.json", "a/b/policy.conf"], "a").is_err_and(|error| error.contains("keep one")));
         assert_eq!(policy_of("ssh.pcap", "", &has(&["policy"])), Ok(Some("policy".to_owned())));
         assert_eq!(policy_of("/x/ssh.pcap", "/x/", &has(&["/policy"])), Ok(None));
+        let only = |known: &[&str]| only_policy("a/b/ssh.pcap", "a/", known).map(|name| name.unwrap_or_default()).map_err(|_| ());
+        assert_eq!(only(&["a/b/gw.conf", "a/x.conf"]).as_deref(), Ok("a/b/gw.conf"));
+        assert_eq!(only(&["a/x.conf", "a/b/c/gw.conf"]).as_deref(), Ok("a/x.conf"));
+        assert_eq!(only(&["x.conf", "a/c/gw.conf"]).as_deref(), Ok(""));
+        assert_eq!(only(&["a/b/gw.conf", "a/b/x.conf"]), Err(()));
     }
 }

@@ -145,7 +145,7 @@ impl Work<'_> {
         };
         let alone = self.found.iter().filter(|found| found.what == What::Policy).map(|found| found.name.clone());
         let of_captures = self.found.iter().filter(|found| found.what == What::Capture && self.given.is_none());
-        let of_captures = of_captures.filter_map(|found| policy_of(found).ok().flatten());
+        let of_captures = of_captures.filter_map(|found| policy_of(found, self.found).ok().flatten());
         let names: BTreeSet<String> = alone.chain(of_captures).collect();
         names.into_iter().map(read).collect()
     }
@@ -181,7 +181,7 @@ impl Work<'_> {
                 units.push(Unit::Capture(found, Arc::clone(policy)));
                 continue;
             }
-            match policy_of(found) {
+            match policy_of(found, self.found) {
                 Err(what) => fail(what),
                 Ok(None) => fail(format!("{}: no policy: put policy.json beside it, or give --policy", found.name)),
                 Ok(Some(name)) => {
@@ -271,9 +271,13 @@ fn add_lint(name: &str, found: Result<Vec<Lint>, crate::engine::PathError>, done
     }
 }
 
-/// The policy of a capture, among the files that exist.
-fn policy_of(found: &Found) -> Result<Option<String>, String> {
-    discover::policy_of(&found.name, &found.root, &|name| Path::new(name).is_file())
+/// The policy of a capture, among the files that exist: the one that is called so, or the only one.
+fn policy_of(found: &Found, all: &[Found]) -> Result<Option<String>, String> {
+    if let Some(name) = discover::policy_of(&found.name, &found.root, &|name| Path::new(name).is_file())? {
+        return Ok(Some(name));
+    }
+    let known: Vec<&str> = all.iter().filter(|other| other.what == What::Policy).map(|other| other.name.as_str()).collect();
+    discover::only_policy(&found.name, &found.root, &known)
 }
 
 fn one(unit: &Unit<'_>, known: Option<&Known>, threads: usize, stop: &AtomicBool) -> Result<Came, Failure> {
