@@ -87,6 +87,16 @@ impl Prepared {
         &self.scenario.path
     }
 
+    /// The scenario as it is run.
+    pub fn scenario(&self) -> &Scenario {
+        &self.scenario
+    }
+
+    /// The path and the hosts, complete.
+    pub fn ready(&self) -> &Ready {
+        &self.ready
+    }
+
     /// Runs it.
     pub fn run(&self) -> Came {
         if self.ready.crowd.is_some() {

@@ -2,6 +2,7 @@
 
 mod base;
 mod files;
+mod lives;
 mod work;
 
 use super::{Ended, Failure, exit, global, is_coloured, print, print_json, traffic, width, write_whole};
@@ -10,7 +11,7 @@ use crate::check::fail_on::FailOn;
 use crate::check::policy::{self, CasePolicy};
 use crate::check::{Baseline, Checked, compare};
 use crate::report::check::{github, json, junit, markdown, sarif, text};
-use crate::report::html;
+use crate::report::html::{self, check::CaseLife};
 use crate::study::audit::rule::Severity;
 use base::Names;
 use std::collections::BTreeSet;
@@ -87,18 +88,18 @@ pub struct Args {
     schema: bool,
 }
 
-/// Makes a document of the answer.
-type Writer = fn(&Checked) -> Result<String, Failure>;
+/// Makes a document of the answer and, for a page, of the lives of sessions.
+type Writer = fn(&Checked, &[CaseLife]) -> Result<String, Failure>;
 
 impl Args {
     /// The documents that can be asked for, each with where it is wanted. A further format is one more row here and one option above.
     fn documents(&self) -> Vec<(&'static str, Option<&Path>, Writer)> {
         vec![
-            ("--json", self.json.as_deref(), |checked| Ok(json::write(checked))),
-            ("--junit", self.junit.as_deref(), |checked| Ok(junit::write(checked)?)),
-            ("--sarif", self.sarif.as_deref(), |checked| Ok(sarif::write(checked)?)),
-            ("--html", self.html.as_deref(), |checked| Ok(html::check::write(checked, &[])?)),
-            ("--markdown", self.markdown.as_deref(), |checked| Ok(markdown::write(checked))),
+            ("--json", self.json.as_deref(), |checked, _| Ok(json::write(checked))),
+            ("--junit", self.junit.as_deref(), |checked, _| Ok(junit::write(checked)?)),
+            ("--sarif", self.sarif.as_deref(), |checked, _| Ok(sarif::write(checked)?)),
+            ("--html", self.html.as_deref(), |checked, lives| Ok(html::check::write(checked, lives)?)),
+            ("--markdown", self.markdown.as_deref(), |checked, _| Ok(markdown::write(checked))),
         ]
     }
 
@@ -157,15 +158,22 @@ pub fn run(args: &Args) -> Ended {
     let names = Names::new(args.baseline.as_deref());
     let pool = rayon::ThreadPoolBuilder::new().num_threads(global::threads()).build().map_err(|e| Failure(format!("threads: {e}")))?;
     let work = Work { found: &files.found, given, accepted: accepted.as_ref(), lint: args.lint };
-    let done = pool.install(|| work.run(&|name| names.of(name), &stop));
+    let (done, units) = pool.install(|| work.run(&|name| names.of(name), &stop));
     if stop.load(Ordering::SeqCst) {
         return Ok(exit::INTERRUPTED);
     }
     let kept = args.update_baseline.then(|| update(args, accepted.as_ref(), &done, &files.failures, &names));
-    let checked = held(args, done, accepted.as_ref(), &fail_on, &names, files);
+    let checked = held(args, done, accepted.as_ref(), &fail_on, &names, (files.failures, files.left_alone));
+    let lives = match &args.html {
+        Some(_) => pool.install(|| lives::told(&checked, &units, &stop))?,
+        None => Vec::new(),
+    };
+    if stop.load(Ordering::SeqCst) {
+        return Ok(exit::INTERRUPTED);
+    }
     for (_, file, write) in &documents {
         let Some(file) = file else { continue };
-        let text = write(&checked)?;
+        let text = write(&checked, &lives)?;
         if *file == Path::new("-") { print(text.as_bytes())? } else { write_whole(file, text.as_bytes())? }
     }
     if to_stdout.is_empty() {
@@ -224,9 +232,17 @@ fn case_name(names: &Names, case: &crate::check::Case) -> String {
 }
 
 /// Everything held against the baseline and against what makes a run fail.
-fn held(args: &Args, done: Done, accepted: Option<&Accepted>, fail_on: &FailOn, names: &Names, files: files::Files) -> Checked {
+fn held(
+    args: &Args,
+    done: Done,
+    accepted: Option<&Accepted>,
+    fail_on: &FailOn,
+    names: &Names,
+    aside: (Vec<crate::check::Failure>, usize),
+) -> Checked {
     let Done { came, lint, mut failures, untouched, .. } = done;
-    failures.extend(files.failures);
+    let (unread, left_alone) = aside;
+    failures.extend(unread);
     failures.sort_by(|one, other| one.file.cmp(&other.file).then(one.what.cmp(&other.what)));
     failures.dedup();
     let mut met = BTreeSet::new();
@@ -249,7 +265,7 @@ fn held(args: &Args, done: Done, accepted: Option<&Accepted>, fail_on: &FailOn, 
         lint: compare::lint(lint, accepted, fail_on, &|name| names.of(name)),
         failures,
         baseline,
-        left_alone: files.left_alone,
+        left_alone,
         fail_on: fail_on.said.clone(),
         reproduce: args.reproduce(),
     }

@@ -3,6 +3,7 @@
 
 mod accepted;
 mod files;
+mod lives;
 mod story;
 
 use std::fs;

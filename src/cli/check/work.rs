@@ -58,25 +58,36 @@ pub(super) struct Done {
 }
 
 /// Something to run.
-enum Unit<'w> {
+pub(super) enum Unit<'w> {
+    /// A scenario, or a variant of one.
     Story(Prepared),
+    /// A capture and its policy.
     Capture(&'w Found, Arc<CasePolicy>),
 }
 
 impl Unit<'_> {
-    fn file(&self) -> &str {
+    /// The file.
+    pub(super) fn file(&self) -> &str {
         match self {
             Unit::Story(prepared) => &prepared.file,
             Unit::Capture(found, _) => &found.name,
         }
     }
 
+    /// The variant's name.
+    pub(super) fn variant(&self) -> Option<&str> {
+        match self {
+            Unit::Story(prepared) => prepared.variant.as_ref().map(|(_, name)| name.as_str()),
+            Unit::Capture(..) => None,
+        }
+    }
+
     /// How it is called: its file, and the variant behind ` # `.
     fn name(&self, names: &dyn Fn(&str) -> String) -> String {
         let file = names(self.file());
-        match self {
-            Unit::Story(Prepared { variant: Some((_, variant)), .. }) => format!("{file} # {variant}"),
-            _ => file,
+        match self.variant() {
+            Some(variant) => format!("{file} # {variant}"),
+            None => file,
         }
     }
 }
@@ -88,8 +99,8 @@ fn failure(file: &str, error: PolicyError) -> Failure {
 }
 
 impl Work<'_> {
-    /// Runs everything. `names` gives a file's name in the baseline.
-    pub(super) fn run(&self, names: &(dyn Fn(&str) -> String + Sync), stop: &AtomicBool) -> Done {
+    /// Runs everything, and says what it ran. `names` gives a file's name in the baseline.
+    pub(super) fn run(&self, names: &(dyn Fn(&str) -> String + Sync), stop: &AtomicBool) -> (Done, Vec<Unit<'_>>) {
         let mut done = Done::default();
         let policies = self.policies();
         let mut units = self.stories(&mut done);
@@ -124,7 +135,7 @@ impl Work<'_> {
             }
         }
         done.came.sort_by(|one, other| one.case.file.cmp(&other.case.file).then(one.order.cmp(&other.order)));
-        done
+        (done, units)
     }
 
     /// The policies of all captures and those that were found alone, read once each.

@@ -16,10 +16,15 @@ use crate::time::Duration;
 pub struct CaseLife {
     /// The case, as [`Case::name`] has it.
     pub case: String,
-    /// The session, as [`Session::name`] has it; nothing for the single flow of a scenario.
+    /// The session, as it is [`called`]; nothing for the single flow of a scenario.
     pub session: Option<String>,
     /// Its life.
     pub life: Life,
+}
+
+/// What tells a session from the others of its case: its stream, for the same ends may talk twice; its name where it has none.
+pub fn called(session: &Session) -> &str {
+    session.stream.as_deref().unwrap_or(&session.name)
 }
 
 /// Sessions that a page lists at most.
@@ -81,7 +86,7 @@ pub fn page(checked: &Checked, lives: &[CaseLife]) -> Page {
         without: String::new(),
         charts: Vec::new(),
         policy: policy(checked),
-        remarks: remarks(checked),
+        remarks: remarks(checked, lives.len()),
         reproduce: if checked.reproduce.is_empty() { Vec::new() } else { vec![checked.reproduce.clone()] },
     }
 }
@@ -175,7 +180,7 @@ fn case_row(case: &Case, lives: &[CaseLife], details: &mut Vec<Detail>) -> Row {
         [one] => Some(one),
         _ => None,
     };
-    let life = life_of(lives, &name, None).or_else(|| life_of(lives, &name, single.map(|one| one.name.as_str())));
+    let life = life_of(lives, &name, None).or_else(|| life_of(lives, &name, single.map(called)));
     details.push(Detail {
         name: name.clone(),
         badge: badge.to_owned(),
@@ -235,7 +240,7 @@ fn session_row(case: &Case, session: &Session, lives: &[CaseLife], details: &mut
         said.push(format!("Silent for {}{between}.", span(*silence)));
     }
     said.extend(session.stream.iter().map(|filter| format!("Wireshark's filter: {filter}.")));
-    let life = life_of(lives, &name, Some(&session.name));
+    let life = life_of(lives, &name, Some(called(session)));
     details.push(Detail {
         name: session.name.clone(),
         badge: session.verdict.name().to_owned(),
@@ -249,7 +254,7 @@ fn session_row(case: &Case, session: &Session, lives: &[CaseLife], details: &mut
         more: Vec::new(),
     });
     Row {
-        id: format!("{name} / {}", session.stream.as_deref().unwrap_or(&session.name)),
+        id: format!("{name} / {}", called(session)),
         tone,
         detail: Some(details.len() - 1),
         cells: vec![
@@ -393,8 +398,12 @@ fn policy(checked: &Checked) -> Vec<PolicyBox> {
         .collect()
 }
 
-fn remarks(checked: &Checked) -> Vec<String> {
+fn remarks(checked: &Checked, lives: usize) -> Vec<String> {
     let mut remarks = Vec::new();
+    let sessions: usize = checked.cases.iter().map(|case| case.sessions.len()).sum();
+    if lives > 0 && lives < sessions {
+        remarks.push(format!("Of {sessions} sessions the lives of {lives} are in this page: the first of those that fail or changed."));
+    }
     if checked.left_alone > 0 {
         remarks
             .push(format!("{} under the paths are no scenario, no capture and no policy.", several(checked.left_alone, "file", "files")));

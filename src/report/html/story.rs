@@ -184,7 +184,8 @@ fn told(detail: &mut Detail, story: &Story<'_>, outcome: &Outcome) {
     }
 }
 
-fn life(lanes: &Lanes, outcome: &Outcome, most: usize) -> Life {
+/// The life of a scenario's single flow, from the picture of it.
+pub fn life(lanes: &Lanes, outcome: &Outcome, most: usize) -> Life {
     let secs = |at: Instant| Duration(at.0).as_secs_f64();
     let mut life = Life::new(lanes, &[], most);
     if let Some(entry) = outcome.forgotten.iter().find(|entry| entry.fate != Met::Repicked) {
