@@ -39,7 +39,7 @@ fn the_nearest_policy_is_a_captures() {
     assert_eq!(folder.check(&["gw"]).0, 0);
     folder.write("gw/a/b/deep.policy.json", "[\"conntrack:strict,established=600\"]");
     let (code, text, _) = folder.check(&["gw"]);
-    assert!(code == 1 && text.contains("gw/a/b/deep.pcap") && text.contains("1 of 2 captures"), "{text}");
+    assert!(code == 1 && text.contains("gw/a/b/deep.pcap") && text.contains("1 of 2 cases (2 captures)"), "{text}");
     // Nothing above the path is looked at.
     std::fs::remove_file(folder.0.join("gw/a/b/deep.policy.json")).expect("removed");
     let (code, _, errors) = folder.check(&["gw/a"]);
@@ -74,7 +74,7 @@ fn what_is_named_itself_is_looked_into() {
     folder.copy(HANG, "gw/capture");
     folder.write("gw/notes", "nothing\n");
     let (code, text, _) = folder.check(&["gw/capture", "gw/ssh.pcap", "gw/capture"]);
-    assert!(code == 1 && text.contains("2 of 2 captures"), "{text}");
+    assert!(code == 1 && text.contains("2 of 2 cases (2 captures)"), "{text}");
     let (code, _, errors) = folder.check(&["gw/notes"]);
     assert!(code == 2 && errors.contains("is no scenario, no capture and no policy"), "{errors}");
     let (code, _, errors) = folder.check(&["gw", "nowhere"]);
