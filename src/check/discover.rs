@@ -258,7 +258,7 @@ mod tests {
         assert!(of(&["a/b/policy.json", "a/b/policy.conf"], "a").is_err_and(|error| error.contains("keep one")));
         assert_eq!(policy_of("ssh.pcap", "", &has(&["policy"])), Ok(Some("policy".to_owned())));
         assert_eq!(policy_of("/x/ssh.pcap", "/x/", &has(&["/policy"])), Ok(None));
-        let only = |known: &[&str]| only_policy("a/b/ssh.pcap", "a/", known).map(|name| name.unwrap_or_default()).map_err(|_| ());
+        let only = |known: &[&str]| only_policy("a/b/ssh.pcap", "a/", known).map(Option::unwrap_or_default).map_err(|_| ());
         assert_eq!(only(&["a/b/gw.conf", "a/x.conf"]).as_deref(), Ok("a/b/gw.conf"));
         assert_eq!(only(&["a/x.conf", "a/b/c/gw.conf"]).as_deref(), Ok("a/x.conf"));
         assert_eq!(only(&["x.conf", "a/c/gw.conf"]).as_deref(), Ok(""));

@@ -265,7 +265,9 @@ fn apply_to_all(boxes: &mut [BoxSpec], settings: &str) -> Result<(), (usize, Str
         }
     }
     for (one, given) in boxes.iter_mut().zip(&given) {
-        given.iter().for_each(|setting| one.origins.forget(setting));
+        for setting in given {
+            one.origins.forget(setting);
+        }
     }
     for (one, _) in boxes.iter_mut().zip(described).filter(|(_, described)| *described) {
         one.label = one.policy.describe();

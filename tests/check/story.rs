@@ -164,7 +164,12 @@ fn sysctls_alone_are_taken_for_a_firewall_and_that_is_said() {
     let (code, text, _) = folder.check(&["gw", "--lint", "none", "--all"]);
     let text = flat(&text);
     assert_eq!(code, 1, "{text}");
-    for part in ["client → @gw/99-gw.conf:strict → server", "established = 600 (gw/99-gw.conf:1)", "says nothing of a rule set", "gw/99-gw.conf:accept-all"] {
+    for part in [
+        "client → @gw/99-gw.conf:strict → server",
+        "established = 600 (gw/99-gw.conf:1)",
+        "says nothing of a rule set",
+        "gw/99-gw.conf:accept-all",
+    ] {
         assert!(text.contains(part), "{part}: {text}");
     }
     let accepted = folder.check(&["gw", "--lint", "none", "--policy", "@gw/99-gw.conf:accept-all"]);
