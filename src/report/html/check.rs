@@ -370,8 +370,8 @@ fn tiles(checked: &Checked) -> Vec<Tile> {
     let mut tiles = vec![tile(cases.len(), "cases", Tone::Plain, None)];
     tiles.push(tile(count("fails"), "fail", Tone::Bad, Some("fails")));
     if checked.baseline.is_some() {
-        tiles.push(tile(count("changed"), "changed", Tone::Warn, Some("changed")));
-        tiles.push(tile(count("new"), "new", Tone::Plain, Some("new")));
+        tiles.push(tile(count("changed"), "changed, not failing", Tone::Warn, Some("changed")));
+        tiles.push(tile(count("new"), "new, not failing", Tone::Plain, Some("new")));
     }
     let cut: u64 = cases.iter().map(|case| case.count(Verdict::Cut)).sum();
     tiles.push(tile(cut as usize, "sessions cut", Tone::Bad, Some("cut")));
