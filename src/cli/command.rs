@@ -63,7 +63,12 @@ const HEADINGS: [(&str, &[&str]); 4] = [
             "stories",
             "draw",
             "svg",
+            "junit",
+            "sarif",
+            "markdown",
+            "github",
             "html",
+            "all",
             "output",
             "out",
             "write_pcap",
@@ -74,7 +79,7 @@ const HEADINGS: [(&str, &[&str]); 4] = [
             "snaplen",
         ],
     ),
-    ("Gate", &["fail_on", "fail_on_new_cut", "strict"]),
+    ("Gate", &["policy", "baseline", "update_baseline", "lint", "fail_on", "fail_on_new_cut", "strict"]),
 ];
 
 /// What the long help of the program ends with, before exit codes.
@@ -166,9 +171,10 @@ fn hint(id: &str, arg: &Arg) -> ValueHint {
     match id {
         _ if !arg.get_action().takes_values() => ValueHint::Unknown,
         "out" | "record" => ValueHint::DirPath,
+        "paths" => ValueHint::AnyPath,
         "captures" | "inputs" | "old" | "new" | "scenarios" | "scenario" | "files" | "recordings" | "client" | "server" | "sysctl"
         | "ipvsadm" | "ipvs_conns" | "conntrack" | "ss" | "ssh" | "rules" | "kube_proxy" | "keepalived" | "prometheus" | "svg"
-        | "output" | "html" | "write_pcap" => ValueHint::FilePath,
+        | "output" | "html" | "write_pcap" | "baseline" | "json" | "junit" | "sarif" | "markdown" => ValueHint::FilePath,
         _ => arg.get_value_hint(),
     }
 }
