@@ -5,6 +5,7 @@ mod files;
 mod lives;
 mod work;
 
+use super::again::quoted;
 use super::{Ended, Failure, exit, global, is_coloured, print, print_json, traffic, width, write_whole};
 use crate::check::baseline::{self, Accepted};
 use crate::check::fail_on::FailOn;
@@ -121,12 +122,6 @@ impl Args {
         }
         words.join(" ")
     }
-}
-
-/// A word as a shell takes it.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,=@%+".contains(c);
-    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }
 
 /// Runs the command.

@@ -8,6 +8,7 @@ use crate::check::policy::{CasePolicy, PolicyError};
 use crate::check::story::{self, Prepared};
 use crate::check::{Came, Failure, Lint, lint};
 use crate::cli::progress::Progress;
+use crate::cli::traffic::text_of as read_file;
 use crate::engine::pipeline::Job;
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -91,8 +92,6 @@ impl Unit<'_> {
         }
     }
 }
-
-use crate::cli::traffic::text_of as read_file;
 
 fn failure(file: &str, error: PolicyError) -> Failure {
     Failure { file: file.to_owned(), at: error.at, what: error.what }
