@@ -1,6 +1,8 @@
 //! Where the settings of a box stand: file and line of each, so that whoever reports a timer can point at it.
 //!
-//! Nothing here opens a file; readers note places as they read.
+//! Nothing here opens a file. Readers note places as they read: `dump` for texts, `refer` for JSON and scenarios. A place goes with the
+//! box ([`super::BoxSpec::origins`]) into its path (`engine::Hop::origins`), where `finding::cause` and the audit look it up by the
+//! setting's name. A new reader has only to note; a report asks the cause.
 
 use std::collections::BTreeMap;
 use std::fmt;
