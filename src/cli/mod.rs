@@ -99,7 +99,9 @@ enum Command {
 pub fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
     global::heed_colour(&words);
-    let parsed = command::program().try_get_matches_from(&words).and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
+    // Headings, groups and examples are put together only where they are shown: they cost more than replaying a small capture.
+    let parsed = Cli::try_parse_from(&words)
+        .or_else(|_| command::program().try_get_matches_from(&words).and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches)));
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
