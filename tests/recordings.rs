@@ -189,3 +189,30 @@ fn one_changed_event_of_a_dialogue_disagrees() {
         assert_eq!(disagreements(&damaged), 1, "{to}");
     }
 }
+
+/// A datagram within a tick of its entry's end may have met the old entry or made a new one, and only a later one shows which: each
+/// way is followed until it fails.
+#[test]
+fn what_a_doubtful_step_left_open_is_decided_by_a_later_one() {
+    let recording = |[timeout, assured]: [&str; 2]| {
+        format!(
+            r#"{{"format":1,"box":"conntrack","kernel":"6.1.176","seed":1,"hz":100,"client":"10.0.1.2","server":"10.0.2.2","vip":"10.0.9.9",
+"options":{{"hz":"100","proto":"udp","timed":"6"}},
+"sysctl":{{"net.netfilter.nf_conntrack_udp_timeout":"2","net.netfilter.nf_conntrack_udp_timeout_stream":"4"}}}}"#
+        )
+        .replace('\n', "")
+            + &format!(
+                r#"
+{{"seq":1,"t":0.1,"from":"client","port":2001,"len":9,"out":[{{"to":"server","ct":"new","src":"10.0.1.2","dst":"10.0.2.2","sport":2001,"dport":80,"len":9}}],"ct":{{"timeout":2,"assured":false,"unreplied":true}}}}
+{{"seq":1,"t":2.096,"from":"client","port":2001,"len":9,"out":[{{"to":"server","ct":"new","src":"10.0.1.2","dst":"10.0.2.2","sport":2001,"dport":80,"len":9}}],"ct":{{"timeout":2,"assured":false,"unreplied":true}}}}
+{{"seq":1,"t":2.5,"from":"server","port":2001,"len":9,"out":[{{"to":"client","ct":"established","src":"10.0.2.2","dst":"10.0.1.2","sport":80,"dport":2001,"len":9}}],"ct":{{"timeout":2,"assured":false,"unreplied":false}}}}
+{{"seq":1,"t":2.6,"from":"client","port":2001,"len":9,"out":[{{"to":"server","ct":"established","src":"10.0.1.2","dst":"10.0.2.2","sport":2001,"dport":80,"len":9}}],"ct":{{"timeout":{timeout},"assured":{assured},"unreplied":false}}}}
+"#
+            )
+    };
+    // The two seconds before it may become a stream began with the first entry, or with a second one.
+    let [old, new, neither] = [["4", "true"], ["2", "false"], ["9", "true"]].map(recording);
+    assert_eq!(disagreements(&old), 0, "{:?}", conform::compare("old", &old));
+    assert_eq!(disagreements(&new), 0, "{:?}", conform::compare("new", &new));
+    assert_eq!(disagreements(&neither), 1);
+}

@@ -30,7 +30,7 @@ pub(super) enum BoxUnderTest {
 }
 
 /// What the box remembers of one dialogue.
-#[derive(Clone, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub(super) struct Memory {
     pub(super) table: Table,
     pub(super) director: DirectorState,

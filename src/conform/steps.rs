@@ -30,10 +30,10 @@ pub fn compare(name: &str, text: &str) -> std::result::Result<Result, String> {
 /// A comparison under way: the models beside a recording, or beside a kernel that is being recorded.
 pub struct Comparison {
     bench: Bench,
-    /// What the box remembers of each dialogue, and what was said in it.
-    dialogues: BTreeMap<u32, (Memory, Vec<String>)>,
-    /// What the box remembers, where dialogues can meet: a translated port may be another dialogue's own.
-    shared: Option<Memory>,
+    /// What the box may remember of each dialogue (one way unless something was in doubt), and what was said in it.
+    dialogues: BTreeMap<u32, (Vec<Memory>, Vec<String>)>,
+    /// The same for all of them, where dialogues can meet: a translated port may be another dialogue's own.
+    shared: Option<Vec<Memory>>,
     reading: Reading,
     /// Whether the whole table is flushed after each dialogue.
     flushes: bool,
@@ -50,7 +50,7 @@ impl Comparison {
         Ok(Comparison {
             bench: Bench::new(header)?,
             dialogues: BTreeMap::new(),
-            shared: header.option("nat").map(|_| Memory::default()),
+            shared: header.option("nat").map(|_| Vec::new()),
             reading: Reading::default(),
             flushes: header.kind == "conntrack" && header.option("timed").is_none(),
             last_seq: None,
@@ -62,7 +62,7 @@ impl Comparison {
     pub fn step(&mut self, step: &Step) -> bool {
         if self.flushes && self.last_seq != Some(step.seq) {
             self.dialogues.clear();
-            self.shared = self.shared.take().map(|_| Memory::default());
+            self.shared = self.shared.take().map(|_| Vec::new());
         }
         self.last_seq = Some(step.seq);
         self.bench.blur = self.bench.blur.max(self.bench.hz.tick() + step.spread());
@@ -70,15 +70,16 @@ impl Comparison {
         // Only where an entry is missing from a listing does it matter what else the listing held.
         let missing = |ct: &Option<Option<Listed>>, vs: &Option<Option<Listed>>| *ct == Some(None) || *vs == Some(None);
         if missing(&step.ct, &step.vs) || step.before.as_ref().is_some_and(|b| missing(&b.ct, &b.vs)) {
-            let tables: Vec<&Memory> = self.shared.iter().chain(self.dialogues.values().map(|(memory, _)| memory)).collect();
+            let all = self.shared.iter().chain(self.dialogues.values().map(|(memories, _)| memories));
+            let tables: Vec<&Memory> = all.filter_map(|memories| memories.first()).collect();
             self.reading = Reading::new(&self.bench, &tables, self.reading, step.at());
         }
         self.reading.earlier = self.reading.last;
         self.reading.last = step.at();
         let (own, dialogue) = self.dialogues.entry(step.seq).or_default();
-        let memory = self.shared.as_mut().unwrap_or(own);
+        let memories = self.shared.as_mut().unwrap_or(own);
         let (number, before) = (self.result.steps, self.result.disagree);
-        self.bench.check(memory, dialogue, step, number, &self.reading, &mut self.result);
+        self.bench.check(memories, dialogue, step, number, &self.reading, &mut self.result);
         self.result.disagree > before
     }
 
@@ -88,12 +89,19 @@ impl Comparison {
     }
 }
 
-/// One way in which the model may have answered its doubts, and whether it fits the recording.
-struct Trial {
+/// Whether something fits the recording, for what reason that is not certain, or else what was expected and what came.
+type Fit = std::result::Result<Option<&'static str>, (String, String)>;
+
+/// One way in which a step may have gone: what the box remembers after it, and whether it fits the recording.
+struct Way {
     memory: Memory,
+    fit: Fit,
+    /// How many doubts the model had on it.
     asked: u8,
-    verdict: std::result::Result<Option<&'static str>, (String, String)>,
 }
+
+/// How many ways are followed at most, of those that fit.
+const WAYS_MAX: usize = 16;
 
 /// What the listings of the whole tables may have been like.
 ///
@@ -146,62 +154,82 @@ const TWO_ENTRIES: &str = "two entries of one dialogue";
 const RATE_LIMIT: &str = "ICMP errors are rate-limited";
 
 impl Bench {
-    /// Runs one step in every way that the model's doubts allow, until one fits the recording.
-    fn check(&self, memory: &mut Memory, dialogue: &mut Vec<String>, step: &Step, number: usize, reading: &Reading, result: &mut Result) {
-        let mut doubt = false;
-        let mut skipped = false;
-        let mut wrong: Option<(String, String)> = None;
-        if let Some(before) = &step.before {
-            match self.listed(memory, step, before.ct.as_ref(), before.vs.as_ref(), "before: ", reading) {
+    /// Runs one step in every way that the model's doubts allow, from everything that the box may remember. Each way that fits the
+    /// recording is followed further: which one the kernel went may show only later. Where none fits, model and kernel disagree.
+    fn check(
+        &self,
+        memories: &mut Vec<Memory>,
+        dialogue: &mut Vec<String>,
+        step: &Step,
+        number: usize,
+        reading: &Reading,
+        result: &mut Result,
+    ) {
+        if memories.is_empty() {
+            memories.push(Memory::default());
+        }
+        let mut fitting: Vec<Memory> = Vec::with_capacity(1);
+        let mut uncertain = None;
+        let mut wrong = None;
+        for way in memories.iter().flat_map(|memory| self.ways(memory, step, reading)) {
+            match way.fit {
                 Ok(reason) => {
-                    doubt = reason == Some(CLOCK);
-                    skipped = reason == Some(SKIPPED);
+                    if fitting.is_empty() {
+                        uncertain = reason;
+                    }
+                    if fitting.len() < WAYS_MAX && !fitting.contains(&way.memory) {
+                        fitting.push(way.memory);
+                    }
                 }
-                Err(expected_and_got) => wrong = Some(expected_and_got),
+                // The first one, in which every doubt was resolved for the entry, is the one to tell.
+                Err(expected_and_got) => {
+                    wrong.get_or_insert((way.memory, expected_and_got));
+                }
             }
         }
-        let mut first: Option<Trial> = None;
-        let mut answers = 0_u8;
-        let chosen = loop {
-            let trial = self.attempt(memory.clone(), step, answers, reading);
-            let asked = trial.asked.min(4);
-            if trial.verdict.is_ok() {
-                doubt |= asked > 0;
-                break trial;
+        match wrong {
+            Some((memory, (expected, got))) if fitting.is_empty() => {
+                fitting.push(memory);
+                let (injected, dialogue) = (step.describe(), dialogue.clone());
+                result.disagree(|| Disagreement { step: number, injected, expected, got, dialogue, recording: None });
             }
-            let more = first.as_ref().map_or(asked, |t| t.asked.min(4).max(asked));
-            answers += 1;
-            // No way fits: the first one, in which every doubt was resolved for the entry, is the one to tell.
-            if answers >> more != 0 {
-                break first.unwrap_or(trial);
-            }
-            first.get_or_insert(trial);
-        };
-        *memory = chosen.memory;
-        match chosen.verdict {
-            Ok(reason) => {
-                if let Some(reason) = reason.or(skipped.then_some(SKIPPED)).or(doubt.then_some(CLOCK)).filter(|_| wrong.is_none()) {
+            _ => {
+                if let Some(reason) = uncertain {
                     result.undecided(number, reason);
                 }
             }
-            Err(expected_and_got) => {
-                wrong.get_or_insert(expected_and_got);
-            }
         }
-        if let Some((expected, got)) = wrong {
-            result.disagree(|| Disagreement {
-                step: number,
-                injected: step.describe(),
-                expected,
-                got,
-                dialogue: dialogue.clone(),
-                recording: None,
-            });
-        }
+        *memories = fitting;
         dialogue.push(format!("{} -> {}", step.describe(), tell_recorded(step)));
     }
 
-    fn attempt(&self, mut memory: Memory, step: &Step, answers: u8, reading: &Reading) -> Trial {
+    /// All ways in which a step may go from what the box remembers.
+    fn ways(&self, memory: &Memory, step: &Step, reading: &Reading) -> Vec<Way> {
+        let mut memory = memory.clone();
+        let before = match &step.before {
+            Some(before) => self.listed(&mut memory, step, before.ct.as_ref(), before.vs.as_ref(), "before: ", reading),
+            None => Ok(None),
+        };
+        let mut ways = Vec::with_capacity(1);
+        let (mut answers, mut asked) = (0_u8, 0);
+        while answers >> asked == 0 {
+            let mut way = self.attempt(memory.clone(), step, answers, reading);
+            asked = asked.max(way.asked.min(4));
+            way.fit = match (&before, way.fit) {
+                (Err(wrong), _) => Err(wrong.clone()),
+                (Ok(listed), Ok(reason)) => {
+                    let doubt = way.asked > 0 || *listed == Some(CLOCK);
+                    Ok(reason.or(listed.filter(|reason| *reason == SKIPPED)).or(doubt.then_some(CLOCK)))
+                }
+                (Ok(_), wrong) => wrong,
+            };
+            ways.push(way);
+            answers += 1;
+        }
+        ways
+    }
+
+    fn attempt(&self, mut memory: Memory, step: &Step, answers: u8, reading: &Reading) -> Way {
         let seg = step.segment();
         let client = End { host: CLIENT, port: step.port };
         let (from, tuple) = if step.from == "client" {
@@ -213,15 +241,15 @@ impl Bench {
         let mut moment = Moment { blur: self.blur, answers, port: drawn, ..Moment::exact(step.at()) };
         let packet = Packet { from, tuple, proto: self.proto, seg: &seg };
         let outcome = self.packet(&mut memory, packet, &mut moment);
-        let verdict = self.sent(step, &seg, &outcome).and_then(|reason| {
+        let fit = self.sent(step, &seg, &outcome).and_then(|reason| {
             let listed = self.listed(&mut memory, step, step.ct.as_ref(), step.vs.as_ref(), "", reading)?;
             Ok(reason.or(listed))
         });
-        Trial { memory, asked: moment.asked, verdict }
+        Way { memory, asked: moment.asked, fit }
     }
 
     /// Compares the packets that left.
-    fn sent(&self, step: &Step, seg: &Segment, outcome: &Outcome) -> std::result::Result<Option<&'static str>, (String, String)> {
+    fn sent(&self, step: &Step, seg: &Segment, outcome: &Outcome) -> Fit {
         let mut reason = None;
         let mut sent: Vec<&Sent> = outcome.sent.iter().flatten().collect();
         if step.out.is_empty() && sent.len() == 1 && sent[0].what == What::Unreachable {
@@ -299,7 +327,7 @@ impl Bench {
         vs: Option<&Option<Listed>>,
         when: &str,
         reading: &Reading,
-    ) -> std::result::Result<Option<&'static str>, (String, String)> {
+    ) -> Fit {
         let mut earlier = memory.clone();
         let ended = match (vs, &self.device) {
             (Some(recorded), BoxUnderTest::Director(director)) => {
@@ -316,14 +344,7 @@ impl Bench {
     }
 
     /// Conntrack's part of [`Bench::listed`].
-    fn listed_conntrack(
-        &self,
-        memory: &mut Memory,
-        step: &Step,
-        recorded: Option<&Listed>,
-        when: &str,
-        reading: &Reading,
-    ) -> std::result::Result<Option<&'static str>, (String, String)> {
+    fn listed_conntrack(&self, memory: &mut Memory, step: &Step, recorded: Option<&Listed>, when: &str, reading: &Reading) -> Fit {
         let now = step.at();
         let ends_of_dialogue = [CLIENT, FAR].map(|host| End { host, port: step.port });
         let in_dialogue = |end: End| ends_of_dialogue.contains(&end);
@@ -358,7 +379,7 @@ impl Bench {
         recorded: Option<&Listed>,
         when: &str,
         reading: &Reading,
-    ) -> std::result::Result<Option<&'static str>, (String, String)> {
+    ) -> Fit {
         let now = step.at();
         let ended = |c: &Conn| ends(self.both_ways(now, |m| director.lateness().has_ended(c.refreshed, c.timeout, m)));
         let conn = memory.director.conns.iter().find(|c| c.client.port == step.port).copied().filter(|c| ended(c) != Ended::Yes);

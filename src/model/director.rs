@@ -81,7 +81,7 @@ pub enum DestState {
 }
 
 /// Conntrack entries of a director, which most directors do not have: nothing is allocated before there is one.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct RareTable(Option<Box<Table>>);
 
 static NO_ENTRIES: Table = Table::EMPTY;
@@ -101,7 +101,7 @@ impl DerefMut for RareTable {
 }
 
 /// What a director remembers of one flow.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct DirectorState {
     /// IPVS entries.
     pub conns: Conns,

@@ -3,7 +3,7 @@
 //! A flow is simulated alone; its tables hold only what its own packets made.
 
 /// Nearly always one `T`, sometimes a few more.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Few<T> {
     first: Option<T>,
     /// Boxed, because a flow that needs it is rare, and every byte of a flow counts a million times.
