@@ -338,3 +338,42 @@ fn the_report_keeps_to_its_width() {
         }
     }
 }
+
+/// A clock that was set wrong puts decades between two packets: they are a silence like any other.
+#[test]
+fn a_silence_of_decades_ends() {
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/captures/masquerade-strict-expired-leak-server-side.pcap");
+    let mut bytes = fs::read(fixture).expect("the fixture");
+    let mut at = 24;
+    let mut starts = Vec::new();
+    while at + 16 <= bytes.len() {
+        starts.push(at);
+        at += 16 + u32::from_le_bytes(bytes[at + 8..at + 12].try_into().expect("four bytes")) as usize;
+    }
+    // The first half happened in 1970.
+    for (index, start) in starts.iter().enumerate().take(starts.len() / 2) {
+        bytes[*start..*start + 4].copy_from_slice(&(index as u32).to_le_bytes());
+    }
+    let file = std::env::temp_dir().join(format!("flowlapse-decades-{}.pcap", std::process::id()));
+    fs::write(&file, &bytes).expect("a temporary file");
+    for spec in ["conntrack", "conntrack:dialect=linux-4.10", "ipvs:nat,tcp=900"] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_flowlapse"))
+            .args(["capacity", &file.to_string_lossy(), "--box", spec])
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .expect("the program runs");
+        let begun = std::time::Instant::now();
+        let ended = loop {
+            if let Some(status) = child.try_wait().expect("a status") {
+                break Some(status);
+            }
+            if begun.elapsed() > std::time::Duration::from_secs(60) {
+                let _ = child.kill();
+                break None;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        };
+        assert!(ended.is_some_and(|status| status.success()), "{spec}: {ended:?}");
+    }
+    let _ = fs::remove_file(file);
+}

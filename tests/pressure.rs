@@ -271,6 +271,58 @@ fn collections_come_as_often_as_the_release_says() {
     }
 }
 
+/// What is left out of a long silence changes nothing: the collector stands where run after run would have brought it.
+#[test]
+fn an_empty_table_rests_and_loses_nothing() {
+    for release in ["4.9.0", "4.10.0", "5.15.16", "5.18.0", "6.1.176"] {
+        let silence = Instant::from_secs(40_000);
+        let [rested, gone_through] = [true, false].map(|rests| {
+            let mut table = table(release, 0, 4096);
+            table.insert(7, 7, standing(true, false, 15));
+            let mut runs = 0_u32;
+            loop {
+                if rests {
+                    table.rest(silence);
+                }
+                let due = table.collect_due();
+                if due > silence {
+                    break;
+                }
+                table.collect(due, &mut Vec::new());
+                runs += 1;
+            }
+            // Where the next part of the table begins shows in which run finds an entry.
+            let mut found = Vec::new();
+            for id in 0..50 {
+                table.insert(id, u64::from(id), Standing { deadline: silence, ..standing(true, false, 15) });
+            }
+            for _ in 0..200 {
+                let due = table.collect_due();
+                table.collect(due, &mut Vec::new());
+                found.push((due, table.count()));
+            }
+            (found, runs)
+        });
+        assert_eq!(rested.0, gone_through.0, "{release}");
+        assert!(rested.1 < gone_through.1 / 4, "{release}: {} runs of {}", rested.1, gone_through.1);
+    }
+    let [rested, gone_through] = [true, false].map(|rests| {
+        let mut defence = defence("6.1.0", |s| (s.drop_entry, s.drop_packet, s.secure_tcp) = (1, 2, 1));
+        let mut ticks = 0_u32;
+        while defence.next_tick() <= Instant::from_secs(40_000) {
+            if rests {
+                defence.rest(Instant::from_secs(40_000));
+            }
+            let due = defence.next_tick();
+            defence.tick(due, u64::MAX, &mut Vec::new());
+            ticks += 1;
+        }
+        (defence.next_tick(), defence.modes(), ticks)
+    });
+    assert_eq!((rested.0, rested.1), (gone_through.0, gone_through.1));
+    assert!(rested.2 < 5 && gone_through.2 > 35_000, "{} and {}", rested.2, gone_through.2);
+}
+
 fn defence(release: &str, change: impl FnOnce(&mut DefenceSettings)) -> Defence {
     let dialect = VsDialect::for_release(release).expect("a row");
     let mut settings = DefenceSettings::defaults(dialect);

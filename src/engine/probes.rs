@@ -20,8 +20,8 @@ pub(super) struct Ends {
 
 /// How long the answer takes: less than any timer can tell, and not nothing.
 const ANSWER: Duration = Duration::from_millis(1);
-/// More probes than any silence needs: one a second for three years.
-const PROBES_MAX: u32 = 100_000_000;
+/// A silence that lasts longer is a clock that was set wrong, not a connection: no probes are put into it.
+const SILENCE_MAX: Duration = Duration::from_secs(366 * 86_400);
 
 impl Ends {
     pub(super) const NEW: Ends = Ends { last: [None; 2], next: [Seq(0); 2], at: Instant::ZERO, closing: false };
@@ -53,16 +53,13 @@ impl Ends {
 
     /// Tells the probes and answers between the last segment and `until`.
     pub(super) fn probe(&mut self, flow: &Flow, every: Duration, until: Instant, mut tell: impl FnMut(&Segment, &Observation)) {
-        if every == Duration::ZERO || !self.is_quiet(flow) {
+        if every == Duration::ZERO || until.since(self.at) > SILENCE_MAX || !self.is_quiet(flow) {
             return;
         }
         let [Some(client), Some(server)] = self.last else { return };
         let blank = |model: &Segment| Segment { frame: 0, len: 0, flags: TcpFlags(TcpFlags::ACK), ..*model };
-        for _ in 0..PROBES_MAX {
+        while self.at + every + ANSWER < until {
             let due = self.at + every;
-            if due + ANSWER >= until {
-                return;
-            }
             let [mine, theirs] = self.next;
             let probe = Segment { at: due, seq: mine.minus(1), ack: theirs, sack: theirs, dir: Direction::Original, ..blank(&client) };
             let answer = Segment { at: due + ANSWER, seq: theirs, ack: mine, sack: mine, dir: Direction::Reply, ..blank(&server) };

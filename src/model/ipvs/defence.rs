@@ -141,6 +141,8 @@ pub struct Defence {
     rows: Vec<Row>,
     timers: Deadlines,
     count: u64,
+    /// Whether nothing was there at the last tick, nor since.
+    settled: bool,
     done: Done,
     /// Entries by [`class`].
     classes: [u64; CLASSES],
@@ -148,6 +150,9 @@ pub struct Defence {
     memory: Option<(u64, u64)>,
     scratch: Vec<u32>,
 }
+
+/// From how many ticks on they are left out where nothing is there: an hour, give or take.
+const RESTS_FROM: u64 = 3600;
 
 /// Into how many classes entries fall.
 pub const CLASSES: usize = 13;
@@ -182,6 +187,7 @@ impl Defence {
             rows: Vec::new(),
             timers: Deadlines::default(),
             count: 0,
+            settled: false,
             done: Done::default(),
             classes: [0; CLASSES],
             memory: None,
@@ -301,6 +307,7 @@ impl Defence {
         let bucket = Rng::keyed(self.key, tuple).below(u64::from(self.chains.buckets())) as u32;
         self.chains.link(id, bucket);
         self.count += 1;
+        self.settled = false;
         self.set(id, standing);
     }
 
@@ -359,7 +366,17 @@ impl Defence {
         if self.drops_entries {
             self.scan(now, dropped);
         }
+        self.settled = self.count == 0;
         self.next = now + self.period;
+    }
+
+    /// Leaves out ticks of an empty table, which change nothing but the draws of `drop_entry`: a silence of years costs no more than one
+    /// of an hour. The next tick is at `until` or less than one period before it. Short silences are gone through, tick by tick.
+    pub fn rest(&mut self, until: Instant) {
+        let ticks = until.since(self.next).0 / self.period.0;
+        if self.settled && ticks >= RESTS_FROM {
+            self.next = self.next + Duration(self.period.0 * ticks);
+        }
     }
 
     fn fire_timers(&mut self, now: Instant) {

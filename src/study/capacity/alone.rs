@@ -148,12 +148,34 @@ pub struct Alone {
     pub victims: Vec<Victim>,
 }
 
-/// A moment at which a table changes: nanoseconds from the begin, then what happens. Ends sort before beginnings.
+/// A moment at which a table changes: the time since the begin, then what happens. Ends sort before beginnings.
 const KIND_BITS: u32 = 5;
 const BEGINS: u64 = 1;
 
-fn event(at: Instant, begin: Instant, class: u8, kind: u64) -> u64 {
-    at.since(begin).0.min(u64::MAX >> KIND_BITS) << KIND_BITS | kind << 4 | u64::from(class)
+/// How times are written into moments: in nanoseconds, or in a few of them where a load lasts for more than eighteen years.
+#[derive(Clone, Copy)]
+struct Scale {
+    begin: Instant,
+    shift: u32,
+}
+
+impl Scale {
+    fn of(load: &Load) -> Scale {
+        Scale { begin: load.begin, shift: KIND_BITS.saturating_sub(load.end.since(load.begin).0.leading_zeros()) }
+    }
+
+    /// The shortest life that has an end after its beginning.
+    const fn unit(self) -> Duration {
+        Duration(1 << self.shift)
+    }
+
+    fn event(self, at: Instant, class: u8, kind: u64) -> u64 {
+        (at.since(self.begin).0 >> self.shift).min(u64::MAX >> KIND_BITS) << KIND_BITS | kind << 4 | u64::from(class)
+    }
+
+    fn at(self, event: u64) -> Instant {
+        self.begin + Duration(event >> KIND_BITS << self.shift)
+    }
 }
 
 /// Adds up the lives of all members. `lags` says for each box how long an entry that has ended may stay.
@@ -185,7 +207,7 @@ pub fn run(path: &Path, load: &Load, lags: &[Duration], victims_max: usize) -> A
 
 /// One box's table over time.
 fn sweep(load: &Load, courses: &[Course], flood: Option<&Course>, hop: usize, lag: Duration) -> Meter {
-    let (begin, end) = (load.begin, load.end);
+    let (begin, end, scale) = (load.begin, load.end, Scale::of(load));
     let mut meter = Meter::new(begin, end);
     let of_member = |member: &super::load::Member| {
         let course = &courses[member.kin as usize];
@@ -194,7 +216,7 @@ fn sweep(load: &Load, courses: &[Course], flood: Option<&Course>, hop: usize, la
             let from = moved(life.from, shift);
             (from < end && life.to > life.from).then(|| {
                 let to = moved(life.to, shift) + if life.expires { lag } else { Duration::ZERO };
-                [event(from, begin, life.class, BEGINS), event(to, begin, life.class, 0)]
+                [scale.event(from, life.class, BEGINS), scale.event(to.max(from + scale.unit()), life.class, 0)]
             })
         })
     };
@@ -205,7 +227,7 @@ fn sweep(load: &Load, courses: &[Course], flood: Option<&Course>, hop: usize, la
         courses[member.kin as usize].made[hop].iter().filter(|at| moved(**at, shift) <= end).count() as u64
     };
     meter.made = load.members.par_iter().map(born).sum();
-    let mut streams = flood.map_or_else(Vec::new, |course| streams(load, course, hop, lag));
+    let mut streams = flood.map_or_else(Vec::new, |course| streams(load, scale, course, hop, lag));
     meter.made += flood.map_or(0, |course| course.made[hop].len() as u64) * load.flooders();
     let mut census = Census::default();
     let mut own = events.into_iter().peekable();
@@ -223,7 +245,7 @@ fn sweep(load: &Load, courses: &[Course], flood: Option<&Course>, hop: usize, la
         if next == u64::MAX {
             break;
         }
-        let at = begin + Duration(next >> KIND_BITS);
+        let at = scale.at(next);
         if at > end {
             break;
         }
@@ -246,6 +268,7 @@ struct Edges {
     kind: u64,
     number: u64,
     count: u64,
+    scale: Scale,
 }
 
 impl Edges {
@@ -253,7 +276,7 @@ impl Edges {
         if self.number >= self.count {
             return u64::MAX;
         }
-        event(load.flood_start(self.number) + self.offset, load.begin, self.class, self.kind)
+        self.scale.event(load.flood_start(self.number) + self.offset, self.class, self.kind)
     }
 
     fn take(&mut self, load: &Load) -> u64 {
@@ -263,14 +286,14 @@ impl Edges {
     }
 }
 
-fn streams(load: &Load, course: &Course, hop: usize, lag: Duration) -> Vec<Edges> {
+fn streams(load: &Load, scale: Scale, course: &Course, hop: usize, lag: Duration) -> Vec<Edges> {
     let count = load.flooders();
-    let edge = |at: Instant, class: u8, kind: u64| Edges { offset: Duration(at.0), class, kind, number: 0, count };
+    let edge = |at: Instant, class: u8, kind: u64| Edges { offset: Duration(at.0), class, kind, number: 0, count, scale };
     let lives = course.lives[hop].iter().filter(|life| life.to > life.from);
     lives
         .flat_map(|life| {
             let to = life.to + if life.expires { lag } else { Duration::ZERO };
-            [edge(life.from, life.class, BEGINS), edge(to, life.class, 0)]
+            [edge(life.from, life.class, BEGINS), edge(to.max(life.from + scale.unit()), life.class, 0)]
         })
         .collect()
 }

@@ -131,6 +131,14 @@ impl Shelf {
         }
     }
 
+    /// Nothing happens until then: what an empty table would do for nothing in the meantime is left out.
+    pub fn rest(&mut self, until: Instant) {
+        match &mut self.model {
+            Model::Conntrack(table) => table.rest(until),
+            Model::Director(defence) => defence.rest(until),
+        }
+    }
+
     /// Does what is due. Entries that went are in [`Shelf::gone`].
     pub fn work(&mut self, now: Instant) {
         self.meter.pass(now);

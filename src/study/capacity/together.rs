@@ -150,6 +150,7 @@ impl Run<'_> {
 
     /// Lets the tables do what is due until then.
     fn work(&mut self, until: Instant) {
+        self.shelves.0.iter_mut().flatten().for_each(|shelf| shelf.rest(until));
         loop {
             let due = self.shelves.0.iter().enumerate().filter_map(|(index, shelf)| shelf.as_ref().map(|shelf| (shelf.due(), index))).min();
             let Some((at, index)) = due.filter(|(at, _)| *at <= until) else { return };
