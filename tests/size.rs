@@ -11,6 +11,7 @@ use flowlapse::time::Instant;
 use proptest::prelude::*;
 use serde_json::Value;
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::AtomicBool;
@@ -224,6 +225,15 @@ fn a_pipe_is_kept_in_a_file_where_it_is_read_again() {
     let from_pipe = String::from_utf8(output.stdout).expect("text");
     let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(words(&from_pipe), words(&said(&args(HANG)).replace(HANG, "-")));
+    // Another pipe than standard input is kept as well.
+    if cfg!(unix) {
+        let mut named = command(&args("/dev/stdin"));
+        let mut running = named.stdin(Stdio::piped()).stdout(Stdio::piped()).env("TMPDIR", &folder).spawn().expect("it starts");
+        let bytes = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(HANG)).expect("the capture is there");
+        running.stdin.take().expect("a pipe").write_all(&bytes).expect("it is read");
+        let output = running.wait_with_output().expect("it ends");
+        assert_eq!(words(&String::from_utf8_lossy(&output.stdout).replace("/dev/stdin", "-")), words(&from_pipe));
+    }
     // Nothing is left behind.
     assert_eq!(fs::read_dir(&folder).expect("the folder is there").count(), 0);
     fs::remove_dir_all(folder).expect("the folder is there");

@@ -45,7 +45,7 @@ impl Spool {
     ///
     /// # Errors
     /// What could not be done.
-    pub fn of(name: &str, from: &mut impl Read) -> Result<Spool, SpoolError> {
+    pub fn of(name: &str, from: &mut (impl Read + ?Sized)) -> Result<Spool, SpoolError> {
         let mut written = 0;
         let fail = |written, source| SpoolError::Write { written, folder: std::env::temp_dir(), source };
         let mut file = tempfile::tempfile().map_err(|error| fail(0, error))?;

@@ -17,6 +17,8 @@ use crate::scenario::load::load_with;
 use crate::scenario::offered::Traffic;
 use crate::time::{Duration, Instant};
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -269,17 +271,22 @@ pub fn policy(text: &str) -> Result<Vec<BoxSpec>, Failure> {
     boxes(&text.split_whitespace().collect::<Vec<_>>())
 }
 
-/// Inputs that can be read more than once: standard input is kept in a temporary file.
+/// Inputs that can be read more than once: what comes out of standard input and other pipes is kept in a temporary file.
 ///
 /// # Errors
-/// That standard input cannot be read or kept.
+/// That one cannot be read or kept.
 pub fn kept(names: &[OsString]) -> Result<Vec<Input>, Failure> {
+    let spooled = |name: String, from: &mut dyn Read| {
+        let spool = Spool::of(&name, from).map_err(|error| Failure(format!("{name}: {error}")))?;
+        Ok(Input::Spooled(spool))
+    };
     names
         .iter()
         .map(|name| match Input::from_arg(name) {
-            Input::Stdin => {
-                let spool = Spool::of("-", &mut std::io::stdin().lock());
-                Ok(Input::Spooled(spool.map_err(|e| Failure(format!("standard input: {e}")))?))
+            Input::Stdin => spooled("-".to_owned(), &mut std::io::stdin().lock()),
+            Input::Path(path) if std::fs::metadata(&path).is_ok_and(|there| !there.is_file() && !there.is_dir()) => {
+                let mut pipe = File::open(&path).map_err(|error| files::unreadable(&path, &error, files::Wanted::Capture))?;
+                spooled(path.display().to_string(), &mut pipe)
             }
             other => Ok(other),
         })
