@@ -37,7 +37,7 @@ fn play(dialogue: &str) -> Flow {
         let parts: Vec<&str> = line.split('|').map(str::trim).collect();
         let (forth, mut seg) = parse(parts[0], frame);
         let (src, dst) = if forth { (client, server) } else { (server, client) };
-        let (_, seen) = table.observe(&Book::new().ends(src, dst, Proto::Tcp), &mut seg, u64::from(frame));
+        let (_, seen) = table.observe(&Book::new().ends(src, dst, Proto::Tcp), &mut seg, u64::from(frame)).expect("there is room");
         assert_eq!(format!("{:?} {:?}", seen.evidence, seen.shape), parts[1], "line {frame}: {line}\nof {dialogue}");
         let revised = seen.revises.map(|r| format!("{} {:?}", r.ordinal + 1, r.evidence)).unwrap_or_default();
         assert_eq!(revised, parts.get(2).copied().unwrap_or(""), "revision at line {frame}: {line}\nof {dialogue}");
@@ -308,7 +308,7 @@ fn udp_has_no_evidence_and_its_first_sender_calls() {
         let at = Instant::from_secs(30 * order as u64);
         let mut seg = Segment { at, frame: order as u32 + 1, len: 9, ..Segment::EMPTY };
         let host = |port| if port == 53 { sock(2, 53) } else { sock(1, port) };
-        let (_, seen) = table.observe(&Book::new().ends(host(from), host(to), Proto::Udp), &mut seg, order as u64);
+        let (_, seen) = table.observe(&Book::new().ends(host(from), host(to), Proto::Udp), &mut seg, order as u64).expect("there is room");
         assert_eq!((seen.shape, seen.evidence), (Shape::Datagram, GapEvidence::Unknown));
     }
     let flow = table.flows().next().expect("one flow");
@@ -342,7 +342,7 @@ fn streams_begin_where_wireshark_begins_them() {
                 let (forth, mut seg) = parse(&format!("{order} {line} 0"), order as u32 + 1);
                 let (src, dst) = if forth { (sock(1, 40_000), sock(2, 80)) } else { (sock(2, 80), sock(1, 40_000)) };
                 let ends = Book::new().ends(src, dst, Proto::Tcp);
-                places.push(table.place(&ends, ends.hash(), table.guess(ends.hash()), &mut seg, order as u64).flow);
+                places.push(table.place(&ends, ends.hash(), table.guess(ends.hash()), &mut seg, order as u64).expect("there is room").flow);
             }
             number_streams(&mut [&mut table]);
             let streams: String = places.iter().map(|place| table.flow(*place).stream.to_string()).collect();
@@ -361,7 +361,7 @@ fn streams_are_numbered_across_shards_by_their_first_packet() {
     {
         let mut seg = Segment { flags: TcpFlags(TcpFlags::ACK), ..Segment::EMPTY };
         let ends = Book::new().ends(sock(1, 40_000 + port), sock(2, 80), proto);
-        shards[shard].place(&ends, ends.hash(), None, &mut seg, order as u64);
+        shards[shard].place(&ends, ends.hash(), None, &mut seg, order as u64).expect("there is room");
     }
     let order = number_streams(&mut shards.iter_mut().collect::<Vec<_>>());
     assert_eq!(order.iter().map(|(shard, at)| (*shard, at.0)).collect::<Vec<_>>(), [(1, 0), (0, 0), (0, 1), (1, 1), (0, 2)]);

@@ -296,3 +296,25 @@ fn mistakes_end_with_2_and_one_line_and_no_file() {
     assert_eq!(left, ["late.json"]);
     assert_eq!(read(&capture(late, &["--format", "pcapng"])).len(), 5);
 }
+
+#[test]
+fn a_flood_is_single_syns_of_distinct_tuples_between_the_packets() {
+    let more = ["--set", "population.flows=20", "--v6=50%"];
+    let (plain, flooded) = (capture(POPULATION, &more), capture(POPULATION, &[&more[..], &["--flood", "5000"]].concat()));
+    let (plain, flooded) = (read(&plain), read(&flooded));
+    assert_eq!(flooded.len(), plain.len() + 5000);
+    assert!(flooded.iter().map(|packet| packet.seg.at).is_sorted());
+    let known = flows(&plain);
+    let mut all = flows(&flooded);
+    for (ends, said) in &known {
+        assert_eq!(all.remove(ends).as_ref(), Some(said));
+    }
+    assert_eq!(all.len(), 5000);
+    assert!(all.values().all(|said| said.len() == 1));
+    let syns: Vec<&Read> = flooded.iter().filter(|packet| all.contains_key(&(packet.src, packet.dst))).collect();
+    assert!(syns.iter().all(|syn| syn.seg.flags.has(0x02) && !syn.seg.flags.has(0x10) && syn.seg.len == 0));
+    let six = syns.iter().filter(|syn| syn.src.addr.is_v6()).count();
+    assert!((2200..2800).contains(&six), "{six}");
+    // To the end of the scenario, however early the last packet of a flow came.
+    assert!(flooded.last().map(|packet| packet.seg.at) > plain.last().map(|packet| packet.seg.at));
+}

@@ -1,7 +1,7 @@
 //! Bytes to records: capture files, compressed or not, one or several, as packets in time order; and `write`, the way back
 //! for simulated segments.
 //!
-//! Only `source` touches files. Nothing here knows what is inside a packet: a record is a time, a link type, a length
+//! Only `source` and `spool` touch files. Nothing here knows what is inside a packet: a record is a time, a link type, a length
 //! and the bytes that were kept. Damage is data: everything before it is delivered, then it is reported.
 mod error;
 mod file;
@@ -11,12 +11,14 @@ mod pcap;
 mod pcapng;
 mod record;
 mod source;
+mod spool;
 pub mod write;
 
 pub use error::{CaptureError, Damage};
 pub use link::LinkType;
 pub use record::{Batch, Record};
 pub use source::Input;
+pub use spool::{Spool, SpoolError};
 
 use file::File;
 use merge::Merge;

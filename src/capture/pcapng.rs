@@ -19,6 +19,8 @@ const CUSTOM_NOT_TO_COPY: u32 = 0x4000_0bad;
 const FRAMING: usize = 12;
 /// The longest block that is believed, as in Wireshark.
 const BLOCK_MAX: u32 = PACKET_MAX;
+/// The most interfaces of a section that are believed: 64 MiB of them.
+const INTERFACES_MAX: usize = 1 << 20;
 
 #[derive(Default)]
 pub(super) struct PcapNg {
@@ -131,6 +133,9 @@ impl PcapNg {
     fn interface(&mut self, body: &[u8]) -> Result<(), String> {
         if body.len() < 8 {
             return Err("an interface description is too short".to_owned());
+        }
+        if self.interfaces.len() >= INTERFACES_MAX {
+            return Err(format!("a section describes more than {INTERFACES_MAX} interfaces"));
         }
         let mut interface = Interface {
             link: LinkType(u16_at(body, 0, self.big)),

@@ -1,8 +1,9 @@
 //! Where the bytes come from: files, standard input, memory; decompressed by what they begin with.
 //!
-//! The only place of the library that reads files. Nothing here knows packets.
+//! The only place of the library that reads captures' files. Nothing here knows packets.
 use super::Options;
 use super::error::CaptureError;
+use super::spool::Spool;
 use flate2::read::MultiGzDecoder;
 use std::ffi::OsStr;
 use std::fs;
@@ -24,6 +25,8 @@ pub enum Input {
         /// The bytes of the file.
         bytes: Arc<[u8]>,
     },
+    /// What came out of a pipe.
+    Spooled(Spool),
 }
 
 impl Input {
@@ -38,6 +41,7 @@ impl Input {
             Input::Path(path) => path.display().to_string(),
             Input::Stdin => "-".to_owned(),
             Input::Bytes { name, .. } => name.clone(),
+            Input::Spooled(spool) => spool.name().to_owned(),
         }
     }
 }
@@ -72,6 +76,7 @@ impl Source {
             }
             Input::Stdin => Box::new(io::stdin()),
             Input::Bytes { bytes, .. } => Box::new(io::Cursor::new(Arc::clone(bytes))),
+            Input::Spooled(spool) => Box::new(spool.reader()),
         };
         let mut head = Vec::with_capacity(8);
         raw.by_ref().take(8).read_to_end(&mut head).map_err(unreadable)?;

@@ -173,6 +173,15 @@ fn remarks(run: &Run) -> Vec<String> {
     if left > 0 {
         remarks.push(format!("{left} packets could not be looked into, and are left out"));
     }
+    let none = run.no_room;
+    if let (Some(most), false) = (run.flows_max, none.is_nothing()) {
+        let packets = none.left_out();
+        remarks.push(format!(
+            "{packets} packets left out, because at most {most} flows are held (--max-flows): {} flows that never became connections made \
+             room, and {} packets found none",
+            none.flows, none.turned_away
+        ));
+    }
     if run.filtered > 0 {
         remarks.push(format!("{} packets left out by the policy's filter", run.filtered));
     }

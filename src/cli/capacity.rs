@@ -2,7 +2,7 @@
 
 use super::draw::{self, Kind};
 use super::progress::Progress;
-use super::traffic::{self, Source};
+use super::traffic::{self, Readings, Source};
 use super::{Ended, Failure, again, exit, print_json, width, write_whole};
 use crate::engine::Path;
 use crate::engine::pipeline::Followed;
@@ -120,7 +120,7 @@ pub fn run(args: &Args) -> Ended {
 
 /// Reads the input and takes its flows apart.
 fn heard(args: &Args) -> Result<(Path, Followed<Heard>), Failure> {
-    let source = Source::of(&args.asked.inputs)?;
+    let source = Source::of(&args.asked.inputs, Readings::One)?;
     let path = traffic::path(&source.boxes(&args.asked.boxes)?, args.options.clock()?)?;
     let nowhere = nowhere();
     Ok((path, source.follow(&Gather::new(&nowhere), &args.options, &traffic::stop_on_interrupt())?))

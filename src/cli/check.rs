@@ -84,6 +84,8 @@ pub struct Args {
     /// List every case and every finding
     #[arg(long)]
     all: bool,
+    #[command(flatten)]
+    held: traffic::Held,
     /// Print the JSON Schema of policies that say what they expect
     #[arg(long)]
     schema: bool,
@@ -120,6 +122,10 @@ impl Args {
             LintArg::All => words.push("--lint all".to_owned()),
             LintArg::None => words.push("--lint none".to_owned()),
         }
+        if self.held.small() != traffic::Held::default().small() {
+            let most = self.held.small().map_or_else(|| "none".to_owned(), |flows| flows.to_string());
+            words.push(format!("--max-flows {most}"));
+        }
         words.join(" ")
     }
 }
@@ -152,7 +158,7 @@ pub fn run(args: &Args) -> Ended {
     let stop = traffic::stop_on_interrupt();
     let names = Names::new(args.baseline.as_deref());
     let pool = rayon::ThreadPoolBuilder::new().num_threads(global::threads()).build().map_err(|e| Failure(format!("threads: {e}")))?;
-    let work = Work { found: &files.found, given, accepted: accepted.as_ref(), lint: args.lint };
+    let work = Work { found: &files.found, given, accepted: accepted.as_ref(), lint: args.lint, flows_max: args.held.small() };
     let (done, units) = pool.install(|| work.run(&|name| names.of(name), &stop));
     if stop.load(Ordering::SeqCst) {
         return Ok(exit::INTERRUPTED);
@@ -160,7 +166,7 @@ pub fn run(args: &Args) -> Ended {
     let kept = args.update_baseline.then(|| update(args, accepted.as_ref(), &done, &files.failures, &names));
     let checked = held(args, done, accepted.as_ref(), &fail_on, &names, (files.failures, files.left_alone));
     let lives = match &args.html {
-        Some(_) => pool.install(|| lives::told(&checked, &units, &stop))?,
+        Some(_) => pool.install(|| lives::told(&checked, &units, args.held.small(), &stop))?,
         None => Vec::new(),
     };
     if stop.load(Ordering::SeqCst) {

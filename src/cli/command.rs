@@ -35,6 +35,7 @@ const HEADINGS: [(&str, &[&str]); 4] = [
             "recordings",
             "filter",
             "count",
+            "max_flows",
             "client",
             "server",
             "sysctl",

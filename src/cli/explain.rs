@@ -6,7 +6,7 @@ use super::{Ended, Failure, exit, is_coloured, print_json, report, traffic, widt
 use crate::engine::diary::Diarist;
 use crate::engine::dossier::{self, Subject};
 use crate::engine::gather::{Signature, gather};
-use crate::engine::pipeline::{self, Judged};
+use crate::engine::pipeline::{self, Job, Judged};
 use crate::engine::replay::Replay;
 use crate::report::explain::matched::{self, Matched};
 use crate::report::explain::{json, matched_json, text};
@@ -122,7 +122,8 @@ fn several(args: &Args, which: &Which, draws: &[Draw]) -> Ended {
     let mut points = Vec::new();
     for name in &args.captures {
         let name = std::slice::from_ref(name);
-        points.push(gather(&mut traffic::open(name)?, &args.options.job(name)?, &stop));
+        let job = Job { flows_max: args.options.packets.held.full(), ..args.options.job(name)? };
+        points.push(gather(&mut traffic::open(name)?, &job, &stop));
     }
     let (mut text, mut documents) = (String::new(), Vec::new());
     // The flow that is asked for, or the one with the most to tell, as the first capture has it.

@@ -1,9 +1,9 @@
 //! `flowlapse infer`: from captures back to the timers of the boxes on the path.
 
 use super::traffic;
-use super::{Ended, Failure, exit, print_json, width};
+use super::{Ended, Failure, exit, print_written, width};
 use crate::capture::Input;
-use crate::engine::pipeline::{self, Followed, Run};
+use crate::engine::pipeline::{self, Followed, Job, Run};
 use crate::report::infer::Report;
 use crate::study::infer::Inference;
 use crate::study::infer::listen::{Ear, Listener};
@@ -61,7 +61,7 @@ pub fn run(args: &Args) -> Ended {
     let (inference, read) = args.options.on_threads(|| Inference::of(runs))?;
     let report = Report { inference: &inference, inputs: &read };
     if args.json {
-        print_json(&report.json())?;
+        print_written(|out| report.write_json(out))?;
     } else {
         super::report(&report.text(width(), args.limit))?;
     }
@@ -75,7 +75,7 @@ pub fn run(args: &Args) -> Ended {
 }
 
 fn listen(inputs: &[Input], names: &[OsString], args: &Args, stop: &AtomicBool) -> Result<Followed<Ear>, Failure> {
-    let job = args.options.job(names)?;
+    let job = Job { flows_max: args.options.held.full(), ..args.options.job(names)? };
     let mut capture = traffic::open_inputs(inputs)?;
     Ok(pipeline::follow(&mut capture, &Listener, &job, stop))
 }

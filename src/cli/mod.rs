@@ -199,6 +199,15 @@ pub fn print_json(document: &impl serde::Serialize) -> Result<(), Failure> {
     print(text.as_bytes())
 }
 
+/// Writes an answer to standard output as it is made.
+///
+/// # Errors
+/// As [`print()`].
+pub fn print_written(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    written(write(&mut out).and_then(|()| out.flush()))
+}
+
 /// How many columns a report has: those of the terminal, within reason, and a hundred where there is none.
 pub fn width() -> usize {
     let terminal = io::stdout().is_terminal();

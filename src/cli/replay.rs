@@ -131,8 +131,9 @@ pub fn run(args: &Args) -> Ended {
             (false, summary) => json::write_lines(&report, !summary, &mut out),
         };
         written(done.and_then(|()| out.flush()))?;
-    } else {
-        super::report(&text::write(&report, layout(args)))?;
+    } else if !super::global::is_quiet() {
+        let mut out = BufWriter::new(io::stdout().lock());
+        written(text::write(&report, layout(args), &mut out).and_then(|()| out.flush()))?;
     }
     Ok(exit_code(args, &report, &fail_on))
 }

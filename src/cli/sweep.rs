@@ -2,7 +2,7 @@
 
 use super::draw::{self, Kind};
 use super::progress::Progress;
-use super::traffic::{self, Source, text_of};
+use super::traffic::{self, Readings, Source, text_of};
 use super::{Ended, Failure, again, exit, print, print_json, width, write_whole};
 use crate::engine::Path;
 use crate::engine::many::Many;
@@ -69,7 +69,7 @@ const MOMENTS: u64 = 400;
 /// Runs the command.
 pub fn run(args: &Args) -> Ended {
     let draws = args.draw.wanted(&KINDS)?;
-    let source = Source::of(&args.asked.inputs)?;
+    let source = Source::of(&args.asked.inputs, Readings::One)?;
     let specs = source.boxes(&args.asked.boxes)?;
     let clock = args.options.clock()?;
     let told = |error: axis::AxisError| Failure(format!("--vary: {error}"));

@@ -7,6 +7,7 @@ use super::{Ended, Failure, exit, print_json};
 use crate::capture::write::bulk::{Format, Shape};
 use crate::report::synth::{self, Written};
 use crate::scenario::compile::Ready;
+use crate::scenario::flood::FLOOD_MAX;
 use crate::scenario::{Share, load_with};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -26,6 +27,7 @@ Examples:
   flowlapse synth benches/big.json -o big.pcap
   flowlapse synth benches/big.json -o small.pcapng.zst --flows 50000 --seed 7
   flowlapse synth benches/big.json -o mixed.pcap --v6=30% --vlan 100 --snaplen 96
+  flowlapse synth benches/big.json --flows 1000 --flood 50000000 -o - | flowlapse replay - --box conntrack --max-flows 1000000
   flowlapse synth scenarios/laptops-and-vpn.json -o - --set population.flows=100000 | flowlapse replay - --box conntrack:strict
 
 Only headers are kept unless --snaplen says more; the length on the wire is always the true one.
@@ -63,6 +65,9 @@ pub struct Args {
     /// IPv6 in place of IPv4, for all flows or for a share such as 30%
     #[arg(long, value_name = "SHARE", num_args = 0..=1, require_equals = true, default_missing_value = "100%", value_parser = share)]
     v6: Option<Share>,
+    /// Put so many SYNs of a flood between them, evenly over the time of the scenario, each from another address and port
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, value_parser = clap::value_parser!(u64).range(0..=FLOOD_MAX))]
+    flood: u64,
     /// Say what was written as one JSON document (schema flowlapse-synth/1)
     #[arg(long)]
     json: bool,
@@ -171,7 +176,7 @@ impl Work<'_> {
         let sink = Packed::new(sink, &self.args.output)?;
         let six = self.args.v6.unwrap_or_default();
         let begun = |flows| self.progress.advance(flows);
-        let (written, sink) = synth::write(self.ready, self.shape(), six, sink, self.stop, begun)?;
+        let (written, sink) = synth::write(self.ready, self.shape(), six, self.args.flood, sink, self.stop, begun)?;
         sink.finish()?;
         Ok(written)
     }

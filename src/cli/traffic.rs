@@ -2,7 +2,7 @@
 
 use super::progress::Progress;
 use super::{Failure, files, global};
-use crate::capture::{self, Capture, Input};
+use crate::capture::{self, Capture, Input, Spool};
 use crate::decode::Filter;
 use crate::engine::offered::follow_offered;
 use crate::engine::pipeline::{self, Follow, Followed, Job, Watch};
@@ -17,6 +17,7 @@ use crate::scenario::load::load_with;
 use crate::scenario::offered::Traffic;
 use crate::time::{Duration, Instant};
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -58,6 +59,66 @@ pub struct Packets {
     /// Stop after this many packets
     #[arg(long, short = 'c', value_name = "N")]
     count: Option<u64>,
+    /// How many flows are held at most.
+    #[command(flatten)]
+    pub held: Held,
+}
+
+/// How many flows are held at most.
+#[derive(clap::Args, Clone, Copy, Default, Debug)]
+pub struct Held {
+    /// Hold at most N flows of captures; what is left out for it is counted. 10000000 without it, 2000000 in commands that hold more of
+    /// a flow (sweep, tune, diff, capacity, infer, explain --match); none: no limit
+    #[arg(long, value_name = "N", value_parser = most)]
+    max_flows: Option<Most>,
+}
+
+/// A number of flows, or as many as there are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Most {
+    Flows(u64),
+    All,
+}
+
+/// So many flows are held of captures if nobody says otherwise: what a machine of 8 GB can hold in a replay. Not by the memory of the
+/// machine, so that the same input has the same answer everywhere.
+const FLOWS_MAX: u64 = 10_000_000;
+/// The same where a flow takes several times as much.
+const FLOWS_MAX_FULL: u64 = 2_000_000;
+
+fn most(text: &str) -> Result<Most, String> {
+    if text == "none" {
+        return Ok(Most::All);
+    }
+    match text.parse() {
+        Ok(0) | Err(_) => Err("expected a number of flows from 1 on, or none".to_owned()),
+        Ok(flows) => Ok(Most::Flows(flows)),
+    }
+}
+
+impl Held {
+    /// The limit for captures whose flows rest small.
+    pub const fn small(self) -> Option<u64> {
+        self.or(Some(FLOWS_MAX))
+    }
+
+    /// The limit for captures of whose flows more is held.
+    pub const fn full(self) -> Option<u64> {
+        self.or(Some(FLOWS_MAX_FULL))
+    }
+
+    /// The limit for a scenario, which says itself how many flows it has.
+    pub const fn of_scenario(self) -> Option<u64> {
+        self.or(None)
+    }
+
+    const fn or(self, usual: Option<u64>) -> Option<u64> {
+        match self.max_flows {
+            Some(Most::Flows(flows)) => Some(flows),
+            Some(Most::All) => None,
+            None => usual,
+        }
+    }
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
@@ -102,7 +163,8 @@ impl Packets {
         let sizes: Option<u64> = inputs.iter().map(|name| std::fs::metadata(name).ok().map(|m| m.len())).sum();
         let progress = Progress::bytes(sizes, "reading");
         let watch = Watch(Arc::new(move |bytes| progress.tick(bytes)));
-        Ok(Job { threads: global::threads(), filter, records_max: self.count, watch: Some(watch) })
+        let flows_max = self.held.small();
+        Ok(Job { threads: global::threads(), filter, records_max: self.count, flows_max, watch: Some(watch) })
     }
 
     /// Does something on the threads that were asked for.
@@ -140,7 +202,8 @@ impl Options {
             text.push_str(&format!(" and ({filter})"));
         }
         let filter = Filter::parse(&text).map_err(|e| Failure(e.to_string()))?;
-        Ok(Job { threads: global::threads(), filter: Some(filter), records_max: self.packets.count, watch: None })
+        let flows_max = self.packets.held.small();
+        Ok(Job { threads: global::threads(), filter: Some(filter), records_max: self.packets.count, flows_max, watch: None })
     }
 }
 
@@ -208,18 +271,22 @@ pub fn policy(text: &str) -> Result<Vec<BoxSpec>, Failure> {
     boxes(&text.split_whitespace().collect::<Vec<_>>())
 }
 
-/// Inputs that can be read more than once: standard input is kept in memory.
+/// Inputs that can be read more than once: what comes out of standard input and other pipes is kept in a temporary file.
 ///
 /// # Errors
-/// That standard input cannot be read.
+/// That one cannot be read or kept.
 pub fn kept(names: &[OsString]) -> Result<Vec<Input>, Failure> {
+    let spooled = |name: String, from: &mut dyn Read| {
+        let spool = Spool::of(&name, from).map_err(|error| Failure(format!("{name}: {error}")))?;
+        Ok(Input::Spooled(spool))
+    };
     names
         .iter()
         .map(|name| match Input::from_arg(name) {
-            Input::Stdin => {
-                let mut bytes = Vec::new();
-                std::io::stdin().lock().read_to_end(&mut bytes).map_err(|e| Failure(format!("standard input: cannot be read: {e}")))?;
-                Ok(Input::Bytes { name: "standard input".to_owned(), bytes: bytes.into() })
+            Input::Stdin => spooled("-".to_owned(), &mut std::io::stdin().lock()),
+            Input::Path(path) if std::fs::metadata(&path).is_ok_and(|there| !there.is_file() && !there.is_dir()) => {
+                let mut pipe = File::open(&path).map_err(|error| files::unreadable(&path, &error, files::Wanted::Capture))?;
+                spooled(path.display().to_string(), &mut pipe)
             }
             other => Ok(other),
         })
@@ -257,7 +324,7 @@ pub enum Source {
     Captures {
         /// As they were named.
         names: Vec<OsString>,
-        /// The same, to be read more than once.
+        /// The same, to be read as often as was said.
         inputs: Vec<Input>,
     },
     /// A scenario.
@@ -273,15 +340,28 @@ pub enum Source {
     },
 }
 
+/// How often flows will be followed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Readings {
+    /// Once: what comes out of a pipe goes by.
+    One,
+    /// More than once: what comes out of a pipe has to be kept.
+    Several,
+}
+
 impl Source {
     /// Sorts the inputs of a command line: one `.json` is a scenario, everything else captures.
     ///
     /// # Errors
     /// A scenario that cannot be read or makes no sense, or one among captures.
-    pub fn of(names: &[OsString]) -> Result<Source, Failure> {
+    pub fn of(names: &[OsString], readings: Readings) -> Result<Source, Failure> {
         let is_scenario = |name: &OsString| name.to_string_lossy().to_ascii_lowercase().ends_with(".json");
         if !names.iter().any(is_scenario) {
-            return Ok(Source::Captures { names: names.to_vec(), inputs: kept(names)? });
+            let inputs = match readings {
+                Readings::One => names.iter().map(|name| Input::from_arg(name)).collect(),
+                Readings::Several => kept(names)?,
+            };
+            return Ok(Source::Captures { names: names.to_vec(), inputs });
         }
         let [name] = names else {
             return Err(Failure("one scenario, or captures: not both, and not several scenarios".to_owned()));
@@ -312,12 +392,12 @@ impl Source {
     pub fn follow<F: Follow>(&self, follow: &F, options: &Options, stop: &AtomicBool) -> Result<Followed<F::Run>, Failure> {
         match self {
             Source::Captures { names, inputs } => {
-                let job = options.job(names)?;
+                let job = Job { flows_max: options.packets.held.full(), ..options.job(names)? };
                 let mut capture = open_inputs(inputs)?;
                 Ok(pipeline::follow(&mut capture, follow, &job, stop))
             }
             Source::Scenario { name, ready, .. } => {
-                let job = Job { watch: None, ..options.job(&[])? };
+                let job = Job { watch: None, flows_max: options.packets.held.of_scenario(), ..options.job(&[])? };
                 let traffic = Traffic::new(ready);
                 let progress = Progress::steps(Some(traffic.flows()), "flows");
                 let chunks = traffic.chunks().inspect(|flows| progress.advance(flows.len() as u64));

@@ -1,6 +1,6 @@
 //! `flowlapse tune`: the smallest timers that cut nothing, and the keepalive that saves the rest.
 
-use super::traffic::{self, Source};
+use super::traffic::{self, Readings, Source};
 use super::{Ended, Failure, exit, print_json, width};
 use crate::engine::replay::Replay;
 use crate::report::study::tune::Report;
@@ -55,7 +55,7 @@ fn share(text: &str) -> Result<f64, String> {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Ended {
-    let source = Source::of(&args.asked.inputs)?;
+    let source = Source::of(&args.asked.inputs, Readings::Several)?;
     let specs = source.boxes(&args.asked.boxes)?;
     let clock = args.options.clock()?;
     let path = traffic::path(&specs, clock)?;

@@ -38,7 +38,7 @@ pub fn check_twice(captures: &[OsString], option: &str) -> Result<(), Failure> {
             Input::Stdin => false,
             // What does not exist is told when it is opened.
             Input::Path(path) => std::fs::metadata(path).map_or(true, |data| data.is_file()),
-            Input::Bytes { .. } => true,
+            Input::Bytes { .. } | Input::Spooled(_) => true,
         };
         if !twice {
             let what = if name == "-" { "standard input".to_owned() } else { format!("'{}'", name.to_string_lossy()) };

@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows how packets are decoded.
 use crate::capture::LinkType;
+use std::collections::BTreeMap;
 use std::fmt;
 
 macro_rules! kinds {
@@ -132,11 +133,13 @@ pub struct DecodeCounters {
     pub decoded: u64,
     kinds: [u64; Kind::ALL.len()],
     links: Vec<(LinkType, u64)>,
+    /// Where each link type stands there.
+    places: BTreeMap<LinkType, usize>,
 }
 
 impl Default for DecodeCounters {
     fn default() -> DecodeCounters {
-        DecodeCounters { records: 0, decoded: 0, kinds: [0; Kind::ALL.len()], links: Vec::new() }
+        DecodeCounters { records: 0, decoded: 0, kinds: [0; Kind::ALL.len()], links: Vec::new(), places: BTreeMap::new() }
     }
 }
 
@@ -173,7 +176,8 @@ impl DecodeCounters {
     }
 
     pub(super) fn add_link(&mut self, link: LinkType, count: u64) {
-        match self.links.iter_mut().find(|(known, _)| *known == link) {
+        let place = *self.places.entry(link).or_insert(self.links.len());
+        match self.links.get_mut(place) {
             Some((_, sum)) => *sum += count,
             None => self.links.push((link, count)),
         }

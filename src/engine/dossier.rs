@@ -5,7 +5,7 @@
 
 use super::diary::{Diarist, Kept};
 use super::packets::{self, Seen};
-use super::pipeline::{Follow, Job};
+use super::pipeline::{Follow, Job, most};
 use crate::capture::{Capture, Record};
 use crate::decode::{Decoded, IcmpError, content, stations};
 use crate::flow::{Book, Flow, FlowTable, GapEvidence, Observation, Shape, StreamRule};
@@ -167,6 +167,7 @@ pub fn collect(
     stop: &AtomicBool,
 ) -> Vec<Option<Dossier>> {
     let mut table = FlowTable::new(StreamRule::default());
+    table.hold_at_most(most(job));
     let mut book = Book::new();
     let mut dossiers: Vec<Option<Dossier>> = subjects.iter().map(|_| None).collect();
     // Which tuples are wanted, in both directions; and which subject each flow of the table is, by its place.
@@ -202,7 +203,7 @@ pub fn collect(
         }
         let ends = book.ends(packet.src, packet.dst, packet.proto);
         let mut seg = packet.segment;
-        let placed = table.place(&ends, ends.hash(), None, &mut seg, order);
+        let Some(placed) = table.place(&ends, ends.hash(), None, &mut seg, order) else { return };
         let at = placed.flow.get();
         let flow = table.flow_mut(placed.flow);
         let previous = flow.last_frame;

@@ -3,10 +3,10 @@
 
 use super::dossier::Print;
 use super::packets::{self, Seen};
-use super::pipeline::{Followed, Job, Judged, Run};
+use super::pipeline::{self, Followed, Job, Judged, Run, most};
 use crate::capture::Capture;
 use crate::decode::content;
-use crate::flow::{Book, FlowTable, Observation, Shape, StreamRule, number_streams};
+use crate::flow::{FlowTable, Observation, Shape, StreamRule, number_streams};
 use crate::net::{Proto, Segment, Seq, TcpFlags};
 use std::sync::atomic::AtomicBool;
 
@@ -78,26 +78,37 @@ impl Signature {
 /// Reads a capture. When `stop` becomes true, what was read so far is kept.
 pub fn gather(capture: &mut Capture, job: &Job, stop: &AtomicBool) -> Followed<Signature> {
     let mut table = FlowTable::new(StreamRule::default());
+    table.hold_at_most(most(job));
     let mut signatures: Vec<Signature> = Vec::new();
-    let mut book = Book::new();
+    let mut book = pipeline::book(job.flows_max);
     let passed = packets::each(capture, job, stop, |seen| {
         let Seen::Packet(record, packet, order) = seen else { return };
         let ends = book.ends(packet.src, packet.dst, packet.proto);
         let mut seg = packet.segment;
-        let (placed, observation) = table.observe(&ends, &mut seg, order);
-        if placed.is_new {
-            signatures.push(Signature::default());
+        let placed = table.observe(&ends, &mut seg, order);
+        if book.is_full() {
+            book.sweep(|mark| table.flows().for_each(|flow| mark(&flow.ends)));
+        }
+        let Some((placed, observation)) = placed else { return };
+        match signatures.get_mut(placed.flow.get()).filter(|_| placed.is_new) {
+            Some(signature) => *signature = Signature::default(),
+            None if placed.is_new => signatures.push(Signature::default()),
+            None => {}
         }
         let print = content(record, packet).and_then(|content| Print::of(content.payload, seg.len));
         signatures[placed.flow.get()].take(packet.proto, &seg, print, &observation);
     });
+    table.close(|one, other| signatures.swap(one, other));
     number_streams(&mut [&mut table]);
+    let no_room = table.no_room();
     let flows = table.into_flows().zip(signatures).map(|(flow, run)| Judged { flow, run }).collect();
     Run {
         flows,
         book,
         counters: passed.decoder.counters(),
         filtered: passed.filtered,
+        flows_max: job.flows_max,
+        no_room,
         damages: capture.damages(),
         times: capture.times(),
         errors: Vec::new(),

@@ -38,7 +38,7 @@
 //! let specs = [flowlapse::policy::parse_short("conntrack:masquerade")?, flowlapse::policy::parse_short("ipvs:nat,tcp=900")?];
 //! let path = Path::build(&specs, Clock::Ideal)?;
 //! let mut capture = capture::open(&[Input::Bytes { name: "lunch".to_owned(), bytes: bytes.into() }])?;
-//! let job = Job { threads: 1, filter: None, records_max: None, watch: None };
+//! let job = Job { threads: 1, ..Job::default() };
 //! let run = pipeline::run(&mut capture, &path, &job, &AtomicBool::new(false));
 //! let report = Report::new(&path, &run);
 //! let finding = report.finding(0);

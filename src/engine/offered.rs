@@ -3,7 +3,7 @@
 //! Flows go through the same tables and the same shards as those of a capture ([`super::pipeline`]). It does not know who made
 //! them.
 
-use super::pipeline::{Bin, Follow, Followed, Intake, Job, Run, Singly, drive, on_threads, put, settle};
+use super::pipeline::{Bin, Follow, Followed, Intake, Job, Run, Singly, book, drive, on_threads, put, settle};
 use crate::capture::TimeCounters;
 use crate::decode::{DecodeCounters, Decoded};
 use crate::flow::Book;
@@ -51,14 +51,16 @@ pub fn follow_offered<F: Follow>(
     let mut intake = Offer {
         chunks,
         job,
-        book: Book::new(),
+        book: book(job.flows_max),
         records_max: job.records_max.unwrap_or(u64::MAX),
         records: 0,
         filtered: 0,
         stop,
         interrupted: false,
     };
-    let flows = on_threads(job, || settle(drive(&mut intake, &Singly(follow)), follow, origin.end));
+    let kept = on_threads(job, || drive(&mut intake, &Singly(follow), job));
+    let no_room = kept.no_room;
+    let flows = on_threads(job, || settle(kept, follow, origin.end));
     let Offer { book, records, filtered, interrupted, .. } = intake;
     let mut counters = DecodeCounters::default();
     (counters.records, counters.decoded) = (records, records);
@@ -67,6 +69,8 @@ pub fn follow_offered<F: Follow>(
         book,
         counters,
         filtered,
+        flows_max: job.flows_max,
+        no_room,
         damages: Vec::new(),
         times: TimeCounters::default(),
         errors: Vec::new(),
@@ -125,5 +129,9 @@ impl<C: Iterator<Item = Vec<Offered>> + Send> Intake for Offer<'_, C> {
             }
         }
         true
+    }
+
+    fn book(&mut self) -> &mut Book {
+        &mut self.book
     }
 }

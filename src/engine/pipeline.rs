@@ -1,8 +1,8 @@
 //! From an open capture to judged flows: read, decode, distribute over shards, replay.
 //!
 //! One thread reads and decodes a window of packets while the others replay the window before it. A flow's packets all
-//! go to the same shard, in order, so the result is the same for any number of threads. Memory grows with flows and is
-//! otherwise bounded by two windows.
+//! go to the same shard, in order, so the result is the same for any number of threads. Memory grows with flows, up to the
+//! most that the job allows, and is otherwise bounded by two windows.
 
 use super::path::Path;
 use super::replay::{FlowRun, Replay};
@@ -10,7 +10,7 @@ use super::replayed::{Replayed, Resting};
 use super::silences::{Listening, Silences};
 use crate::capture::{Batch, Capture, Damage, TimeCounters};
 use crate::decode::{DecodeCounters, Decoded, Decoder, Filter, IcmpError};
-use crate::flow::{Arena, Book, Ends, Flow, FlowIndex, FlowTable, Observation, StreamRule, number_streams};
+use crate::flow::{Arena, Book, Ends, Flow, FlowIndex, FlowTable, NoRoom, Observation, StreamRule, number_streams};
 use crate::net::{Segment, Sock};
 use crate::time::Instant;
 use rayon::prelude::*;
@@ -19,6 +19,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Into how many shards flows are distributed: a constant, so that nothing depends on the number of threads.
 const SHARDS: usize = 64;
+/// With fewer flows to hold than this there is one shard: divided among many, some would be full long before the others.
+const FEW: u64 = 1 << 16;
 /// How many segments make a window: the more, the more often what one shard knows is still in the cache when its next packet
 /// comes. Two windows of 68 bytes a segment are all the memory that does not go with flows.
 const WINDOW: u32 = 1 << 19;
@@ -34,6 +36,8 @@ pub struct Job {
     pub filter: Option<Filter>,
     /// Stop after this many records.
     pub records_max: Option<u64>,
+    /// Hold at most this many flows; what is left out for it is counted.
+    pub flows_max: Option<u64>,
     /// Who is told now and then how many bytes of the input were read.
     pub watch: Option<Watch>,
 }
@@ -83,8 +87,11 @@ pub(super) trait Keep: Sync {
     /// Nothing yet.
     fn rack(&self) -> Self::Rack;
 
-    /// Begins the next flow with its first segment.
+    /// Begins a flow with its first segment: the next one, or one in the place of another.
     fn begin(&self, rack: &mut Self::Rack, at: usize, flow: &Flow, seg: &Segment);
+
+    /// Has two flows change places.
+    fn swap(&self, rack: &mut Self::Rack, one: usize, other: usize);
 
     /// Takes a segment, the first one too. `observation` is what the flow said of it.
     fn segment(&self, rack: &mut Self::Rack, at: usize, flow: &Flow, seg: &Segment, observation: &Observation, previous_frame: u32);
@@ -105,8 +112,12 @@ impl<F: Follow> Keep for Singly<'_, F> {
         Arena::default()
     }
 
-    fn begin(&self, rack: &mut Arena<F::Run>, _at: usize, flow: &Flow, seg: &Segment) {
-        rack.push(self.0.begin(flow, seg));
+    fn begin(&self, rack: &mut Arena<F::Run>, at: usize, flow: &Flow, seg: &Segment) {
+        rack.put(at, self.0.begin(flow, seg));
+    }
+
+    fn swap(&self, rack: &mut Arena<F::Run>, one: usize, other: usize) {
+        rack.swap(one, other);
     }
 
     fn segment(&self, rack: &mut Arena<F::Run>, at: usize, flow: &Flow, seg: &Segment, observation: &Observation, previous_frame: u32) {
@@ -134,6 +145,10 @@ pub struct Run<L = Replayed> {
     pub counters: DecodeCounters,
     /// Packets that the filter left out.
     pub filtered: u64,
+    /// How many flows could be held.
+    pub flows_max: Option<u64>,
+    /// What was left out because they were no more.
+    pub no_room: NoRoom,
     /// Where inputs were damaged.
     pub damages: Vec<Damage>,
     /// What was odd about times.
@@ -161,6 +176,8 @@ impl<L> Run<L> {
             book: Book::new(),
             counters: self.counters.clone(),
             filtered: self.filtered,
+            flows_max: self.flows_max,
+            no_room: self.no_room,
             damages: self.damages.clone(),
             times: self.times,
             errors: self.errors.clone(),
@@ -173,8 +190,9 @@ impl<L> Run<L> {
 
     /// The same with the flows held otherwise.
     pub(super) fn with<M>(self, hold: impl FnOnce(L) -> M) -> Run<M> {
-        let Run { flows, book, counters, filtered, damages, times, errors, names, begin, end, interrupted } = self;
-        Run { flows: hold(flows), book, counters, filtered, damages, times, errors, names, begin, end, interrupted }
+        let Run { flows, book, counters, filtered, flows_max, no_room, damages, times, errors, names, begin, end, interrupted } = self;
+        let flows = hold(flows);
+        Run { flows, book, counters, filtered, flows_max, no_room, damages, times, errors, names, begin, end, interrupted }
     }
 
     /// A flow's client and server.
@@ -189,7 +207,12 @@ impl<L> Run<L> {
 
     /// Whether anything was left out.
     pub fn is_incomplete(&self) -> bool {
-        self.left_out() > 0 || !self.damages.is_empty() || self.interrupted
+        self.left_out() > 0 || !self.no_room.is_nothing() || !self.damages.is_empty() || self.interrupted
+    }
+
+    /// Packets of the flows that are judged.
+    pub fn followed(&self) -> u64 {
+        self.counters.decoded.saturating_sub(self.filtered).saturating_sub(self.no_room.left_out())
     }
 }
 
@@ -243,7 +266,7 @@ impl<R> Shard<R> {
 
     #[inline]
     fn one(&mut self, keep: &impl Keep<Rack = R>, item: &mut Item, guess: Option<FlowIndex>, order: u64) {
-        let placed = self.table.place(&item.ends, item.hash, guess, &mut item.seg, order);
+        let Some(placed) = self.table.place(&item.ends, item.hash, guess, &mut item.seg, order) else { return };
         let flow = self.table.flow_mut(placed.flow);
         let previous = flow.last_frame;
         let observation = flow.observe(&item.seg);
@@ -255,9 +278,31 @@ impl<R> Shard<R> {
     }
 }
 
-/// One bin of packets for each shard.
-fn new_bins() -> Vec<Bin> {
-    (0..SHARDS).map(|_| Bin::default()).collect()
+/// Into how many shards so many flows at most are distributed: a power of two.
+fn shards(flows_max: Option<u64>) -> usize {
+    if flows_max.is_some_and(|most| most < FEW) { 1 } else { SHARDS }
+}
+
+/// How many flows one table may hold.
+pub(super) fn most(job: &Job) -> usize {
+    job.flows_max.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX))
+}
+
+/// A book that forgets what it can before its addresses take more than the flows that may be held, and two windows.
+pub(super) fn book(flows_max: Option<u64>) -> Book {
+    let bounded = |most: u64| Book::bounded((most.saturating_mul(2) as usize).saturating_add(4 * WINDOW as usize));
+    flows_max.map_or_else(Book::new, bounded)
+}
+
+/// Divides the room that is left among the shards by what comes to each. It depends on the input alone.
+fn divide<R>(shards: &mut [Shard<R>], bins: &[Bin], most: usize) {
+    let held: usize = shards.iter().map(|shard| shard.table.len()).sum();
+    let coming: usize = bins.iter().map(|bin| bin.items.len()).sum();
+    let room = most.saturating_sub(held);
+    for (shard, bin) in shards.iter_mut().zip(bins) {
+        let share = if coming <= room { bin.items.len() } else { (room as u128 * bin.items.len() as u128 / coming as u128) as usize };
+        shard.table.hold_at_most(shard.table.len() + share);
+    }
 }
 
 /// What the shards have come to.
@@ -266,6 +311,8 @@ pub(super) struct Kept<R> {
     pub(super) shards: Vec<(FlowTable, R)>,
     /// The flows' places in the order of their first packets.
     pub(super) order: Vec<(u32, FlowIndex)>,
+    /// What was left out.
+    pub(super) no_room: NoRoom,
 }
 
 /// Where packets come from, a window at a time.
@@ -275,16 +322,31 @@ pub(super) trait Intake: Send {
 
     /// Is told that a window is filled.
     fn filled(&self) {}
+
+    /// The addresses of the packets.
+    fn book(&mut self) -> &mut Book;
 }
 
 /// Fills one window while the one before it is worked on. A flow's packets go to one shard, in their order.
-pub(super) fn drive<K: Keep>(intake: &mut impl Intake, keep: &K) -> Kept<K::Rack> {
-    let mut shards: Vec<Shard<K::Rack>> =
-        (0..SHARDS).map(|_| Shard { table: FlowTable::new(StreamRule::default()), rack: keep.rack() }).collect();
-    let (mut filling, mut working) = (new_bins(), new_bins());
+pub(super) fn drive<K: Keep>(intake: &mut impl Intake, keep: &K, job: &Job) -> Kept<K::Rack> {
+    let (most, count) = (most(job), shards(job.flows_max));
+    let shard = |_| Shard { table: FlowTable::new(StreamRule::default()), rack: keep.rack() };
+    let mut shards: Vec<Shard<K::Rack>> = (0..count).map(shard).collect();
+    let bins = || (0..count).map(|_| Bin::default()).collect::<Vec<_>>();
+    let (mut filling, mut working) = (bins(), bins());
     let mut more = intake.window(&mut filling);
     while more {
         intake.filled();
+        if job.flows_max.is_some() {
+            divide(&mut shards, &filling, most);
+        }
+        if intake.book().is_full() {
+            // Nobody refers to an address but the flows that are held and the packets that have come and not been worked on.
+            intake.book().sweep(|mark| {
+                shards.iter().flat_map(|shard| shard.table.flows()).for_each(|flow| mark(&flow.ends));
+                filling.iter().flat_map(|bin| &bin.items).for_each(|item| mark(&item.ends));
+            });
+        }
         std::mem::swap(&mut filling, &mut working);
         (more, ()) = rayon::join(
             || intake.window(&mut filling),
@@ -292,9 +354,11 @@ pub(super) fn drive<K: Keep>(intake: &mut impl Intake, keep: &K) -> Kept<K::Rack
         );
     }
     drop((filling, working));
+    shards.par_iter_mut().for_each(|Shard { table, rack }| table.close(|one, other| keep.swap(rack, one, other)));
     let mut tables: Vec<&mut FlowTable> = shards.iter_mut().map(|shard| &mut shard.table).collect();
     let order = number_streams(&mut tables);
-    Kept { shards: shards.into_iter().map(|shard| (shard.table, shard.rack)).collect(), order }
+    let no_room = shards.iter().fold(NoRoom::default(), |sum, shard| sum.and(shard.table.no_room()));
+    Kept { shards: shards.into_iter().map(|shard| (shard.table, shard.rack)).collect(), order, no_room }
 }
 
 /// All flows with their runs, in the order of their first packets.
@@ -372,6 +436,10 @@ impl Intake for Reading<'_> {
             tell(self.capture.consumed());
         }
     }
+
+    fn book(&mut self) -> &mut Book {
+        &mut self.book
+    }
 }
 
 impl Reading<'_> {
@@ -392,7 +460,7 @@ impl Reading<'_> {
 #[inline(always)]
 pub(super) fn put(bins: &mut [Bin], seg: &Segment, ends: Ends, order: u32) {
     let hash = ends.hash();
-    let bin = &mut bins[(hash % SHARDS as u64) as usize];
+    let bin = &mut bins[hash as usize & (bins.len() - 1)];
     bin.items.push(Item { seg: *seg, ends, hash });
     bin.orders.push(order);
 }
@@ -435,7 +503,7 @@ fn keep<K: Keep>(capture: &mut Capture, keep: &K, job: &Job, stop: &AtomicBool) 
         batch: Batch::new(),
         next: 0,
         decoder: Decoder::new(),
-        book: Book::new(),
+        book: book(job.flows_max),
         job,
         filtered: 0,
         errors: Vec::new(),
@@ -447,13 +515,16 @@ fn keep<K: Keep>(capture: &mut Capture, keep: &K, job: &Job, stop: &AtomicBool) 
         stop,
         interrupted: false,
     };
-    let flows = on_threads(job, || drive(&mut reading, keep));
+    let flows = on_threads(job, || drive(&mut reading, keep, job));
+    let no_room = flows.no_room;
     let Reading { capture, decoder, book, filtered, errors, begin, end, interrupted, .. } = reading;
     Run {
         flows,
         book,
         counters: decoder.counters(),
         filtered,
+        flows_max: job.flows_max,
+        no_room,
         damages: capture.damages(),
         times: capture.times(),
         errors,

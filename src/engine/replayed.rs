@@ -40,12 +40,16 @@ impl Keep for Resting<'_> {
     }
 
     fn begin(&self, rack: &mut Rack, at: usize, flow: &Flow, seg: &Segment) {
-        rack.shelf.push();
+        rack.shelf.put(at);
         // What rests of a flow that no box knows yet is nothing.
         if Replay::beginning(flow, seg) != Beginning::Seen || !self.layout.packs() {
             let mut run = self.replay.begin(flow, seg);
             self.layout.rest(&mut rack.shelf, at, &mut run, flow);
         }
+    }
+
+    fn swap(&self, rack: &mut Rack, one: usize, other: usize) {
+        rack.shelf.swap(one, other);
     }
 
     #[inline]

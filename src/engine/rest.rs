@@ -155,12 +155,30 @@ impl Shelf {
         Shelf { stride: layout.words, ..Shelf::default() }
     }
 
-    pub(super) fn push(&mut self) {
+    /// A flow of which nothing is known, at the next place or in that of another.
+    pub(super) fn put(&mut self, at: usize) {
+        self.profiles.put(at, Profile::default());
+        if at < self.count {
+            let rare = self.words(at)[1] as u32 & RARE;
+            if rare != 0 {
+                self.rares[rare as usize - 1] = None;
+                self.free.push(rare);
+            }
+            return self.words_mut(at).fill(0);
+        }
         if self.count.is_multiple_of(PIECE) {
             self.words.push(vec![0; PIECE * self.stride].into());
         }
         self.count += 1;
-        self.profiles.push(Profile::default());
+    }
+
+    /// Has two flows change places.
+    pub(super) fn swap(&mut self, one: usize, other: usize) {
+        self.profiles.swap(one, other);
+        for word in 0..self.stride {
+            let kept = self.words(one)[word];
+            self.words_mut(one)[word] = std::mem::replace(&mut self.words_mut(other)[word], kept);
+        }
     }
 
     #[inline]

@@ -134,6 +134,10 @@ impl<K: Keep> Keep for Listening<'_, K> {
         self.keep.begin(rack, at, flow, seg);
     }
 
+    fn swap(&self, rack: &mut K::Rack, one: usize, other: usize) {
+        self.keep.swap(rack, one, other);
+    }
+
     fn segment(&self, rack: &mut K::Rack, at: usize, flow: &Flow, seg: &Segment, observation: &Observation, previous_frame: u32) {
         self.silences.note(observation);
         self.keep.segment(rack, at, flow, seg, observation, previous_frame);

@@ -1,5 +1,5 @@
 //! Items that are made and never removed, each with a number, in pieces of one size: growing moves none of them, and no room
-//! is kept for more than a piece.
+//! is kept for more than a piece. One may take the place of another.
 
 /// Items in a piece: few enough for tables of a handful of flows, many enough for the list of pieces to stay in the cache.
 pub const PIECE: usize = 256;
@@ -37,6 +37,31 @@ impl<T> Arena<T> {
                 self.pieces.push(piece);
             }
         }
+    }
+
+    /// Puts one in the place of the one of a number, or adds it where that is how many there are.
+    ///
+    /// # Panics
+    /// Where the number is larger than that.
+    pub fn put(&mut self, number: usize, item: T) {
+        if number == self.len() {
+            self.push(item);
+        } else {
+            *self.at_mut(number) = item;
+        }
+    }
+
+    /// Has two change places.
+    ///
+    /// # Panics
+    /// Where there is none of one of the numbers.
+    pub fn swap(&mut self, one: usize, other: usize) {
+        let (low, high) = (one.min(other), one.max(other));
+        if low / PIECE == high / PIECE {
+            return self.pieces[low / PIECE].swap(low % PIECE, high % PIECE);
+        }
+        let (before, after) = self.pieces.split_at_mut(high / PIECE);
+        std::mem::swap(&mut before[low / PIECE][low % PIECE], &mut after[0][high % PIECE]);
     }
 
     /// The one of a number.

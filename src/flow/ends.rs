@@ -1,7 +1,8 @@
 //! Who talks to whom, in sixteen bytes: IPv4 addresses as they are, IPv6 addresses by their place in a book.
 //!
-//! A capture has few addresses and many packets: what would be forty bytes a packet and a flow is twelve. Nothing here knows
-//! sequence numbers, incarnations or which side is the client.
+//! A capture has few addresses and many packets: what would be forty bytes a packet and a flow is twelve. Where it has very many,
+//! the book forgets those that nobody refers to any more. Nothing here knows sequence numbers, incarnations or which side is the
+//! client.
 
 use crate::net::{Addr, Proto, Sock};
 use hashbrown::HashTable;
@@ -52,11 +53,17 @@ impl Ends {
     }
 }
 
-/// The IPv6 addresses of a run, in the order in which they came.
+/// The IPv6 addresses of a run, each at its place.
 #[derive(Clone, Debug, Default)]
 pub struct Book {
     addrs: Vec<Addr>,
     index: HashTable<u32>,
+    /// Places of addresses that were forgotten.
+    free: Vec<u32>,
+    /// With more addresses than this it is to be swept; without a number it never is.
+    enough: Option<usize>,
+    /// The least that this number becomes.
+    least: usize,
 }
 
 fn mix(addr: Addr) -> u64 {
@@ -72,6 +79,33 @@ impl Book {
     /// An empty one.
     pub fn new() -> Book {
         Book::default()
+    }
+
+    /// An empty one that is to be swept when it has more than so many addresses.
+    pub fn bounded(addresses: usize) -> Book {
+        Book { enough: Some(addresses), least: addresses, ..Book::default() }
+    }
+
+    /// Whether it is time for [`Book::sweep`].
+    pub fn is_full(&self) -> bool {
+        self.enough.is_some_and(|enough| self.index.len() > enough)
+    }
+
+    /// Forgets all addresses but those of the ends that it is told of; their places may become others'. So many at a time go that
+    /// it costs little for each.
+    pub fn sweep(&mut self, told: impl FnOnce(&mut dyn FnMut(&Ends))) {
+        let mut kept = vec![false; self.addrs.len()];
+        told(&mut |ends| {
+            for place in ends.addrs.iter().filter(|_| ends.six) {
+                if let Some(kept) = kept.get_mut(*place as usize) {
+                    *kept = true;
+                }
+            }
+        });
+        self.index.retain(|place| kept[*place as usize]);
+        // The lowest place is taken first.
+        self.free = (0..kept.len() as u32).rev().filter(|place| !kept[*place as usize]).collect();
+        self.enough = Some(self.least.max(2 * self.index.len()));
     }
 
     /// The ends of a packet.
@@ -92,8 +126,13 @@ impl Book {
         if let Some(known) = self.index.find(hash, |at| addrs[*at as usize] == addr) {
             return *known;
         }
-        let fresh = u32::try_from(addrs.len()).expect("fewer than 2^32 addresses");
-        addrs.push(addr);
+        let fresh = if let Some(free) = self.free.pop() {
+            addrs[free as usize] = addr;
+            free
+        } else {
+            addrs.push(addr);
+            u32::try_from(addrs.len() - 1).expect("fewer than 2^32 addresses")
+        };
         self.index.insert_unique(hash, fresh, |at| mix(addrs[*at as usize]));
         fresh
     }
@@ -126,6 +165,28 @@ mod tests {
             assert_ne!(ends.hash(), book.ends(src, dst, Proto::Udp).hash());
         }
         assert_eq!(book.addrs.len(), 3);
+    }
+
+    #[test]
+    fn a_swept_book_forgets_what_nobody_refers_to_and_nothing_else() {
+        let mut book = Book::bounded(100);
+        let sock = |n: u32| Sock { addr: Addr::v6(std::array::from_fn(|at| n.to_be_bytes()[at % 4])), port: 1 };
+        let server = sock(0);
+        let mut kept: Vec<(u32, Ends)> = Vec::new();
+        for n in 1..20_000 {
+            let ends = book.ends(sock(n), server, Proto::Tcp);
+            if n % 500 == 0 {
+                kept.push((n, ends));
+            }
+            if book.is_full() {
+                book.sweep(|mark| kept.iter().for_each(|(_, ends)| mark(ends)));
+            }
+            assert!(book.addrs.len() <= 102, "{}", book.addrs.len());
+        }
+        for (n, ends) in kept {
+            assert_eq!(book.socks(&ends), [sock(n), server]);
+            assert_eq!(book.ends(sock(n), server, Proto::Tcp), ends);
+        }
     }
 
     #[test]

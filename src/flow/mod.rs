@@ -10,6 +10,7 @@ mod ends;
 mod gaps;
 mod orient;
 mod probes;
+mod room;
 mod sequence;
 mod stream;
 mod table;
@@ -19,6 +20,7 @@ pub use ends::{Book, Ends};
 pub use gaps::{Gap, GapEvidence, Revision};
 pub use orient::Orientation;
 pub use probes::ProbeTrain;
+pub use room::NoRoom;
 pub use sequence::Shape;
 pub use stream::StreamRule;
 pub use table::{FlowIndex, FlowTable, Placed, number_streams};
@@ -189,6 +191,21 @@ impl Flow {
     #[inline]
     pub fn touch(&self) -> u64 {
         self.first.0 ^ u64::from(self.last_print) ^ u64::from(self.sides[1].base.0) ^ self.bytes[0] ^ self.last.0
+    }
+
+    /// Whether it never became a connection, as far as captured: one packet, or nothing but what asks for a connection and answers
+    /// that (SYN, SYN/ACK, RST).
+    fn is_attempt(&self) -> bool {
+        if self.segments[0].wrapping_add(self.segments[1]) == 1 {
+            return true;
+        }
+        let [client, server] = &self.sides;
+        self.proto() == Proto::Tcp
+            && self.progress & (SYN | SYN_ACK) != 0
+            && self.bytes == [0; 2]
+            && client.only_asked()
+            && server.only_answered(client)
+            && [Direction::Original, Direction::Reply].into_iter().all(|dir| self.probes(dir).is_none())
     }
 
     fn begins_anew(&self, rule: StreamRule, seg: &Segment) -> bool {

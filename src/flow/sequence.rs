@@ -124,6 +124,16 @@ impl Side {
         self.is(RST)
     }
 
+    /// Whether this side sent nothing but SYNs and RSTs without ACK, if anything.
+    pub(super) const fn only_asked(&self) -> bool {
+        !self.is(ACKED) && !self.is(FIN)
+    }
+
+    /// Whether this side, if it sent anything, acknowledged nothing of `client` but its SYN.
+    pub(super) fn only_answered(&self, client: &Side) -> bool {
+        !self.is(FIN) && (!self.is(ACKED) || client.is(BASE) && self.acked == client.base.plus(1))
+    }
+
     /// Where this direction stands, by what was captured of it and by what `peer` acknowledged of it.
     fn expected(&self, peer: &Side) -> Option<Seq> {
         match (self.is(SEEN), peer.is(ACKED)) {

@@ -1,17 +1,18 @@
 //! The table of flows: a hash index over an arena, and the numbering of streams across tables.
 //!
 //! One table belongs to one shard. It knows tuples and incarnations; what a segment means for its flow is the flow's
-//! business.
+//! business. Who has to make room for whom where a table may hold no more is that of `room`.
 
 use super::arena::Arena;
 use super::ends::Ends;
+use super::room::{NoRoom, Room};
 use super::{Flow, Observation, SUPERSEDED, StreamRule, orient};
 use crate::net::{Direction, Proto, Segment, TcpFlags};
 use hashbrown::HashTable;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// A flow's place in its table's arena; flows are never removed, so it stays valid.
+/// A flow's place in its table's arena. It stays valid; where a table may hold no more, it may become another flow's.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct FlowIndex(pub u32);
 
@@ -46,6 +47,7 @@ pub struct FlowTable {
     index: HashTable<Slot>,
     flows: Arena<Flow>,
     rule: StreamRule,
+    room: Room,
 }
 
 /// The half of the bits that did not choose the shard comes to the low end, where the buckets are chosen.
@@ -108,14 +110,45 @@ impl FlowTable {
         self.index.find(bucket(hash), |slot| slot.tag == tag(hash)).map(|slot| slot.flow)
     }
 
+    /// May hold so many flows and no more from now on. Those that it has stay.
+    pub const fn hold_at_most(&mut self, most: usize) {
+        self.room.most = most;
+    }
+
+    /// What was left out because the table may hold no more.
+    pub const fn no_room(&self) -> NoRoom {
+        self.room.none
+    }
+
+    /// Nothing more is asked by tuple: flows are put into the order of their first segments, and whoever keeps something for them
+    /// is told which places are swapped.
+    pub fn close(&mut self, mut swapped: impl FnMut(usize, usize)) {
+        self.index = HashTable::new();
+        if !self.room.is_disordered() {
+            return;
+        }
+        let mut sorted: Vec<u32> = (0..self.flows.len() as u32).collect();
+        sorted.sort_unstable_by_key(|at| self.flows.at(*at as usize).first_order);
+        let mut target = vec![0; sorted.len()];
+        for (place, at) in sorted.iter().enumerate() {
+            target[*at as usize] = place;
+        }
+        drop(sorted);
+        for at in 0..target.len() {
+            while target[at] != at {
+                let to = target[at];
+                self.flows.swap(at, to);
+                swapped(at, to);
+                target.swap(at, to);
+            }
+        }
+    }
+
     /// Finds the flow of a segment or begins one, and sets `seg.dir`. `ends` are the packet's, `hash` is theirs. `guess` is what
     /// [`FlowTable::guess`] said, however long ago. `order` is the segment's position in the whole input, over all shards; it
-    /// decides the stream numbers.
-    ///
-    /// # Panics
-    /// With more than 2³² flows in one table.
+    /// decides the stream numbers. Nothing where the flow is not there and has no room.
     #[inline]
-    pub fn place(&mut self, ends: &Ends, hash: u64, guess: Option<FlowIndex>, seg: &mut Segment, order: u64) -> Placed {
+    pub fn place(&mut self, ends: &Ends, hash: u64, guess: Option<FlowIndex>, seg: &mut Segment, order: u64) -> Option<Placed> {
         let flows = &self.flows;
         let guessed = guess.and_then(|index| {
             let flow = flows.at(index.get());
@@ -131,7 +164,7 @@ impl FlowTable {
             }
             flow.learn_base(seg);
         }
-        Placed { flow: index, dir, is_new: false }
+        Some(Placed { flow: index, dir, is_new: false })
     }
 
     #[inline(never)]
@@ -142,47 +175,66 @@ impl FlowTable {
     }
 
     #[cold]
-    fn supersede(&mut self, old: FlowIndex, ends: &Ends, hash: u64, seg: &mut Segment, order: u64) -> Placed {
-        let flow = fresh(self.flows.len());
-        if let Some(slot) = self.index.find_mut(bucket(hash), |slot| slot.flow == old) {
-            slot.flow = flow;
+    fn supersede(&mut self, old: FlowIndex, ends: &Ends, hash: u64, seg: &mut Segment, order: u64) -> Option<Placed> {
+        let Some(flow) = self.vacate() else {
+            // What follows is not the old flow's either.
+            self.forget(old, hash);
+            return None;
+        };
+        match self.index.find_mut(bucket(hash), |slot| slot.flow == old) {
+            Some(slot) => slot.flow = flow,
+            // It was the old one that made room.
+            None => self.insert(flow, hash),
         }
-        self.push(ends, seg, order)
+        Some(self.put(flow, ends, seg, order))
     }
 
     #[cold]
-    fn begin(&mut self, ends: &Ends, hash: u64, seg: &mut Segment, order: u64) -> Placed {
-        let flows = &self.flows;
-        let slot = Slot { tag: tag(hash), flow: fresh(flows.len()) };
-        self.index.insert_unique(bucket(hash), slot, |slot| bucket(flows.at(slot.flow.get()).ends.hash()));
-        self.push(ends, seg, order)
+    fn begin(&mut self, ends: &Ends, hash: u64, seg: &mut Segment, order: u64) -> Option<Placed> {
+        let flow = self.vacate()?;
+        self.insert(flow, hash);
+        Some(self.put(flow, ends, seg, order))
     }
 
-    fn push(&mut self, ends: &Ends, seg: &mut Segment, order: u64) -> Placed {
+    fn insert(&mut self, flow: FlowIndex, hash: u64) {
+        let flows = &self.flows;
+        self.index.insert_unique(bucket(hash), Slot { tag: tag(hash), flow }, |slot| bucket(flows.at(slot.flow.get()).ends.hash()));
+    }
+
+    fn forget(&mut self, flow: FlowIndex, hash: u64) {
+        if let Ok(slot) = self.index.find_entry(bucket(hash), |slot| slot.flow == flow) {
+            slot.remove();
+        }
+    }
+
+    /// A place for a new flow: behind the others, or that of one that makes room.
+    fn vacate(&mut self) -> Option<FlowIndex> {
+        let held = self.flows.len();
+        if self.room.is_left(held) {
+            return Some(self.room.fresh(held));
+        }
+        let flow = self.room.vacate(&self.flows)?;
+        self.forget(flow, self.flows.at(flow.get()).ends.hash());
+        Some(flow)
+    }
+
+    fn put(&mut self, flow: FlowIndex, ends: &Ends, seg: &mut Segment, order: u64) -> Placed {
         let flags = if ends.proto() == Proto::Tcp { seg.flags } else { TcpFlags::default() };
         let (sender_is_client, orientation) = orient::sender_is_client(ends.ports(), ends.proto(), flags);
         seg.dir = if sender_is_client { Direction::Original } else { Direction::Reply };
-        let flow = fresh(self.flows.len());
         let mut made = Flow::new(if sender_is_client { *ends } else { ends.inverse() }, orientation, order, seg);
         if ends.proto() == Proto::Tcp {
             made.learn_base(seg);
         }
-        self.flows.push(made);
+        self.flows.put(flow.get(), made);
         Placed { flow, dir: seg.dir, is_new: true }
     }
 
     /// [`FlowTable::place`] and [`Flow::observe`] in one.
-    ///
-    /// # Panics
-    /// With more than 2³² flows in one table.
-    pub fn observe(&mut self, ends: &Ends, seg: &mut Segment, order: u64) -> (Placed, Observation) {
-        let placed = self.place(ends, ends.hash(), None, seg, order);
-        (placed, self.flow_mut(placed.flow).observe(seg))
+    pub fn observe(&mut self, ends: &Ends, seg: &mut Segment, order: u64) -> Option<(Placed, Observation)> {
+        let placed = self.place(ends, ends.hash(), None, seg, order)?;
+        Some((placed, self.flow_mut(placed.flow).observe(seg)))
     }
-}
-
-fn fresh(len: usize) -> FlowIndex {
-    FlowIndex(u32::try_from(len).expect("fewer than 2^32 flows in a shard"))
 }
 
 /// Gives every flow of all shards its `tcp.stream` or `udp.stream`: by the order of first segments, TCP and UDP counted
@@ -191,7 +243,7 @@ fn fresh(len: usize) -> FlowIndex {
 /// # Panics
 /// With more than 2³² tables.
 pub fn number_streams(tables: &mut [&mut FlowTable]) -> Vec<(u32, FlowIndex)> {
-    // Each table has its flows in this order already: they are merged.
+    // Each table has its flows in this order already, or was closed: they are merged.
     let head = |tables: &[&mut FlowTable], table: usize, at: usize| {
         (at < tables[table].len()).then(|| Reverse((tables[table].flows.at(at).first_order, table, at)))
     };

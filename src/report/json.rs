@@ -8,7 +8,7 @@ use crate::engine::{Clock, Device, Path};
 use crate::finding::advice::{Where, keep_secs, saving_keepalive};
 use crate::finding::cause::cause;
 use crate::finding::{BreakPoint, Finding, Verdict, evidence_name};
-use crate::flow::{Closing, Opening, Orientation};
+use crate::flow::{Closing, NoRoom, Opening, Orientation};
 use crate::model::conntrack::entry::State as CtState;
 use crate::model::idle::Clause as IdleClause;
 use crate::model::ipvs::state::State as VsState;
@@ -97,6 +97,21 @@ fn break_points(report: &Report<'_>) -> Value {
     tried.iter().map(point).collect()
 }
 
+/// Writes a document whose last key has a list that is made while it is written.
+pub(super) fn write_with(head: Map<String, Value>, key: &str, items: impl Iterator<Item = Value>, out: &mut dyn Write) -> io::Result<()> {
+    let text = serde_json::to_string_pretty(&Value::Object(head))?;
+    let open = text.trim_end().strip_suffix('}').unwrap_or(&text).trim_end();
+    write!(out, "{open},\n  \"{key}\": [")?;
+    let mut first = true;
+    for item in items {
+        // A line break inside of a text is written as \\n.
+        let item = serde_json::to_string_pretty(&item)?.replace('\n', "\n    ");
+        write!(out, "{}\n    {item}", if first { "" } else { "," })?;
+        first = false;
+    }
+    out.write_all(if first { b"]\n}\n" } else { b"\n  ]\n}\n" })
+}
+
 /// Hands over the flows, one line after the other; they are judged and written in blocks, side by side.
 fn each(report: &Report<'_>, mut sink: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
     const BLOCK: usize = 4096;
@@ -131,7 +146,7 @@ pub(super) fn heading<R>(schema: &str, run: &Run<R>, path: &Path) -> Map<String,
         "packets".to_owned(),
         json!({
             "records": run.counters.records,
-            "followed": run.counters.decoded.saturating_sub(run.filtered),
+            "followed": run.followed(),
             "filtered": run.filtered,
             "not_followed": kinds,
             "times_out_of_range": run.times.saturated,
@@ -139,11 +154,29 @@ pub(super) fn heading<R>(schema: &str, run: &Run<R>, path: &Path) -> Map<String,
         }),
     );
     map.insert("damage".to_owned(), damage(run));
+    add_no_room(&mut map, [run]);
     map.insert("complete".to_owned(), json!(!run.is_incomplete()));
     map.insert("interrupted".to_owned(), json!(run.interrupted));
     map.insert("begin_ns".to_owned(), json!(run.begin.0));
     map.insert("end_ns".to_owned(), json!(run.end.0));
     map
+}
+
+/// What was left out because no more flows could be held, over all runs; nothing where nothing was.
+pub(super) fn add_no_room<'r, R: 'r>(map: &mut Map<String, Value>, runs: impl IntoIterator<Item = &'r Run<R>>) {
+    let (mut most, mut none) = (None, NoRoom::default());
+    for run in runs {
+        (most, none) = (run.flows_max, none.and(run.no_room));
+    }
+    if !none.is_nothing() {
+        let told = json!({
+            "max_flows": most,
+            "flows": none.flows,
+            "packets": none.packets,
+            "packets_turned_away": none.turned_away,
+        });
+        map.insert("no_room".to_owned(), told);
+    }
 }
 
 /// Where inputs were damaged.

@@ -1,5 +1,7 @@
 //! The report for people: summary first, then the flows worth reading, worst first.
 
+mod flows;
+
 use super::{Report, printable, tuple};
 use crate::engine::pipeline::Run;
 use crate::engine::{Clock, Device, Hop, Path};
@@ -11,8 +13,8 @@ use crate::model::idle::Clause as IdleClause;
 use crate::model::ipvs::state::State as VsState;
 use crate::net::Direction;
 use crate::time::{Duration, Instant};
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets::NOTHING};
 use std::fmt::Write;
+use std::io;
 
 /// How the text is laid out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,18 +35,24 @@ impl Default for Layout {
     }
 }
 
-/// Writes the report.
-pub fn write(report: &Report<'_>, layout: Layout) -> String {
-    let mut out = String::new();
-    input(&mut out, report.run, layout.width);
-    path(&mut out, report.path, layout.width);
-    summary(&mut out, report, layout);
+/// Writes the report. Of the flows no more is in memory at a time than some thousand, however many are listed.
+///
+/// # Errors
+/// Whatever the sink says.
+pub fn write(report: &Report<'_>, layout: Layout, out: &mut dyn io::Write) -> io::Result<()> {
+    let mut text = String::new();
+    input(&mut text, report.run, layout.width);
+    path(&mut text, report.path, layout.width);
+    summary(&mut text, report, layout);
+    out.write_all(text.as_bytes())?;
     let worst = report.worst();
-    flows(&mut out, report, worst, layout);
+    flows::write(report, worst, layout, out)?;
     for (_, index) in worst.iter().filter(|(verdict, _)| *verdict != Verdict::Repaired).take(layout.stories) {
-        story(&mut out, report, &report.finding(*index), layout);
+        text.clear();
+        story(&mut text, report, &report.finding(*index), layout);
+        out.write_all(text.as_bytes())?;
     }
-    out
+    Ok(())
 }
 
 /// No capture is older than this, in nanoseconds since 1970.
@@ -63,6 +71,9 @@ pub(super) fn input<R>(out: &mut String, run: &Run<R>, width: usize) {
     left_out(out, run, width);
 }
 
+/// So many link types that are not followed are named.
+const LINKS_MAX: usize = 16;
+
 /// What of an input could not be read, or was not wanted.
 pub(super) fn left_out<R>(out: &mut String, run: &Run<R>, width: usize) {
     if run.interrupted {
@@ -76,16 +87,51 @@ pub(super) fn left_out<R>(out: &mut String, run: &Run<R>, width: usize) {
     if !others.is_empty() {
         paragraph(out, "not followed: ", &others.join(", "), width);
     }
-    for (link, count) in run.counters.unsupported_links() {
+    let links = run.counters.unsupported_links();
+    for (link, count) in links.iter().take(LINKS_MAX) {
         paragraph(out, "not followed: ", &format!("{count} packets of link type {link}"), width);
+    }
+    if let Some(more @ [_, ..]) = links.get(LINKS_MAX..) {
+        let count: u64 = more.iter().map(|(_, count)| count).sum();
+        paragraph(out, "not followed: ", &format!("{count} packets of {} more link types", more.len()), width);
     }
     if run.filtered > 0 {
         paragraph(out, "", &format!("{} packets left out by the filter", run.filtered), width);
+    }
+    if let Some(told) = no_room(run) {
+        paragraph(out, "", &told, width);
     }
     let (saturated, absent) = (run.times.saturated, run.times.absent);
     if saturated + absent > 0 {
         paragraph(out, "times: ", &format!("{saturated} out of range, {absent} missing"), width);
     }
+}
+
+/// What was left out because no more flows could be held.
+pub(crate) fn no_room<R>(run: &Run<R>) -> Option<String> {
+    let (most, none) = (run.flows_max?, run.no_room);
+    if none.is_nothing() {
+        return None;
+    }
+    let mut parts = Vec::new();
+    if none.flows > 0 {
+        let flows = if none.flows == 1 {
+            "1 flow that never became a connection".to_owned()
+        } else {
+            format!("{} flows that never became connections", none.flows)
+        };
+        let packets = if none.packets == 1 { "1 packet".to_owned() } else { format!("{} packets", none.packets) };
+        parts.push(format!("{flows} made room for others ({packets})"));
+    }
+    if none.turned_away > 0 {
+        let packets = if none.turned_away == 1 { "1 packet".to_owned() } else { format!("{} packets", none.turned_away) };
+        parts.push(format!("{packets} of flows that came later found no room"));
+    }
+    let parts = parts.join(", and ");
+    Some(format!(
+        "left out: at most {most} flows are held (--max-flows): {parts}. They are not judged, and stream numbers may be lower than Wireshark's. \
+         --max-flows with a larger number, or none, takes more memory and leaves out less"
+    ))
 }
 
 /// The boxes, with the timers in force.
@@ -203,53 +249,6 @@ fn summary(out: &mut String, report: &Report<'_>, layout: Layout) {
             decimals(b.timeout)
         );
         paragraph(out, "", &text, layout.width);
-    }
-}
-
-/// The table of the flows worth reading.
-fn flows(out: &mut String, report: &Report<'_>, worst: &[(Verdict, usize)], layout: Layout) {
-    if worst.is_empty() || layout.flows == 0 {
-        return;
-    }
-    out.push('\n');
-    let mut table = Table::new();
-    // The tuple comes last: it is what may be too long for a line, and nothing after it is pushed out of place.
-    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(["VERDICT", "STREAM", "IDLE", "LIMIT", "VICTIM", "BOX, STATE", "CLIENT → SERVER"]);
-    for finding in worst.iter().take(layout.flows).map(|(_, index)| report.finding(*index)) {
-        let dash = || "-".to_owned();
-        let (idle, limit, victim, state) = match &finding.decisive {
-            Some(d) => (
-                decimals(d.idle),
-                decimals(d.timeout),
-                d.victim.map_or_else(dash, |(frame, _)| frame.to_string()),
-                format!("{} {}", kind_of(report, d), d.cause.state),
-            ),
-            None => (dash(), dash(), dash(), dash()),
-        };
-        let stream = format!("{} {}", finding.proto.name(), finding.stream);
-        table.add_row([finding.verdict.name().to_owned(), stream, idle, limit, victim, state, tuple::arrow(&finding)]);
-    }
-    for index in 2..=4 {
-        if let Some(column) = table.column_mut(index) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    for line in table.lines() {
-        // Colour comes last: the table would count it as width.
-        let line = line.trim();
-        let first = line.split(' ').next().unwrap_or_default();
-        match Verdict::from_name(first) {
-            Some(verdict) => {
-                let _ = writeln!(out, "{}{}", paint(verdict, first, layout), &line[first.len()..]);
-            }
-            None => {
-                let _ = writeln!(out, "{line}");
-            }
-        }
-    }
-    if worst.len() > layout.flows {
-        let _ = writeln!(out, "… and {} more (--limit N, --json, --ndjson)", worst.len() - layout.flows);
     }
 }
 

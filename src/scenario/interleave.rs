@@ -101,7 +101,7 @@ pub fn sockets(traffic: &Traffic<'_>, number: u64, six: Share) -> [Sock; 2] {
 }
 
 /// 2001:db8::/96 and an IPv4 address.
-fn embedded(addr: Addr) -> Addr {
+pub(super) fn embedded(addr: Addr) -> Addr {
     let mut octets = [0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     if let IpAddr::V4(four) = addr.ip() {
         octets[12..].copy_from_slice(&four.octets());

@@ -29,6 +29,7 @@
 
 pub mod compile;
 pub mod expect;
+pub mod flood;
 pub mod host;
 pub mod interleave;
 pub mod load;

@@ -33,7 +33,7 @@ fn is_told(case: &Case, session: &Session) -> bool {
 ///
 /// # Errors
 /// That a capture cannot be read once more, or is not what it was.
-pub(super) fn told(checked: &Checked, units: &[Unit<'_>], stop: &AtomicBool) -> Result<Vec<CaseLife>, Failure> {
+pub(super) fn told(checked: &Checked, units: &[Unit<'_>], flows_max: Option<u64>, stop: &AtomicBool) -> Result<Vec<CaseLife>, Failure> {
     let mut wanted: Vec<(&Case, Vec<&Session>)> = Vec::new();
     let mut room = LIVES_MAX;
     for case in &checked.cases {
@@ -54,7 +54,7 @@ pub(super) fn told(checked: &Checked, units: &[Unit<'_>], stop: &AtomicBool) -> 
         let lived = match known.get(&(case.file.as_str(), case.variant.as_deref())) {
             _ if stop.load(Ordering::SeqCst) => return Ok(Vec::new()),
             Some(Unit::Story(prepared)) => of_story(prepared, &sessions, marks),
-            Some(Unit::Capture(found, policy)) => of_capture(&found.path, policy, &sessions, marks, stop)?,
+            Some(Unit::Capture(found, policy)) => of_capture(&found.path, policy, &sessions, marks, flows_max, stop)?,
             None => Vec::new(),
         };
         let named = |(session, life): (&Session, Life)| CaseLife { case: case.name(), session: Some(called(session).to_owned()), life };
@@ -81,6 +81,7 @@ fn of_capture<'s>(
     policy: &CasePolicy,
     sessions: &[&'s Session],
     most: usize,
+    flows_max: Option<u64>,
     stop: &AtomicBool,
 ) -> Result<Vec<(&'s Session, Life)>, Failure> {
     // What comes out of a pipe has gone.
@@ -88,7 +89,7 @@ fn of_capture<'s>(
         return Ok(Vec::new());
     }
     let path = policy.path().map_err(|error| error.what)?;
-    let job = Job { threads: rayon::current_num_threads(), filter: policy.filter.clone(), ..Job::default() };
+    let job = Job { threads: rayon::current_num_threads(), filter: policy.filter.clone(), flows_max, ..Job::default() };
     let open = || capture::open(&[Input::Path(file.to_owned())]).map_err(|error| Failure(error.to_string()));
     let run = pipeline::run(&mut open()?, &path, &job, stop);
     let report = Report::new(&path, &run);

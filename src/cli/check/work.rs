@@ -41,6 +41,8 @@ pub(super) struct Work<'w> {
     pub(super) accepted: Option<&'w Accepted>,
     /// Which policies are held against the rules.
     pub(super) lint: LintArg,
+    /// How many flows of a capture are held at most.
+    pub(super) flows_max: Option<u64>,
 }
 
 /// What came of it.
@@ -115,7 +117,7 @@ impl Work<'_> {
                 return None;
             }
             let known = self.accepted.and_then(|accepted| accepted.cases.get(&unit.name(names)));
-            let came = one(unit, known, threads, stop);
+            let came = one(unit, known, &Job { threads, flows_max: self.flows_max, ..Job::default() }, stop);
             progress.advance(1);
             Some(came)
         };
@@ -290,14 +292,13 @@ fn policy_of(found: &Found, all: &[Found]) -> Result<Option<String>, String> {
     discover::only_policy(&found.name, &found.root, &known)
 }
 
-fn one(unit: &Unit<'_>, known: Option<&Known>, threads: usize, stop: &AtomicBool) -> Result<Came, Failure> {
+fn one(unit: &Unit<'_>, known: Option<&Known>, job: &Job, stop: &AtomicBool) -> Result<Came, Failure> {
     match unit {
         Unit::Story(prepared) => Ok(prepared.run()),
         Unit::Capture(found, policy) => {
             let fail = |what: String| Failure { file: found.name.clone(), at: None, what };
             let mut capture = capture::open(&[Input::Path(found.path.clone())]).map_err(|error| fail(error.to_string()))?;
-            let job = Job { threads, ..Job::default() };
-            crate::check::capture::run(&found.name, &mut capture, policy, known, &job, stop).map_err(fail)
+            crate::check::capture::run(&found.name, &mut capture, policy, known, job, stop).map_err(fail)
         }
     }
 }

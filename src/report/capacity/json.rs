@@ -2,7 +2,7 @@
 //! traffic; described in docs/json.md.
 
 use super::{CapacityReport, words};
-use crate::report::json::damage;
+use crate::report::json::{add_no_room, damage};
 use crate::study::capacity::carry::classes;
 use crate::study::capacity::meter::Census;
 use crate::study::capacity::shelf::Losses;
@@ -38,7 +38,7 @@ pub fn document(report: &CapacityReport<'_>) -> Value {
             })
         })
         .collect();
-    json!({
+    let mut document = json!({
         "schema": SCHEMA,
         "version": env!("CARGO_PKG_VERSION"),
         "inputs": report.run.names,
@@ -57,7 +57,11 @@ pub fn document(report: &CapacityReport<'_>) -> Value {
         "fates": fates(&report.capacity.outcome),
         "fates_undefended": report.capacity.undefended.as_ref().map(fates),
         "victims": victims,
-    })
+    });
+    if let Value::Object(map) = &mut document {
+        add_no_room(map, [report.run]);
+    }
+    document
 }
 
 fn fates(outcome: &Outcome) -> Value {

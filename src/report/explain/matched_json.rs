@@ -42,7 +42,7 @@ pub fn document(matched: &Matched<'_>) -> Value {
 }
 
 fn input(point: &Point) -> Value {
-    json!({
+    let mut told = json!({
         "name": point.names.first(),
         "records": point.counters.records,
         "flows": point.flows.len(),
@@ -50,7 +50,11 @@ fn input(point: &Point) -> Value {
         "end_ns": point.end.0,
         "damage": crate::report::json::damage(point),
         "interrupted": point.interrupted,
-    })
+    });
+    if let Value::Object(map) = &mut told {
+        crate::report::json::add_no_room(map, [point]);
+    }
+    told
 }
 
 fn pair(matched: &Matched<'_>, study: &Study) -> Value {

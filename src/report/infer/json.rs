@@ -2,19 +2,23 @@
 
 use super::{Report, SCHEMA, agree, way_name};
 use crate::engine::pipeline::Run;
-use crate::report::json::damage;
+use crate::report::json::{add_no_room, damage, write_with};
 use crate::study::infer::boxes::{self, Fit, Misfit};
 use crate::study::infer::evidence::{Cut, Silence, Survival};
 use crate::study::infer::pool::{Bound, Bracket, Keepalives, Pool, Undetermined, Witness};
 use crate::time::Duration;
 use serde_json::{Value, json};
+use std::io;
 
 impl Report<'_> {
-    /// The whole document.
-    pub fn json(&self) -> Value {
+    /// The whole document, as it is made.
+    ///
+    /// # Errors
+    /// Whatever the sink says.
+    pub fn write_json(&self, out: &mut dyn io::Write) -> io::Result<()> {
         let inference = self.inference;
         let names: Vec<&String> = self.inputs.iter().flat_map(|run| &run.names).collect();
-        json!({
+        let Value::Object(mut head) = json!({
             "schema": SCHEMA,
             "inputs": names,
             "complete": !self.inputs.iter().any(Run::is_incomplete),
@@ -24,8 +28,11 @@ impl Report<'_> {
             "flows": inference.witnesses.len(),
             "set_aside": inference.aside,
             "pools": inference.pools.iter().map(|pool| self.pool_json(pool)).collect::<Vec<_>>(),
-            "evidence": self.evidence(),
-        })
+        }) else {
+            return Ok(());
+        };
+        add_no_room(&mut head, self.inputs.iter());
+        write_with(head, "evidence", self.evidence(), out)
     }
 
     fn pool_json(&self, pool: &Pool) -> Value {
@@ -74,10 +81,10 @@ impl Report<'_> {
     }
 
     /// Every flow that says anything.
-    fn evidence(&self) -> Value {
+    fn evidence(&self) -> impl Iterator<Item = Value> + '_ {
         let told = self.inference.witnesses.iter().enumerate();
         let worth = told.filter(|(_, w)| w.told.cut.is_some() || !w.told.survivals.is_empty() || w.told.datagrams.is_some());
-        worth.map(|(at, witness)| flow(at, witness)).collect()
+        worth.map(|(at, witness)| flow(at, witness))
     }
 }
 

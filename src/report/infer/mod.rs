@@ -8,6 +8,7 @@ use crate::net::Direction;
 use crate::study::infer::Inference;
 use crate::study::infer::evidence::{Kind, Reaction, Survival};
 use crate::study::infer::pool::{Bracket, Pool, Witness};
+use std::collections::BTreeSet;
 
 /// The schema and its version; a change that breaks readers changes the number.
 pub const SCHEMA: &str = "flowlapse-infer/1";
@@ -30,7 +31,8 @@ const fn way_name(dir: Direction) -> &'static str {
 
 /// Flows that agree: cut and lived, each counted once, and once where it was captured at two places.
 fn agree(pool: &Pool, bracket: &Bracket, witnesses: &[Witness]) -> usize {
-    let flows = bracket.cut.iter().chain(&bracket.kept).filter(|at| !bracket.against.contains(at));
+    let against: BTreeSet<usize> = bracket.against.iter().copied().collect();
+    let flows = bracket.cut.iter().chain(&bracket.kept).filter(|at| !against.contains(at));
     let mut ends: Vec<_> = flows.map(|at| (witnesses[*at].socks, witnesses[*at].stream, witnesses[*at].file)).collect();
     ends.sort_unstable();
     ends.dedup();

@@ -11,6 +11,7 @@ use crate::study::tally::Tally;
 use crate::study::{Parts, Study};
 use serde_json::{Value, json};
 use std::fmt::Write;
+use std::io;
 
 /// The schema and its version; a change that breaks readers changes the number.
 pub const SCHEMA: &str = "flowlapse-diff/1";
@@ -130,8 +131,11 @@ impl Report<'_, '_, '_> {
         Some([self.study.finding(flow, 0)?, self.study.finding(flow, 1)?])
     }
 
-    /// For machines.
-    pub fn json(&self) -> Value {
+    /// For machines, as it is made.
+    ///
+    /// # Errors
+    /// Whatever the sink says.
+    pub fn write_json(&self, out: &mut dyn io::Write) -> io::Result<()> {
         let mut map = whole::heading(SCHEMA, self.run(), self.paths[0]);
         map.shift_remove("path");
         let side = |index: usize| {
@@ -157,25 +161,19 @@ impl Report<'_, '_, '_> {
         let changes: serde_json::Map<String, Value> =
             Change::ALL.into_iter().map(|change| (change.name().replace(' ', "_"), json!(self.diff.count(change)))).collect();
         map.insert("changes".to_owned(), Value::Object(changes));
-        let flows: Vec<Value> = self
-            .diff
-            .differences
-            .iter()
-            .filter_map(|difference| {
-                let [old, new] = self.findings(difference.flow)?;
-                Some(json!({
-                    "change": difference.change.name().replace(' ', "_"),
-                    "proto": old.proto.name(),
-                    "stream": old.stream,
-                    "client": old.client.to_string(),
-                    "server": old.server.to_string(),
-                    "old": told(&old),
-                    "new": told(&new),
-                }))
-            })
-            .collect();
-        map.insert("flows".to_owned(), json!(flows));
-        Value::Object(map)
+        let flows = self.diff.differences.iter().filter_map(|difference| {
+            let [old, new] = self.findings(difference.flow)?;
+            Some(json!({
+                "change": difference.change.name().replace(' ', "_"),
+                "proto": old.proto.name(),
+                "stream": old.stream,
+                "client": old.client.to_string(),
+                "server": old.server.to_string(),
+                "old": told(&old),
+                "new": told(&new),
+            }))
+        });
+        whole::write_with(map, "flows", flows, out)
     }
 }
 
