@@ -52,7 +52,7 @@ pub fn run(args: &Args) -> Ended {
     let paths = [path(&args.old)?, path(&args.new)?];
     let source = Source::of(&args.inputs)?;
     let many = Many::new(&paths, true);
-    let run = source.follow(&many, &args.options, &traffic::stop_on_interrupt())?;
+    let run = source.follow(&many, &args.options)?;
     let study = Study { many: &many, run: &run };
     let (diff, tallies, tables) = args.options.on_threads(|| (study.diff(), study.tallies(), study.occupancies(&study.ledgers())))?;
     let report = Report {

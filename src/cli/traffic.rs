@@ -1,8 +1,9 @@
 //! What several commands take alike: the traffic, the boxes, the clock; and how they are made from the words of a command line.
 
 use super::progress::Progress;
-use super::{Failure, files, global};
-use crate::capture::{self, Capture, Input};
+use super::interrupt::Readings;
+use super::{Failure, files, global, interrupt};
+use crate::capture::{Capture, Input};
 use crate::decode::Filter;
 use crate::engine::offered::follow_offered;
 use crate::engine::pipeline::{self, Follow, Followed, Job, Watch};
@@ -17,9 +18,7 @@ use crate::scenario::load::load_with;
 use crate::scenario::offered::Traffic;
 use crate::time::{Duration, Instant};
 use std::ffi::OsString;
-use std::io::Read;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a study is asked of, and through which boxes.
 #[derive(clap::Args, Debug)]
@@ -217,8 +216,7 @@ pub fn kept(names: &[OsString]) -> Result<Vec<Input>, Failure> {
         .iter()
         .map(|name| match Input::from_arg(name) {
             Input::Stdin => {
-                let mut bytes = Vec::new();
-                std::io::stdin().lock().read_to_end(&mut bytes).map_err(|e| Failure(format!("standard input: cannot be read: {e}")))?;
+                let bytes = interrupt::stdin_whole().map_err(|e| Failure(format!("standard input: cannot be read: {e}")))?;
                 Ok(Input::Bytes { name: "standard input".to_owned(), bytes: bytes.into() })
             }
             other => Ok(other),
@@ -247,7 +245,10 @@ pub fn open(names: &[OsString]) -> Result<Capture, Failure> {
 /// # Errors
 /// Which one cannot be read, and why; what it is, if it belongs elsewhere.
 pub fn open_inputs(inputs: &[Input]) -> Result<Capture, Failure> {
-    capture::open(inputs).map_err(|error| files::no_capture(&error, inputs))
+    interrupt::open(inputs).map_err(|error| match interrupt::is_asked() {
+        true => Failure("interrupted before there was anything to analyse".to_owned()),
+        false => files::no_capture(&error, inputs),
+    })
 }
 
 /// What a study is asked of: captures, or the traffic that a scenario offers to its boxes.
@@ -259,6 +260,8 @@ pub enum Source {
         names: Vec<OsString>,
         /// The same, to be read more than once.
         inputs: Vec<Input>,
+        /// The readings.
+        readings: Readings,
     },
     /// A scenario.
     Scenario {
@@ -270,6 +273,8 @@ pub enum Source {
         scenario: Box<Scenario>,
         /// The same, ready to run.
         ready: Box<Ready>,
+        /// The readings.
+        readings: Readings,
     },
 }
 
@@ -281,7 +286,7 @@ impl Source {
     pub fn of(names: &[OsString]) -> Result<Source, Failure> {
         let is_scenario = |name: &OsString| name.to_string_lossy().to_ascii_lowercase().ends_with(".json");
         if !names.iter().any(is_scenario) {
-            return Ok(Source::Captures { names: names.to_vec(), inputs: kept(names)? });
+            return Ok(Source::Captures { names: names.to_vec(), inputs: kept(names)?, readings: Readings::default() });
         }
         let [name] = names else {
             return Err(Failure("one scenario, or captures: not both, and not several scenarios".to_owned()));
@@ -291,7 +296,7 @@ impl Source {
             .map_err(|error| files::unreadable(std::path::Path::new(name), &error, files::Wanted::Scenario))?;
         let scenario = load_with(&text, &origin, &[], &text_of).map_err(|e| Failure(e.to_string()))?;
         let ready = scenario.compile().map_err(|what| Failure(format!("{origin}: {what}")))?;
-        Ok(Source::Scenario { name: origin, text, scenario: Box::new(scenario), ready: Box::new(ready) })
+        Ok(Source::Scenario { name: origin, text, scenario: Box::new(scenario), ready: Box::new(ready), readings: Readings::default() })
     }
 
     /// The boxes that were given, or else the scenario's own.
@@ -305,37 +310,37 @@ impl Source {
         }
     }
 
-    /// Has the flows followed.
+    /// Has the flows followed. An interrupt ends the reading; one that begins after an interrupt reads what the one before had read.
     ///
     /// # Errors
     /// An input that cannot be read.
-    pub fn follow<F: Follow>(&self, follow: &F, options: &Options, stop: &AtomicBool) -> Result<Followed<F::Run>, Failure> {
-        match self {
-            Source::Captures { names, inputs } => {
-                let job = options.job(names)?;
-                let mut capture = open_inputs(inputs)?;
-                Ok(pipeline::follow(&mut capture, follow, &job, stop))
+    pub fn follow<F: Follow>(&self, follow: &F, options: &Options) -> Result<Followed<F::Run>, Failure> {
+        let readings = self.readings();
+        let mut run = match self {
+            Source::Captures { names, inputs, .. } => {
+                // Of standard input there is no more to read than what was kept when the interrupt came.
+                if interrupt::is_asked() && !readings.was_cut() && names.iter().all(|name| name == "-") {
+                    readings.ended(true, u64::MAX - 1);
+                }
+                let (job, stop) = readings.next(options.job(names)?);
+                pipeline::follow(&mut open_inputs(inputs)?, follow, &job, stop)
             }
             Source::Scenario { name, ready, .. } => {
-                let job = Job { watch: None, ..options.job(&[])? };
+                let (job, stop) = readings.next(Job { watch: None, ..options.job(&[])? });
                 let traffic = Traffic::new(ready);
                 let progress = Progress::steps(Some(traffic.flows()), "flows");
                 let chunks = traffic.chunks().inspect(|flows| progress.advance(flows.len() as u64));
-                Ok(follow_offered(chunks, &traffic.origin(name), follow, &job, stop))
+                follow_offered(chunks, &traffic.origin(name), follow, &job, stop)
             }
+        };
+        readings.ended(run.interrupted, run.counters.records);
+        run.interrupted = readings.was_cut();
+        Ok(run)
+    }
+
+    fn readings(&self) -> &Readings {
+        match self {
+            Source::Captures { readings, .. } | Source::Scenario { readings, .. } => readings,
         }
     }
-}
-
-/// A flag that an interrupt raises; a second one ends the program.
-pub fn stop_on_interrupt() -> Arc<AtomicBool> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let asked = Arc::clone(&stop);
-    // Without a handler an interrupt simply ends the program; that is no reason not to run.
-    let _ = ctrlc::set_handler(move || {
-        if asked.swap(true, Ordering::SeqCst) {
-            std::process::exit(i32::from(super::exit::INTERRUPTED));
-        }
-    });
-    stop
 }

@@ -60,11 +60,10 @@ pub fn run(args: &Args) -> Ended {
     let clock = args.options.clock()?;
     let path = traffic::path(&specs, clock)?;
     let asked = Asked { share: args.allow_cut, lower_all: args.lower_all, hz: clock.hz(), lost: args.lost, interval: args.interval };
-    let stop = traffic::stop_on_interrupt();
-    let mut run = source.follow(&Replay::new(&path).immortal(), &args.options, &stop)?;
+    let mut run = source.follow(&Replay::new(&path).immortal(), &args.options)?;
     let mut interrupted = run.interrupted;
     let (tuned, recommended) = tune(&specs, &path, &asked, &run, |many| {
-        let run = source.follow(many, &args.options, &stop)?;
+        let run = source.follow(many, &args.options)?;
         interrupted |= run.interrupted;
         Ok::<_, Failure>(run)
     })?;
