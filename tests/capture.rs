@@ -161,7 +161,7 @@ fn expansion_is_limited_and_the_limit_is_reported() {
         file.record(second, 0, &[0; 60], 60);
     }
     for packed in [gzip(&file.bytes), zstd(&file.bytes)] {
-        let options = Options { expansion_bytes: 100_000, expansion_ratio: 2, block_bytes: 10_000 };
+        let options = Options { expansion_bytes: 100_000, expansion_ratio: 2, block_bytes: 10_000, ..Options::default() };
         let (seen, damages) = drain(open_with(&[capture_files::input(&packed)], &options).expect("the header is fine"));
         assert!(!seen.is_empty() && seen.len() < 20_000);
         assert!(damages[0].what.starts_with("the compressed input expands to more than 100000 bytes"), "{}", damages[0]);

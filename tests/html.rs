@@ -258,6 +258,7 @@ fn checked() -> Checked {
         failures: vec![Failure { file: HOSTILE.to_owned(), at, what: HOSTILE.to_owned() }],
         baseline: Some(Baseline { file: HOSTILE.to_owned(), gone: vec![HOSTILE.to_owned()] }),
         left_alone: 3,
+        not_run: 0,
         fail_on: vec!["cut".to_owned()],
         reproduce: format!("flowlapse check {HOSTILE}"),
     }

@@ -147,6 +147,8 @@ impl File {
         self.rest.clear();
         match stop {
             Stop::Damaged(what) => self.end(used, Some(what)),
+            // The rest of a record may yet come; nobody waits for it.
+            Stop::Need { .. } if filled < size && self.source.is_stopped() => self.end(used, None),
             Stop::Need { part, .. } if filled < size => {
                 let left = filled - used;
                 let what = match self.source.failure() {

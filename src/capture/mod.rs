@@ -17,7 +17,7 @@ pub mod write;
 pub use error::{CaptureError, Damage};
 pub use link::LinkType;
 pub use record::{Batch, Record};
-pub use source::Input;
+pub use source::{Input, Opener, Stopped};
 pub use spool::{Spool, SpoolError};
 
 use file::File;
@@ -33,12 +33,14 @@ pub struct Options {
     pub expansion_ratio: u64,
     /// How many bytes are read at a time. Records larger than this still come through.
     pub block_bytes: usize,
+    /// Who opens the inputs, where that is not left to this module: somebody who can stop a reader that waits.
+    pub opener: Option<Opener>,
 }
 
 impl Default for Options {
     fn default() -> Options {
         // A block and what is found in it stay in the second-level cache beside the rest; smaller ones cost system calls.
-        Options { expansion_bytes: 64 << 30, expansion_ratio: 1_000, block_bytes: 128 << 10 }
+        Options { expansion_bytes: 64 << 30, expansion_ratio: 1_000, block_bytes: 128 << 10, opener: None }
     }
 }
 

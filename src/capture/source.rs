@@ -46,6 +46,42 @@ impl Input {
     }
 }
 
+/// Opens inputs in another way than this module does, or leaves them to it.
+#[derive(Clone, Copy, Debug)]
+pub struct Opener(pub fn(&Input) -> io::Result<Option<Box<dyn Read + Send>>>);
+
+impl PartialEq for Opener {
+    fn eq(&self, other: &Opener) -> bool {
+        std::ptr::fn_addr_eq(self.0, other.0)
+    }
+}
+
+impl Eq for Opener {}
+
+/// Why a reader that [`Opener`] made reads no further: somebody asked it to stop. What came before it is all there is, and no damage.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stopped;
+
+impl Stopped {
+    /// As a reader says it.
+    pub fn error() -> io::Error {
+        io::Error::other(Stopped)
+    }
+
+    /// Whether a reader said so.
+    pub fn is(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(|inner| inner.is::<Stopped>())
+    }
+}
+
+impl std::fmt::Display for Stopped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("interrupted")
+    }
+}
+
+impl std::error::Error for Stopped {}
+
 type Raw = Counted<io::Chain<io::Cursor<Vec<u8>>, Box<dyn Read + Send>>>;
 
 enum Stream {
@@ -60,13 +96,16 @@ pub(super) struct Source {
     produced: u64,
     options: Options,
     failure: Option<String>,
+    stopped: bool,
 }
 
 impl Source {
     pub(super) fn open(input: &Input, options: &Options) -> Result<Source, CaptureError> {
         let unreadable = |source| CaptureError::Unreadable { input: input.name(), source };
-        let mut raw: Box<dyn Read + Send> = match input {
-            Input::Path(path) => {
+        let other = options.opener.map_or(Ok(None), |Opener(open)| open(input)).map_err(unreadable)?;
+        let mut raw: Box<dyn Read + Send> = match (other, input) {
+            (Some(other), _) => other,
+            (None, Input::Path(path)) => {
                 let file = fs::File::open(path).map_err(unreadable)?;
                 // A directory opens like a file and fails at the first read with a message that helps nobody.
                 if file.metadata().map_err(unreadable)?.is_dir() {
@@ -74,9 +113,9 @@ impl Source {
                 }
                 Box::new(file)
             }
-            Input::Stdin => Box::new(io::stdin()),
-            Input::Bytes { bytes, .. } => Box::new(io::Cursor::new(Arc::clone(bytes))),
-            Input::Spooled(spool) => Box::new(spool.reader()),
+            (None, Input::Stdin) => Box::new(io::stdin()),
+            (None, Input::Bytes { bytes, .. }) => Box::new(io::Cursor::new(Arc::clone(bytes))),
+            (None, Input::Spooled(spool)) => Box::new(spool.reader()),
         };
         let mut head = Vec::with_capacity(8);
         raw.by_ref().take(8).read_to_end(&mut head).map_err(unreadable)?;
@@ -94,13 +133,13 @@ impl Source {
                 return Err(CaptureError::Foreign { input: input.name(), what });
             }
         };
-        Ok(Source { stream, produced: 0, options: *options, failure: None })
+        Ok(Source { stream, produced: 0, options: *options, failure: None, stopped: false })
     }
 
     /// Reads until `buffer` is full or the stream has ended, and says how many bytes came.
     pub(super) fn fill(&mut self, buffer: &mut [u8]) -> usize {
         let mut filled = 0;
-        while filled < buffer.len() && self.failure.is_none() {
+        while filled < buffer.len() && self.failure.is_none() && !self.stopped {
             let rest = &mut buffer[filled..];
             let read = match &mut self.stream {
                 Stream::Plain(raw) => raw.read(rest),
@@ -115,6 +154,7 @@ impl Source {
                     self.check_expansion();
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if Stopped::is(&error) => self.stopped = true,
                 Err(error) => self.failure = Some(self.describe(&error)),
             }
         }
@@ -124,6 +164,11 @@ impl Source {
     /// What went wrong with the stream, if it did not simply end.
     pub(super) fn failure(&self) -> Option<&str> {
         self.failure.as_deref()
+    }
+
+    /// Whether somebody asked it to stop before its end.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped
     }
 
     /// The name of the compression, if there is one.

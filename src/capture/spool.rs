@@ -2,6 +2,7 @@
 //! a name, which is gone when the program ends in whatever way.
 //!
 //! The memory that it takes does not depend on how much comes. It knows nothing of captures.
+use super::source::Stopped;
 use std::fs;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
@@ -58,6 +59,8 @@ impl Spool {
                     written += read as u64;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // What came until then is what there is.
+                Err(error) if Stopped::is(&error) => break,
                 Err(error) => return Err(SpoolError::Read(error)),
             }
         }

@@ -27,6 +27,8 @@ pub struct Checked {
     pub lint: Vec<Lint>,
     /// What could not be run, by file.
     pub failures: Vec<Failure>,
+    /// Cases that were not run because of an interrupt; the failures say so too.
+    pub not_run: usize,
     /// The baseline that was compared with.
     pub baseline: Option<Baseline>,
     /// Files under the paths that are no scenario, no capture and no policy.

@@ -17,6 +17,7 @@ use crate::simulate::Silent;
 use crate::simulate::outcome::{End, Forgotten, Met, Outcome, SideOutcome, Toll};
 use crate::time::{Duration, Instant};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// A scenario, or a variant of one, that is ready to run.
 #[derive(Debug)]
@@ -97,12 +98,16 @@ impl Prepared {
         &self.ready
     }
 
-    /// Runs it.
-    pub fn run(&self) -> Came {
+    /// Runs it; nothing where `stop` became true before its end.
+    pub fn run(&self, stop: &AtomicBool) -> Option<Came> {
         if self.ready.crowd.is_some() {
-            return self.many(&runner::population(&self.ready));
+            let tally = runner::population_until(&self.ready, stop);
+            return (tally.left == 0).then(|| self.many(&tally));
         }
-        let (outcome, Silent) = runner::single(&self.ready, Silent);
+        let (outcome, Silent) = runner::single_until(&self.ready, Silent, stop);
+        if outcome.interrupted {
+            return None;
+        }
         let told = self.told(&outcome, "", "client → server");
         let mut counts = [0; Verdict::ALL.len()];
         counts[told.session.verdict as usize] = 1;
@@ -113,7 +118,7 @@ impl Prepared {
         }
         came.flows = 1;
         came.told = vec![told];
-        came
+        Some(came)
     }
 
     fn many(&self, tally: &Tally) -> Came {

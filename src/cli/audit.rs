@@ -1,13 +1,13 @@
 //! `flowlapse audit`: what machines show of themselves, without a packet.
 
-use super::{Ended, Failure, exit, files, print, print_json, traffic, width, write_whole};
+use super::output::Names;
+use super::{Ended, Failure, exit, files, interrupt, note, outlet, print_json, traffic, width, write_whole};
 use crate::inventory::{self, Inventory, Kind};
 use crate::policy::hint::nearest;
 use crate::report::audit::{json, prometheus, text};
 use crate::study::audit::rule::{Rule, Severity};
 use crate::study::audit::{Asked, Audit, Materials, audit};
 use std::ffi::{OsStr, OsString};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Hold timers against each other, without a packet: what cannot work, and which live connections will be forgotten.
@@ -147,21 +147,20 @@ struct Reading {
 impl Reading {
     fn file(&mut self, name: &OsStr, into: &mut Inventory) -> Result<(), Failure> {
         let (text, origin) = self.text_of(name)?;
-        inventory::read(&text, &origin, into);
+        inventory::read_until(None, &text, &origin, into, interrupt::flag());
         Ok(())
     }
 
     fn text_of(&mut self, name: &OsStr) -> Result<(String, String), Failure> {
         let fail = |error: std::io::Error| files::unreadable(Path::new(name), &error, files::Wanted::Texts);
-        let mut bytes = Vec::new();
         if name == "-" {
             if std::mem::replace(&mut self.input_is_read, true) {
                 return Err(Failure("standard input (-) can be read once only".to_owned()));
             }
-            std::io::stdin().lock().read_to_end(&mut bytes).map_err(fail)?;
+            let bytes = interrupt::stdin_whole().map_err(fail)?;
             return Ok((String::from_utf8_lossy(&bytes).into_owned(), "stdin".to_owned()));
         }
-        std::fs::File::open(name).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(fail)?;
+        let bytes = interrupt::whole(Path::new(name)).map_err(fail)?;
         if let Some(hint) = files::hint(Path::new(name), files::Wanted::Texts) {
             return Err(Failure(format!("{}: {hint}", Path::new(name).display())));
         }
@@ -183,10 +182,7 @@ impl Reading {
         } else {
             text
         };
-        match kind {
-            Some(kind) => inventory::read_as(kind, &text, &origin, into),
-            None => inventory::read(&text, &origin, into),
-        }
+        inventory::read_until(kind, &text, &origin, into, interrupt::flag());
         Ok(())
     }
 }
@@ -194,10 +190,14 @@ impl Reading {
 /// Runs the command.
 pub fn run(args: &Args) -> Ended {
     if args.collector {
-        print(inventory::COLLECTOR.as_bytes())?;
+        outlet::raw(inventory::COLLECTOR.as_bytes())?;
         return Ok(exit::RAN);
     }
     let fail_on = args.fail_on.iter().map(|name| FailOn::parse(name)).collect::<Result<Vec<FailOn>, Failure>>()?;
+    let texts = [&args.files, &args.client, &args.server, &args.sysctl, &args.ipvsadm, &args.ipvs_conns, &args.conntrack, &args.ss];
+    let texts = texts.into_iter().chain([&args.ssh, &args.rules, &args.kube_proxy, &args.keepalived]).flatten();
+    let mut names = Names::new().reads("FILE", texts).boxes("--box", &args.boxes);
+    names.write_some("--prometheus", args.prometheus.as_deref().map(Path::new))?;
     let mut reading = Reading::default();
     let mut machine = Inventory::default();
     for name in &args.files {
@@ -236,7 +236,9 @@ pub fn run(args: &Args) -> Ended {
     let asked = Asked { keepalive: args.keepalive, kernel: args.kernel.clone() };
     let audit = audit(&materials, &asked).map_err(|error| Failure(error.to_string()))?;
     write(args, &audit)?;
-    Ok(if fail_on.iter().any(|what| what.is_met(&audit)) {
+    Ok(if audit.is_interrupted() {
+        exit::INTERRUPTED
+    } else if fail_on.iter().any(|what| what.is_met(&audit)) {
         exit::FOUND
     } else if args.strict && audit.unread() > 0 {
         exit::INCOMPLETE
@@ -246,10 +248,13 @@ pub fn run(args: &Args) -> Ended {
 }
 
 fn write(args: &Args, audit: &Audit<'_>) -> Result<(), Failure> {
-    if let Some(file) = &args.prometheus {
+    // Metrics of a part would be taken for those of the whole.
+    if let Some(file) = args.prometheus.as_ref().filter(|_| audit.is_interrupted()) {
+        note(&format!("interrupted: {} was not written", file.to_string_lossy()));
+    } else if let Some(file) = &args.prometheus {
         let metrics = prometheus::write(audit);
         if file == "-" {
-            return print(metrics.as_bytes());
+            return outlet::words(&metrics);
         }
         write_whole(&PathBuf::from(file), metrics.as_bytes())?;
     }

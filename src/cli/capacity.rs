@@ -1,8 +1,10 @@
 //! `flowlapse capacity`: the tables themselves under a load: how full they become, who is refused, who is evicted.
 
 use super::draw::{self, Kind};
+use super::interrupt::{self, NEVER};
+use super::output::Names;
 use super::progress::Progress;
-use super::traffic::{self, Readings, Source};
+use super::traffic::{self, Read, Source};
 use super::{Ended, Failure, again, exit, print_json, width, write_whole};
 use crate::engine::Path;
 use crate::engine::pipeline::Followed;
@@ -11,7 +13,7 @@ use crate::report::html;
 use crate::study::capacity::gather::{Gather, Heard, kin, nowhere};
 use crate::study::capacity::load::{Flood, Load};
 use crate::study::capacity::sizes::Said;
-use crate::study::capacity::{Question, answer};
+use crate::study::capacity::{Question, answer_until};
 use crate::time::Duration;
 
 /// How full the tables become under a load, who is refused and who is evicted.
@@ -75,6 +77,9 @@ pub(super) const KINDS: [Kind; 1] = [Kind { name: "occupancy", of: Some("N") }];
 /// Runs the command.
 pub fn run(args: &Args) -> Ended {
     let draws = args.draw.wanted(&KINDS)?;
+    let mut names = Names::new().reads("INPUT", &args.asked.inputs).boxes("--box", &args.asked.boxes);
+    draw::Options::name(&draws, &mut names)?;
+    names.write_some("--html", args.html.as_deref())?;
     let question = Question {
         scale: scale(&args.scale)?,
         seed: args.seed,
@@ -85,6 +90,9 @@ pub fn run(args: &Args) -> Ended {
         always_together: args.global,
     };
     let (path, run) = heard(args)?;
+    if run.flows.is_empty() && run.interrupted {
+        return Err(Failure(format!("{}: interrupted before there was a flow to count", run.names.join(", "))));
+    }
     if run.flows.is_empty() {
         return Err(Failure(format!("{}: no TCP or UDP flow to count", run.names.join(", "))));
     }
@@ -95,7 +103,9 @@ pub fn run(args: &Args) -> Ended {
     }
     let load = Load::new(kin(run), span, question.scale, question.flood, question.seed);
     let progress = Progress::steps(Some(1000), "simulating");
-    let capacity = args.options.on_threads(|| answer(&path, load, &question, &|share| progress.tick(share)))?;
+    // What was read until an interrupt came is simulated to its end.
+    let stop = if input.interrupted { &NEVER } else { interrupt::flag() };
+    let capacity = args.options.on_threads(|| answer_until(&path, load, &question, &|share| progress.tick(share), stop))?;
     drop(progress);
     let report = CapacityReport { path: &path, capacity: &capacity, run: &input, scale: question.scale, runs: args.runs };
     for draw in &draws {
@@ -105,25 +115,28 @@ pub fn run(args: &Args) -> Ended {
         };
         let none =
             || Failure(format!("--draw occupancy:{}: there is no such box with a table of its own", draw.of.as_deref().unwrap_or("1")));
-        draw.write(&hop.and_then(|hop| report.occupancy(hop)).ok_or_else(none)?)?;
+        draw.write(&hop.and_then(|hop| report.occupancy(hop)).ok_or_else(none)?, report.is_interrupted())?;
     }
     if let Some(file) = &args.html {
-        write_whole(file, html::write(&html::study::capacity(&report, args.limit, vec![again::line()]))?.as_bytes())?;
+        write_whole(
+            file,
+            html::write(&html::study::capacity(&report, args.limit, vec![again::line()]).interrupted(report.is_interrupted()))?.as_bytes(),
+        )?;
     }
     if args.json {
         print_json(&json::document(&report))?;
     } else {
         super::report(&text::write(&report, width(), args.limit))?;
     }
-    Ok(if input.interrupted { exit::INTERRUPTED } else { exit::RAN })
+    Ok(if report.is_interrupted() { exit::INTERRUPTED } else { exit::RAN })
 }
 
 /// Reads the input and takes its flows apart.
 fn heard(args: &Args) -> Result<(Path, Followed<Heard>), Failure> {
-    let source = Source::of(&args.asked.inputs, Readings::One)?;
+    let source = Source::of(&args.asked.inputs, Read::Once)?;
     let path = traffic::path(&source.boxes(&args.asked.boxes)?, args.options.clock()?)?;
     let nowhere = nowhere();
-    Ok((path, source.follow(&Gather::new(&nowhere), &args.options, &traffic::stop_on_interrupt())?))
+    Ok((path, source.follow(&Gather::new(&nowhere), &args.options)?))
 }
 
 fn scale(text: &str) -> Result<f64, Failure> {

@@ -6,7 +6,8 @@ mod lives;
 mod work;
 
 use super::again::quoted;
-use super::{Ended, Failure, exit, global, is_coloured, print, print_json, traffic, width, write_whole};
+use super::output::Names;
+use super::{Ended, Failure, exit, global, interrupt, is_coloured, note, outlet, print_json, traffic, width, write_whole};
 use crate::check::baseline::{self, Accepted};
 use crate::check::fail_on::FailOn;
 use crate::check::policy::{self, CasePolicy};
@@ -14,9 +15,8 @@ use crate::check::{Baseline, Checked, compare};
 use crate::report::check::{github, json, junit, markdown, sarif, text};
 use crate::report::html::{self, check::CaseLife};
 use crate::study::audit::rule::Severity;
-use base::Names;
+use base::Names as Called;
 use std::collections::BTreeSet;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -142,6 +142,11 @@ pub fn run(args: &Args) -> Ended {
     if let [one, other, ..] = to_stdout[..] {
         return Err(Failure(format!("{one} and {other}: only one document can be standard output; give a file with one of them")));
     }
+    let mut twice = Names::new().reads("PATH", &args.paths).boxes("--policy", &args.policy);
+    twice.write_some("--baseline", args.baseline.as_deref())?;
+    for (option, file, _) in &documents {
+        twice.write_some(option, *file)?;
+    }
     let fail_on = FailOn::parse(&args.fail_on)?;
     // What is accepted does not fail.
     let fail_on = if args.update_baseline { FailOn::parse(&["none"])? } else { fail_on };
@@ -154,46 +159,58 @@ pub fn run(args: &Args) -> Ended {
             Some((format!("--policy {}", specs.join(" --policy ")), Arc::new(policy)))
         }
     };
-    let files = files::find(&args.paths)?;
-    let stop = traffic::stop_on_interrupt();
-    let names = Names::new(args.baseline.as_deref());
+    let mut files = files::find(&args.paths)?;
+    let mut found = Names::new().reads("what is checked", files.found.iter().map(|found| &found.path));
+    for (option, file, _) in &documents {
+        found.write_some(option, *file)?;
+    }
+    let stop = interrupt::flag();
+    let names = Called::new(args.baseline.as_deref());
     let pool = rayon::ThreadPoolBuilder::new().num_threads(global::threads()).build().map_err(|e| Failure(format!("threads: {e}")))?;
     let work = Work { found: &files.found, given, accepted: accepted.as_ref(), lint: args.lint, flows_max: args.held.small() };
-    let (done, units) = pool.install(|| work.run(&|name| names.of(name), &stop));
-    if stop.load(Ordering::SeqCst) {
-        return Ok(exit::INTERRUPTED);
+    let (done, units) = pool.install(|| work.run(&|name| names.of(name), stop));
+    let (not_run, all) = (done.not_run, units.len());
+    if not_run > 0 {
+        let what = format!("interrupted: {not_run} of {all} cases were not run");
+        files.failures.push(crate::check::Failure { file: slashed(&args.paths), at: None, what });
     }
-    let kept = args.update_baseline.then(|| update(args, accepted.as_ref(), &done, &files.failures, &names));
+    let kept = (args.update_baseline && not_run == 0).then(|| update(args, accepted.as_ref(), &done, &files.failures, &names));
     let checked = held(args, done, accepted.as_ref(), &fail_on, &names, (files.failures, files.left_alone));
     let lives = match &args.html {
-        Some(_) => pool.install(|| lives::told(&checked, &units, args.held.small(), &stop))?,
-        None => Vec::new(),
+        Some(_) if not_run == 0 => pool.install(|| lives::told(&checked, &units, args.held.small(), stop))?,
+        _ => Vec::new(),
     };
-    if stop.load(Ordering::SeqCst) {
-        return Ok(exit::INTERRUPTED);
+    if not_run == 0 && stop.load(Ordering::SeqCst) {
+        note("interrupted: everything was run; the page does not hold all lives");
     }
     for (_, file, write) in &documents {
         let Some(file) = file else { continue };
         let text = write(&checked, &lives)?;
-        if *file == Path::new("-") { print(text.as_bytes())? } else { write_whole(file, text.as_bytes())? }
+        if *file == Path::new("-") { outlet::words(&text)? } else { write_whole(file, text.as_bytes())? }
     }
     if to_stdout.is_empty() {
         let layout = text::Layout { width: width(), colour: is_coloured(), all: args.all };
-        print(if global::is_quiet() { text::quiet(&checked) } else { text::write(&checked, layout) }.as_bytes())?;
+        outlet::words(&if global::is_quiet() { text::quiet(&checked) } else { text::write(&checked, layout) })?;
     }
     if args.github {
         // The runner reads both; a document on standard output stays whole.
         let annotations = github::write(&checked);
-        if to_stdout.is_empty() { print(annotations.as_bytes())? } else { drop(io::stderr().write_all(annotations.as_bytes())) }
+        if to_stdout.is_empty() { outlet::words(&annotations)? } else { outlet::aside(&annotations) }
     }
     for failure in &checked.failures {
-        let _ = writeln!(io::stderr(), "flowlapse: {}", crate::report::printable(&failure.what));
+        outlet::complain(&failure.what);
     }
     if let (Some(after), Some(file)) = (kept, &args.baseline) {
         write_whole(file, baseline::write(&after).as_bytes())?;
         if !global::is_quiet() && to_stdout.is_empty() {
-            print(text::updated(&file.display().to_string(), accepted.as_ref(), &after).as_bytes())?;
+            outlet::words(&text::updated(&file.display().to_string(), accepted.as_ref(), &after))?;
         }
+    }
+    if args.update_baseline && not_run > 0 {
+        note("interrupted: the baseline is as it was");
+    }
+    if stop.load(Ordering::SeqCst) {
+        return Ok(exit::INTERRUPTED);
     }
     Ok(match (checked.failures.is_empty(), checked.fails()) {
         (false, _) => exit::USAGE,
@@ -203,7 +220,7 @@ pub fn run(args: &Args) -> Ended {
 }
 
 /// The new baseline: what this run saw in place of what the old one said of it, and the rest of the old one.
-fn update(args: &Args, old: Option<&Accepted>, done: &Done, unread: &[crate::check::Failure], names: &Names) -> Accepted {
+fn update(args: &Args, old: Option<&Accepted>, done: &Done, unread: &[crate::check::Failure], names: &Called) -> Accepted {
     let mut new = old.cloned().unwrap_or_default();
     let unread = done.failures.iter().chain(unread).map(|failure| &failure.file);
     let untouched: BTreeSet<String> = done.untouched.iter().chain(unread).map(|name| names.of(name)).collect();
@@ -223,8 +240,13 @@ fn update(args: &Args, old: Option<&Accepted>, done: &Done, unread: &[crate::che
     new
 }
 
+/// What stands for everything that was named, where a failure is about all of it.
+fn slashed(paths: &[PathBuf]) -> String {
+    paths.first().map_or_else(String::new, |path| path.display().to_string())
+}
+
 /// What a baseline calls a case.
-fn case_name(names: &Names, case: &crate::check::Case) -> String {
+fn case_name(names: &Called, case: &crate::check::Case) -> String {
     let file = names.of(&case.file);
     match &case.variant {
         Some(variant) => format!("{file} # {variant}"),
@@ -238,10 +260,10 @@ fn held(
     done: Done,
     accepted: Option<&Accepted>,
     fail_on: &FailOn,
-    names: &Names,
+    names: &Called,
     aside: (Vec<crate::check::Failure>, usize),
 ) -> Checked {
-    let Done { came, lint, mut failures, untouched, .. } = done;
+    let Done { came, lint, mut failures, untouched, not_run, .. } = done;
     let (unread, left_alone) = aside;
     failures.extend(unread);
     failures.sort_by(|one, other| one.file.cmp(&other.file).then(one.what.cmp(&other.what)));
@@ -265,6 +287,7 @@ fn held(
         cases,
         lint: compare::lint(lint, accepted, fail_on, &|name| names.of(name)),
         failures,
+        not_run,
         baseline,
         left_alone,
         fail_on: fail_on.said.clone(),

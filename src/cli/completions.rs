@@ -1,6 +1,6 @@
 //! `flowlapse completions`: what a shell needs to complete commands, options, boxes and files.
 
-use super::{Ended, Failure, command, exit, print};
+use super::{Ended, Failure, command, exit, outlet};
 use crate::finding::Verdict;
 use crate::policy::presets;
 use crate::study::audit::rule::{Rule, Severity};
@@ -41,7 +41,7 @@ pub fn run(args: &Args) -> Ended {
         text = text.replace("complete -F _flowlapse ", "complete -F _flowlapse_open ");
         text = text.replacen("\nif [[ \"${BASH_VERSINFO[0]}\" -eq 4", &format!("\n{BASH_OPEN}\nif [[ \"${{BASH_VERSINFO[0]}}\" -eq 4"), 1);
     }
-    print(text.as_bytes())?;
+    outlet::raw(text.as_bytes())?;
     Ok(exit::RAN)
 }
 

@@ -11,7 +11,7 @@ mod live {
     }
 }
 
-use super::{Ended, Failure, exit, files, note, print, report};
+use super::{Ended, Failure, exit, files, interrupt, note, outlet, report};
 use crate::conform::{self, Summary};
 use crate::model::conntrack::dialect::Dialect;
 use crate::policy::hint::nearest;
@@ -23,6 +23,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Compare the models with recordings of real kernels, or with the kernels of this machine, packet by packet.
 ///
@@ -134,6 +135,8 @@ struct Document<'a> {
     skipped: &'a [Skipped],
     #[serde(skip_serializing_if = "<[Tried]>::is_empty")]
     live: &'a [Tried],
+    /// Whether it is of less than was asked for.
+    interrupted: bool,
 }
 
 /// What was tried on one kernel of this machine.
@@ -159,6 +162,8 @@ struct Live {
 enum Outcome {
     Compared(conform::Result),
     Skipped(Skipped),
+    /// An interrupt came before its turn.
+    Left,
 }
 
 /// No recording is anywhere near as long; a compressed file may claim to be.
@@ -177,6 +182,7 @@ pub fn run(args: &Args) -> Ended {
         crate::live::worker::work(&request);
         return Ok(exit::RAN);
     }
+    let stop = interrupt::flag();
     let scripts = match &args.dialect {
         None => Dialect::newest_longterm(),
         Some(name) => Dialect::find(name).or_else(|| Dialect::for_release(release_in(name))).ok_or_else(|| {
@@ -190,28 +196,37 @@ pub fn run(args: &Args) -> Ended {
         find(path, true, &mut inputs)?;
     }
     // Each file is compared on its own, and the results keep the order of the files.
-    let outcomes: Vec<Outcome> = inputs.par_iter().map(|input| compare(input, scripts)).collect::<Result<_, Failure>>()?;
+    let outcomes: Vec<Outcome> = inputs.par_iter().map(|input| compare(input, scripts, stop)).collect::<Result<_, Failure>>()?;
+    let mut left = 0;
     let (mut summary, mut skipped) = (Summary::default(), Vec::new());
     for outcome in outcomes {
         match outcome {
             Outcome::Compared(result) => summary.results.push(result),
             Outcome::Skipped(one) => skipped.push(one),
+            Outcome::Left => left += 1,
         }
     }
     tell_skipped(&skipped);
-    let live = if args.live { live::run(args, &mut summary)? } else { Live::default() };
+    let live = if args.live && left == 0 { live::run(args, &mut summary)? } else { Live::default() };
+    if left > 0 {
+        note(&format!("interrupted: {left} of {} files were not compared", inputs.len()));
+    }
+    if summary.results.is_empty() && left > 0 {
+        return Err(Failure("interrupted before anything was compared".to_owned()));
+    }
     if summary.results.is_empty() {
         let what = if args.live { "there is no kernel to compare with" } else { "there is no recording to compare in what was named" };
         return Err(Failure(what.to_owned()));
     }
-    let rendered = render(&summary, &skipped, &live.tried, args);
+    let interrupted = live.interrupted || left > 0;
+    let rendered = render(&summary, &skipped, &live.tried, interrupted, args);
     if args.json {
-        print(rendered.as_bytes())?;
+        outlet::json(&rendered)?;
     } else {
         report(&rendered)?;
     }
     Ok(match summary.totals().1 {
-        0 if live.interrupted => exit::INTERRUPTED,
+        0 if interrupted => exit::INTERRUPTED,
         0 => exit::RAN,
         _ => exit::FOUND,
     })
@@ -233,16 +248,27 @@ fn tell_skipped(skipped: &[Skipped]) {
     }
 }
 
-fn render(summary: &Summary, skipped: &[Skipped], live: &[Tried], args: &Args) -> String {
+fn render(summary: &Summary, skipped: &[Skipped], live: &[Tried], interrupted: bool, args: &Args) -> String {
     if args.json {
         let (steps, disagree, undecidable) = summary.totals();
-        let document =
-            Document { schema: "flowlapse-conform/1", steps, disagree, undecidable, recordings: &summary.results, skipped, live };
+        let document = Document {
+            schema: "flowlapse-conform/1",
+            steps,
+            disagree,
+            undecidable,
+            recordings: &summary.results,
+            skipped,
+            live,
+            interrupted,
+        };
         let mut text = serde_json::to_string_pretty(&document).expect("plain structs with string keys become JSON");
         text.push('\n');
         return text;
     }
     let mut out = String::new();
+    if interrupted {
+        out.push_str("interrupted: this is what was compared by then\n");
+    }
     if args.details {
         for result in &summary.results {
             for one in &result.undecidables {
@@ -269,14 +295,20 @@ fn find(path: &Path, named: bool, inputs: &mut Vec<Input>) -> Result<(), Failure
     entries.iter().try_for_each(|entry| find(entry, false, inputs))
 }
 
-fn compare(input: &Input, scripts: &'static Dialect) -> Result<Outcome, Failure> {
+fn compare(input: &Input, scripts: &'static Dialect, stop: &AtomicBool) -> Result<Outcome, Failure> {
+    if stop.load(Ordering::Relaxed) {
+        return Ok(Outcome::Left);
+    }
     let name = input.path.display().to_string();
     let skip = |reason: String| Ok(Outcome::Skipped(Skipped { name: name.clone(), reason }));
     // A pipe in a directory would be waited for without end.
     if !input.named && !fs::metadata(&input.path).is_ok_and(|meta| meta.is_file()) {
         return skip("not a file".to_owned());
     }
-    let bytes = read(&input.path).map_err(|error| files::unreadable(&input.path, &error, files::Wanted::Recordings))?;
+    let bytes = match read(&input.path) {
+        Err(_) if interrupt::is_asked() => return Ok(Outcome::Left),
+        read => read.map_err(|error| files::unreadable(&input.path, &error, files::Wanted::Recordings))?,
+    };
     let text = String::from_utf8(bytes).ok();
     let kind = text.as_deref().and_then(conform::recognise);
     let result = conform::compare_as(&name, text.as_deref().unwrap_or_default(), scripts);
@@ -290,7 +322,7 @@ fn compare(input: &Input, scripts: &'static Dialect) -> Result<Outcome, Failure>
 
 /// Reads a file, and decompresses it if it is a zstd frame.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let bytes = limited(fs::File::open(path)?)?;
+    let bytes = limited(interrupt::reader(path)?)?;
     if bytes.starts_with(&ZSTD_MAGIC) { limited(zstd::Decoder::new(bytes.as_slice())?) } else { Ok(bytes) }
 }
 

@@ -1,7 +1,7 @@
 //! `flowlapse diff`: two policies over the same traffic.
 
-use super::traffic::{self, Readings, Source};
-use super::{Ended, exit, print_written, width};
+use super::traffic::{self, Read, Source};
+use super::{Ended, exit, outlet, width};
 use crate::engine::many::Many;
 use crate::report::study::diff::Report;
 use crate::study::Study;
@@ -50,9 +50,9 @@ pub fn run(args: &Args) -> Ended {
     let clock = args.options.clock()?;
     let path = |policy: &str| traffic::path(&traffic::policy(policy)?, clock);
     let paths = [path(&args.old)?, path(&args.new)?];
-    let source = Source::of(&args.inputs, Readings::One)?;
+    let source = Source::of(&args.inputs, Read::Once)?;
     let many = Many::new(&paths, true);
-    let run = source.follow(&many, &args.options, &traffic::stop_on_interrupt())?;
+    let run = source.follow(&many, &args.options)?;
     let study = Study { many: &many, run: &run };
     let (diff, tallies, tables) = args.options.on_threads(|| (study.diff(), study.tallies(), study.occupancies(&study.ledgers())))?;
     let report = Report {
@@ -64,7 +64,7 @@ pub fn run(args: &Args) -> Ended {
         tables: &tables,
     };
     if args.json {
-        print_written(|out| report.write_json(out))?;
+        outlet::json_into(|out| report.write_json(out))?;
     } else {
         super::report(&report.text(width(), args.limit))?;
     }

@@ -2,9 +2,10 @@
 //!
 //! A command declares the kinds that it can draw and makes the charts; nothing here knows what is in them.
 
-use super::{Failure, write_whole};
+use super::output::Names;
+use super::{Failure, note, write_whole};
 use crate::policy::hint::{listed, nearest};
-use crate::report::chart::{Chart, Format};
+use crate::report::chart::{Chart, Format, Incomplete};
 use std::path::{Path, PathBuf};
 
 /// The option itself, to be flattened into a command's arguments.
@@ -64,6 +65,14 @@ impl Options {
         self.draw.is_empty()
     }
 
+    /// Adds the files to those that a command writes.
+    ///
+    /// # Errors
+    /// That one of them is named twice.
+    pub fn name(draws: &[Draw], names: &mut Names) -> Result<(), Failure> {
+        draws.iter().try_for_each(|draw| names.write(&format!("--draw {}", draw.kind), &draw.file))
+    }
+
     /// The pictures that were asked for, of the kinds that the command can draw. To be called before the work begins: a mistake is
     /// told at once.
     ///
@@ -108,22 +117,29 @@ impl Draw {
         Draw { kind, of: None, file: file.to_path_buf(), form: Form::Picture(Format::Svg) }
     }
 
-    /// Writes the picture, or its numbers.
+    /// Writes the picture, or its numbers; one of what was interrupted says so.
     ///
     /// # Errors
     /// That it cannot be drawn or written, and why.
-    pub fn write(&self, chart: &dyn Chart) -> Result<(), Failure> {
-        self.write_to(chart, &self.file)
+    pub fn write(&self, chart: &dyn Chart, interrupted: bool) -> Result<(), Failure> {
+        self.write_to(chart, &self.file, interrupted)
     }
 
     /// The same into a file of another name, for a command that draws one picture for each of several runs.
     ///
     /// # Errors
     /// That it cannot be drawn or written, and why.
-    pub fn write_to(&self, chart: &dyn Chart, file: &Path) -> Result<(), Failure> {
+    pub fn write_to(&self, chart: &dyn Chart, file: &Path, interrupted: bool) -> Result<(), Failure> {
         match self.form {
+            Form::Picture(format) if interrupted => write_whole(file, &Incomplete(chart).draw(format)?),
             Form::Picture(format) => write_whole(file, &chart.draw(format)?),
-            Form::Csv => write_whole(file, chart.csv().as_bytes()),
+            Form::Csv => {
+                if interrupted {
+                    // Rows have no place for it.
+                    note(&format!("{}: interrupted; it holds what was known by then", file.display()));
+                }
+                write_whole(file, chart.csv().as_bytes())
+            }
         }
     }
 }

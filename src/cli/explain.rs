@@ -1,8 +1,10 @@
 //! `flowlapse explain`: the life of one flow, told; and what two captures of it prove together.
 
 use super::draw::{self, Draw, Kind};
+use super::interrupt::{self, Readings};
+use super::output::Names;
 use super::which::{self, Choice, Which};
-use super::{Ended, Failure, exit, is_coloured, print_json, report, traffic, width};
+use super::{Ended, Failure, exit, is_coloured, note, print_json, report, traffic, width};
 use crate::engine::diary::Diarist;
 use crate::engine::dossier::{self, Subject};
 use crate::engine::gather::{Signature, gather};
@@ -17,7 +19,6 @@ use crate::study::pairing::{self, Matching, Pair, Point, Study, pair};
 use serde_json::Value;
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
 
 /// Explain the life of one flow: what was sent, which timer ran out, the packet that came too late, what came of it.
 ///
@@ -90,6 +91,8 @@ impl Args {
 pub fn run(args: &Args) -> Ended {
     let which = args.which()?;
     let draws = args.draws()?;
+    let mut names = Names::new().reads("CAPTURE", &args.captures).boxes("--box", &args.boxes);
+    draw::Options::name(&draws, &mut names)?;
     which::check_twice(&args.captures, "explain")?;
     if args.matching {
         return several(args, &which, &draws);
@@ -99,7 +102,7 @@ pub fn run(args: &Args) -> Ended {
             "explain needs a box to lead the flow through, such as --box conntrack or --box ipvs:nat,tcp=900 ('flowlapse presets' lists them); or --match with captures from two points of the path".to_owned(),
         ));
     }
-    let (told, code) = one(args, &args.captures, &which, &draws, &traffic::stop_on_interrupt())?;
+    let (told, code) = one(args, &args.captures, &which, &draws)?;
     match told {
         Told::Text(text) => report(&text)?,
         Told::Json(document) => print_json(&document)?,
@@ -118,12 +121,15 @@ fn several(args: &Args, which: &Which, draws: &[Draw]) -> Ended {
     if !draws.is_empty() && args.boxes.is_empty() {
         return Err(Failure("--draw lanes shows what boxes do: give --box with it".to_owned()));
     }
-    let stop = traffic::stop_on_interrupt();
+    let readings: Vec<Readings> = args.captures.iter().map(|_| Readings::default()).collect();
     let mut points = Vec::new();
-    for name in &args.captures {
+    for (name, readings) in args.captures.iter().zip(&readings) {
         let name = std::slice::from_ref(name);
         let job = Job { flows_max: args.options.packets.held.full(), ..args.options.job(name)? };
-        points.push(gather(&mut traffic::open(name)?, &job, &stop));
+        let (job, stop) = readings.next(job);
+        let point = gather(&mut traffic::open(name)?, &job, stop);
+        readings.ended(point.interrupted, point.counters.records);
+        points.push(point);
     }
     let (mut text, mut documents) = (String::new(), Vec::new());
     // The flow that is asked for, or the one with the most to tell, as the first capture has it.
@@ -139,7 +145,7 @@ fn several(args: &Args, which: &Which, draws: &[Draw]) -> Ended {
                 continue;
             }
         };
-        let studies = compare(args, at, both, &matching, wanted, &stop)?;
+        let studies = compare(args, at, both, &matching, wanted, &readings[at..at + 2])?;
         if at == 0 {
             chosen = studies.first().map(|study| {
                 let flow = &points[0].flows[study.pair.flows[0]].flow;
@@ -159,10 +165,10 @@ fn several(args: &Args, which: &Which, draws: &[Draw]) -> Ended {
     if let (Some(failure), true) = (nothing, text.is_empty() && documents.is_empty()) {
         return Err(failure);
     }
-    let mut code = if points.iter().any(|point| point.interrupted) { exit::INTERRUPTED } else { exit::RAN };
-    if let (Some(flow), false) = (chosen, args.boxes.is_empty()) {
+    let mut code = if interrupt::is_asked() { exit::INTERRUPTED } else { exit::RAN };
+    if let (Some(flow), false, exit::RAN) = (chosen, args.boxes.is_empty(), code) {
         // What the boxes would have done to it, by the first capture alone.
-        let (told, ended) = one(args, &args.captures[..1], &Which::flow(&flow)?, draws, &stop)?;
+        let (told, ended) = one(args, &args.captures[..1], &Which::flow(&flow)?, draws)?;
         code = code.max(ended);
         match told {
             Told::Text(more) => {
@@ -224,7 +230,7 @@ fn compare(
     points: [&Point; 2],
     matching: &Matching,
     wanted: Option<usize>,
-    stop: &AtomicBool,
+    readings: &[Readings],
 ) -> Result<Vec<Study>, Failure> {
     let mut order: Vec<usize> = wanted.map_or_else(|| (0..matching.pairs.len()).collect(), |one| vec![one]);
     order.sort_by_key(|index| (std::cmp::Reverse(pairing::promise(points, &matching.pairs[*index])), *index));
@@ -243,9 +249,15 @@ fn compare(
         let subjects: Vec<Vec<Subject>> = chosen.iter().map(|pair| pairing::subjects(gathered, pair, point)).collect();
         let flat: Vec<Subject> = subjects.iter().flatten().copied().collect();
         let name = std::slice::from_ref(&args.captures[at + point]);
-        let found = dossier::collect(&mut traffic::open(name)?, &flat, None, &args.options.job(name)?, stop);
+        let (job, stop) = readings[point].next(args.options.job(name)?);
+        let found = dossier::collect(&mut traffic::open(name)?, &flat, None, &job, stop);
         let mut found = found.into_iter();
         read.push(subjects.iter().map(|of| found.by_ref().take(of.len()).collect::<Vec<_>>()).collect::<Vec<_>>());
+    }
+    // Packets that were not read again would look lost.
+    if interrupt::is_asked() && !readings.iter().any(Readings::was_cut) {
+        note("interrupted: the pairs of flows were not compared packet by packet");
+        return Ok(Vec::new());
     }
     let (Some(far), Some(near)) = (read.pop(), read.pop()) else { return Ok(Vec::new()) };
     let mut studies: Vec<Study> =
@@ -260,29 +272,43 @@ enum Told {
 }
 
 /// One flow of captures that are merged by time.
-fn one(args: &Args, captures: &[OsString], which: &Which, draws: &[Draw], stop: &AtomicBool) -> Result<(Told, u8), Failure> {
+fn one(args: &Args, captures: &[OsString], which: &Which, draws: &[Draw]) -> Result<(Told, u8), Failure> {
+    let readings = Readings::default();
     let path = traffic::path(&traffic::boxes(&args.boxes)?, args.options.clock()?)?;
-    let job = args.options.job(captures)?;
+    let (job, stop) = readings.next(args.options.job(captures)?);
     let run = pipeline::run(&mut traffic::open(captures)?, &path, &job, stop);
+    readings.ended(run.interrupted, run.counters.records);
     let report = Report::new(&path, &run);
     let index = which::find(which, &report, if args.flow.is_some() { "--flow" } else { "explain" })?;
     let flow = run.flows.flow(index);
     let subject = Subject::of(flow, run.socks(flow));
     let diarist = Diarist { replay: Replay::new(&path), first: subject.first, packets: subject.packets };
+    let (job, stop) = readings.next(args.options.job(captures)?);
     let found = dossier::collect(&mut traffic::open(captures)?, &[subject], Some(&diarist), &job, stop);
     let changed = || which::changed("explain");
-    let mut dossier = found.into_iter().next().flatten().ok_or_else(changed)?;
+    let dossier = found.into_iter().next().flatten();
+    if interrupt::is_asked() && !dossier.as_ref().is_some_and(|dossier| dossier.is_whole(&subject)) {
+        draws.iter().for_each(|draw| note(&format!("interrupted: {} was not drawn", draw.file.display())));
+        let finding = report.finding(index);
+        let told = if args.json {
+            Told::Json(json::unread(&report, &finding))
+        } else {
+            Told::Text(crate::report::text::unread(&report, &finding, args.layout()))
+        };
+        return Ok((told, exit::INTERRUPTED));
+    }
+    let mut dossier = dossier.ok_or_else(changed)?;
     let mut kept = dossier.kept.take().ok_or_else(changed)?;
     let finding = report.finding(index);
     let end = life::settle(&report, &finding, &mut kept);
     let account = Account::new(&path, finding, &dossier, &kept.diary, (run.begin, run.end));
     for draw in draws {
-        draw.write(&life::lanes_beyond(&report, &account, &kept, end, &dossier.sightings))?;
+        draw.write(&life::lanes_beyond(&report, &account, &kept, end, &dossier.sightings), run.interrupted)?;
     }
     let told = if args.json {
         Told::Json(json::document(&report, &account))
     } else {
         Told::Text(text::write(&report, &account, &kept.diary, args.layout()))
     };
-    Ok((told, if run.interrupted { exit::INTERRUPTED } else { exit::RAN }))
+    Ok((told, if interrupt::is_asked() { exit::INTERRUPTED } else { exit::RAN }))
 }

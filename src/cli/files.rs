@@ -60,7 +60,7 @@ pub fn unwritable(path: &Path, error: &io::Error) -> Failure {
     let folder = path.parent().filter(|folder| error.kind() == ErrorKind::NotFound && !folder.exists());
     Failure(match folder {
         Some(folder) => format!("{}: cannot be written: there is no directory '{}'", path.display(), folder.display()),
-        None => format!("{}: cannot be written: {error}", path.display()),
+        None => format!("{}: cannot be written: {}", path.display(), super::outlet::reason(error)),
     })
 }
 

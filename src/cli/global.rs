@@ -7,7 +7,6 @@
 use super::{ColourArg, Failure};
 use clap::ArgAction;
 use std::ffi::OsString;
-use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 static QUIET: AtomicBool = AtomicBool::new(false);
@@ -72,11 +71,4 @@ pub fn is_quiet() -> bool {
 /// How many threads were asked for; 0 for one a core.
 pub fn threads() -> usize {
     THREADS.load(Ordering::Relaxed)
-}
-
-/// A line on standard error that is no error, for people.
-pub fn note(text: &str) {
-    if !is_quiet() {
-        let _ = writeln!(io::stderr(), "flowlapse: {text}");
-    }
 }

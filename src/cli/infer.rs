@@ -1,7 +1,7 @@
 //! `flowlapse infer`: from captures back to the timers of the boxes on the path.
 
 use super::traffic;
-use super::{Ended, Failure, exit, print_written, width};
+use super::{Ended, Failure, exit, interrupt, outlet, width};
 use crate::capture::Input;
 use crate::engine::pipeline::{self, Followed, Job, Run};
 use crate::report::infer::Report;
@@ -50,18 +50,18 @@ pub fn run(args: &Args) -> Ended {
         [one] => vec![Input::from_arg(one)],
         several => traffic::kept(several)?,
     };
-    let stop = traffic::stop_on_interrupt();
+    let stop = interrupt::flag();
     let mut runs = Vec::new();
     for (input, name) in inputs.iter().zip(&args.captures) {
-        runs.push(listen(std::slice::from_ref(input), std::slice::from_ref(name), args, &stop)?);
+        runs.push(listen(std::slice::from_ref(input), std::slice::from_ref(name), args, stop)?);
     }
     if runs.len() > 1 && follow_each_other(&runs) && !runs.iter().any(|run| run.interrupted) {
-        runs = vec![listen(&inputs, &args.captures, args, &stop)?];
+        runs = vec![listen(&inputs, &args.captures, args, stop)?];
     }
     let (inference, read) = args.options.on_threads(|| Inference::of(runs))?;
     let report = Report { inference: &inference, inputs: &read };
     if args.json {
-        print_written(|out| report.write_json(out))?;
+        outlet::json_into(|out| report.write_json(out))?;
     } else {
         super::report(&report.text(width(), args.limit))?;
     }

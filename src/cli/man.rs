@@ -1,7 +1,7 @@
 //! `flowlapse man`: the manual's pages, from the same source as the help.
 
 use super::command::{self, CODES, ENVIRONMENT, GROUPS, sections};
-use super::{Ended, Failure, exit, note, print, write_whole};
+use super::{Ended, Failure, exit, note, outlet, write_whole};
 use crate::policy::hint::nearest;
 use clap::Command;
 use clap_mangen::Man;
@@ -47,7 +47,7 @@ pub fn run(args: &Args) -> Ended {
             None => format!("man: there is no command '{asked}'; there are {}", known().collect::<Vec<_>>().join(", ")),
         })
     })?;
-    print(page.text.as_bytes())?;
+    outlet::raw(page.text.as_bytes())?;
     Ok(exit::RAN)
 }
 

@@ -13,7 +13,10 @@ pub mod explain;
 pub mod files;
 pub mod global;
 pub mod infer;
+pub mod interrupt;
 pub mod man;
+pub mod outlet;
+pub mod output;
 pub mod presets;
 pub mod progress;
 pub mod replay;
@@ -25,14 +28,13 @@ pub mod traffic;
 pub mod tune;
 pub mod which;
 
-pub use global::note;
+pub use outlet::{is_coloured, note, width};
+pub use output::write_whole;
 
 use crate::policy::hint::nearest;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Write};
-use std::path::Path;
 use std::process::ExitCode;
 
 /// Exit codes of the whole program; documented in the README and stable.
@@ -47,6 +49,8 @@ pub mod exit {
     pub const INCOMPLETE: u8 = 3;
     /// Interrupted; what was known so far was printed.
     pub const INTERRUPTED: u8 = 130;
+    /// The reader of standard output went away before everything was written. What a shell shows of a program that ends so.
+    pub const CLOSED: u8 = 141;
 }
 
 /// Why a command could not do its work: one line for people.
@@ -106,22 +110,25 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are answers, not errors.
-            let code = if error.use_stderr() { exit::USAGE } else { exit::RAN };
-            let _ = hinted(error).print();
-            return ExitCode::from(code);
+            return ExitCode::from(outlet::parsed(&hinted(error)));
         }
     };
+    // Before there is a thread that signals could go to.
+    interrupt::heed_ignored();
     let ended = cli.global.settle().and_then(|()| run(cli.command));
-    match ended {
-        Ok(code) => ExitCode::from(code),
-        Err(Failure(text)) => {
-            let _ = writeln!(io::stderr(), "flowlapse: {text}");
-            ExitCode::from(exit::USAGE)
-        }
-    }
+    ExitCode::from(ended.unwrap_or_else(|Failure(text)| {
+        outlet::complain(&text);
+        // What an interrupt left undone is no mistake of the command line.
+        let interrupted = interrupt::is_asked().then_some(exit::INTERRUPTED);
+        outlet::broken().or(interrupted).unwrap_or(exit::USAGE)
+    }))
 }
 
 fn run(command: Command) -> Ended {
+    // Whatever reads or runs something looks at the flag; a worker of `conform` is asked to end by the program that started it.
+    if !matches!(command, Command::Presets(_) | Command::Completions(_) | Command::Man(_) | Command::Conform(_)) {
+        interrupt::flag();
+    }
     match command {
         Command::Replay(args) => replay::run(&args),
         Command::Explain(args) => explain::run(&args),
@@ -172,46 +179,22 @@ fn hinted(mut error: clap::Error) -> clap::Error {
     error
 }
 
-/// Writes a finished answer to standard output. A reader that went away is no error: it has seen what it wanted.
-///
-/// # Errors
-/// Any other failure to write, such as a full disk.
-pub fn print(text: &[u8]) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    written(out.write_all(text).and_then(|()| out.flush()))
-}
-
 /// Writes a report in words to standard output, unless `--quiet` was given.
 ///
 /// # Errors
-/// As [`print()`].
+/// As [`outlet::raw`].
 pub fn report(text: &str) -> Result<(), Failure> {
-    if global::is_quiet() { Ok(()) } else { print(text.as_bytes()) }
+    if global::is_quiet() { Ok(()) } else { outlet::words(text) }
 }
 
 /// Writes a finished JSON document to standard output.
 ///
 /// # Errors
-/// As [`print()`].
+/// As [`outlet::raw`].
 pub fn print_json(document: &impl serde::Serialize) -> Result<(), Failure> {
     let mut text = serde_json::to_string_pretty(document).map_err(|error| Failure(error.to_string()))?;
     text.push('\n');
-    print(text.as_bytes())
-}
-
-/// Writes an answer to standard output as it is made.
-///
-/// # Errors
-/// As [`print()`].
-pub fn print_written(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    written(write(&mut out).and_then(|()| out.flush()))
-}
-
-/// How many columns a report has: those of the terminal, within reason, and a hundred where there is none.
-pub fn width() -> usize {
-    let terminal = io::stdout().is_terminal();
-    terminal_size::terminal_size().filter(|_| terminal).map_or(100, |(width, _)| usize::from(width.0).clamp(40, 200))
+    outlet::json(&text)
 }
 
 /// When a text is coloured.
@@ -233,36 +216,4 @@ impl ColourArg {
             ColourArg::Auto => anstream::ColorChoice::Auto,
         }
     }
-}
-
-/// Whether standard output is to be coloured: by `--color`, or else by NO_COLOR, CLICOLOR_FORCE, CLICOLOR and whether it is a terminal.
-pub fn is_coloured() -> bool {
-    anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
-}
-
-/// What a finished write to standard output means; see [`print()`].
-fn written(result: io::Result<()>) -> Result<(), Failure> {
-    match result {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure(format!("standard output cannot be written: {error}"))),
-        _ => Ok(()),
-    }
-}
-
-/// Writes a file whole or not at all: beside its place first, then moved there.
-///
-/// # Errors
-/// That it cannot be written, and why.
-pub fn write_whole(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let fail = |error: io::Error| files::unwritable(file, &error);
-    // A device or a pipe is written to; it must not be replaced by a file.
-    if std::fs::metadata(file).is_ok_and(|there| !there.is_file()) {
-        return std::fs::write(file, bytes).map_err(fail);
-    }
-    let mut name = file.file_name().ok_or_else(|| Failure(format!("{}: is no file name", file.display())))?.to_owned();
-    name.push(".part");
-    let part = file.with_file_name(name);
-    std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, file)).map_err(|error| {
-        let _ = std::fs::remove_file(&part);
-        fail(error)
-    })
 }

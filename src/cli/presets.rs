@@ -4,7 +4,7 @@ mod catalogue;
 mod changes;
 mod text;
 
-use super::{Ended, Failure, exit, print};
+use super::{Ended, Failure, exit, outlet};
 use catalogue::Catalogue;
 
 /// List boxes, dialects and presets with their timers and sources.
@@ -46,7 +46,11 @@ pub fn run(args: &Args) -> Ended {
             if args.json { json(&part) } else { text::details(&part) }
         }
     };
-    print(text.as_bytes())?;
+    if args.json {
+        outlet::json(&text)?
+    } else {
+        outlet::words(&text)?
+    }
     Ok(exit::RAN)
 }
 

@@ -3,13 +3,14 @@
 mod life;
 mod page;
 
-use super::draw::{self, Kind};
-use super::{Ended, Failure, exit, is_coloured, traffic, width, write_whole, written};
+use super::draw::{self, Draw, Kind};
+use super::output::Names;
+use super::{Ended, Failure, exit, interrupt, is_coloured, note, outlet, traffic, width};
 use crate::engine::pipeline::{self, Run};
 use crate::engine::silences::Silences;
 use crate::finding::Verdict;
 use crate::policy::hint::nearest;
-use crate::report::chart::{Chart, Format};
+use crate::report::plain::JsonSink;
 use crate::report::{Report, json, plot, text};
 use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};
@@ -94,54 +95,57 @@ pub fn run(args: &Args) -> Ended {
         life::check(&args.captures)?;
         lives.push((draw, life::which(draw.of.as_deref())?));
     }
+    let svg = args.svg.as_ref().map(|file| Draw::svg("survival", file));
+    let mut names = Names::new().reads("CAPTURE", &args.captures).boxes("--box", &args.boxes);
+    draw::Options::name(&draws, &mut names)?;
+    names.write_some("--svg", args.svg.as_deref())?;
+    names.write_some("--html", args.html.as_deref())?;
     let fail_on = verdicts(&args.fail_on)?;
     let path = traffic::path(&traffic::boxes(&args.boxes)?, args.options.clock()?)?;
     let job = args.options.job(&args.captures)?;
     let mut capture = traffic::open(&args.captures)?;
-    let stop = traffic::stop_on_interrupt();
+    let stop = interrupt::flag();
     let silences = draws.iter().any(|draw| draw.kind == "gaps").then(Silences::new);
     let run: Run = match &silences {
-        Some(silences) => pipeline::run_heard(&mut capture, &path, silences, &job, &stop),
-        None => pipeline::run(&mut capture, &path, &job, &stop),
+        Some(silences) => pipeline::run_heard(&mut capture, &path, silences, &job, stop),
+        None => pipeline::run(&mut capture, &path, &job, stop),
     };
     let report = Report::new(&path, &run);
 
-    if let Some(file) = &args.svg {
-        write_whole(file, &plot::survival(&report).draw(Format::Svg)?)?;
-    }
-    for draw in &draws {
+    for draw in svg.iter().chain(&draws) {
         match (draw.kind, &silences) {
-            ("survival", _) => draw.write(&plot::survival(&report))?,
-            ("gaps", Some(silences)) => draw.write(&plot::gaps(&report, silences))?,
+            ("survival", _) => draw.write(&plot::survival(&report), run.interrupted)?,
+            ("gaps", Some(silences)) => draw.write(&plot::gaps(&report, silences), run.interrupted)?,
             _ => {}
         }
     }
     // What was interrupted is not read once more.
-    for (draw, which) in lives.iter().filter(|_| !run.interrupted) {
-        life::write(draw, which, &report, &args.captures, &args.options, &stop)?;
+    let mut cut = run.interrupted;
+    for (draw, which) in &lives {
+        cut = cut || !life::write(draw, which, &report, &args.captures, &args.options, stop)?;
+        if cut {
+            note(&format!("interrupted: {} was not drawn", draw.file.display()));
+        }
     }
     if let Some(file) = &args.html {
-        page::write(file, usize::from(args.html_lives), &report, &args.captures, &args.options, &stop)?;
+        cut |= page::write(file, usize::from(args.html_lives), &report, &args.captures, &args.options, stop)?;
     }
     if args.json || args.ndjson {
-        let mut out = BufWriter::new(io::stdout().lock());
+        let mut out = JsonSink(BufWriter::new(io::stdout().lock()));
         let done = match (args.json, args.summary) {
             (true, true) => json::write_summary(&report, &mut out),
             (true, false) => json::write(&report, &mut out),
             (false, summary) => json::write_lines(&report, !summary, &mut out),
         };
-        written(done.and_then(|()| out.flush()))?;
+        outlet::written(done.and_then(|()| out.flush()))?;
     } else if !super::global::is_quiet() {
-        let mut out = BufWriter::new(io::stdout().lock());
-        written(text::write(&report, layout(args), &mut out).and_then(|()| out.flush()))?;
+        outlet::words_into(|out| text::write(&report, layout(args), out))?;
     }
-    Ok(exit_code(args, &report, &fail_on))
+    Ok(if cut { exit::INTERRUPTED } else { exit_code(args, &report, &fail_on) })
 }
 
 fn exit_code(args: &Args, report: &Report<'_>, fail_on: &[Verdict]) -> u8 {
-    if report.run.interrupted {
-        exit::INTERRUPTED
-    } else if fail_on.iter().any(|v| report.count(*v) > 0) {
+    if fail_on.iter().any(|v| report.count(*v) > 0) {
         exit::FOUND
     } else if args.strict && report.is_incomplete() {
         exit::INCOMPLETE

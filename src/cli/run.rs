@@ -2,9 +2,11 @@
 
 mod mapping;
 
-use super::draw::{self, Kind};
+use super::draw::{self, Draw, Kind};
+use super::outlet::reason;
+use super::output::{self, Names, Pending};
 use super::traffic::text_of;
-use super::{Ended, Failure, again, exit, files, print_json, report, width, write_whole};
+use super::{Ended, Failure, again, exit, files, interrupt, note, print_json, report, width, write_whole};
 use crate::policy::hint::nearest;
 use crate::report::html;
 use crate::report::story::pcap::{Point, Watch};
@@ -14,9 +16,9 @@ use crate::scenario::locate::locate;
 use crate::scenario::{Scenario, compile::Ready, load_with, run as runner, schema};
 use crate::simulate::diarist::Diarist;
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, BufWriter, Read};
+use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 /// Run scenarios: real conversations through real boxes, and what each end feels.
 ///
@@ -34,7 +36,7 @@ Examples:
 Pictures: lanes (the flow's life; each variant has a file of its own), and with --map: map.
 
 Exit codes: 0 ran, and what was expected came; 1 something else came than a scenario expects; 2 usage, or a scenario
-that cannot be read.")]
+that cannot be read; 130 interrupted.")]
 pub struct Args {
     /// Scenarios; `-` is standard input
     #[arg(required_unless_present = "schema", value_name = "SCENARIO")]
@@ -98,6 +100,12 @@ fn all(args: &Args) -> Ended {
     if draws.iter().any(|draw| draw.kind == useless.0) {
         return Err(Failure(format!("--draw {}: {}", useless.0, useless.1)));
     }
+    let mut names = Names::new().reads("SCENARIO", &args.scenarios);
+    names.write_some("--html", args.html.as_deref())?;
+    names.write_some("--svg", args.svg.as_deref())?;
+    if args.map.is_some() {
+        draw::Options::name(&draws, &mut names)?;
+    }
     // Everything is read before anything is run: a mistake in the last file is told at once.
     let mut loaded = Vec::new();
     for name in &args.scenarios {
@@ -118,23 +126,39 @@ fn all(args: &Args) -> Ended {
             ready.push((origin, variant, scenario, made));
         }
     }
-    let width = width();
+    for (origin, variant, _, made) in &ready {
+        let called = |what: &str| {
+            variant.as_ref().map_or_else(|| format!("{what} of {origin}"), |variant| format!("{what} of {origin}, variant '{variant}'"))
+        };
+        for file in pictures(&draws, (loaded.len() > 1).then_some(origin.as_str()), variant.as_deref()) {
+            names.write(&called("--draw lanes"), &file)?;
+        }
+        for (file, _) in captures(args, origin, variant.as_deref(), made, loaded.len() > 1) {
+            names.write(&called("--write-pcap"), &file)?;
+        }
+    }
+    let (width, stop) = (width(), interrupt::flag());
+    let mut interrupted = false;
     let mut documents = Vec::new();
     let (mut runs, mut wrong) = (0, 0);
     let mut page = args.html.as_ref().map(|file| (file, html::story::Runs::default()));
     let marks = html::life::marks_each(ready.len());
     for (origin, variant, scenario, ready) in &ready {
+        if stop.load(Ordering::SeqCst) {
+            interrupted = true;
+            break;
+        }
         let (came, diarist) = came(args, origin, variant.as_deref(), ready, loaded.len() > 1, !draws.is_empty())?;
+        interrupted |= came.is_interrupted();
         let story = Story::new(origin, variant.as_deref(), scenario, ready, came);
         let lanes = diarist.and_then(|diarist| life::lanes(&story, diarist));
         if let Some((_, page)) = &mut page {
             page.add(&story, lanes.as_ref(), marks);
         }
         if let Some(lanes) = lanes {
-            for draw in &draws {
-                let ending = draw.file.extension().map_or_else(String::new, |e| e.to_string_lossy().into_owned());
-                let name = named(&draw.file.with_extension(""), (loaded.len() > 1).then_some(origin), variant.as_deref(), None, &ending);
-                draw.write_to(&lanes, &name)?;
+            let files = pictures(&draws, (loaded.len() > 1).then_some(origin.as_str()), variant.as_deref());
+            for (draw, name) in draws.iter().zip(files) {
+                draw.write_to(&lanes, &name, story.came.is_interrupted())?;
             }
         }
         runs += 1;
@@ -150,15 +174,22 @@ fn all(args: &Args) -> Ended {
             report(&out)?;
         }
     }
+    let left = ready.len() - runs;
     if let Some((file, page)) = page {
-        write_whole(file, html::write(&page.page(vec![again::line()]))?.as_bytes())?;
+        write_whole(file, html::write(&page.page(vec![again::line()]).interrupted(interrupted))?.as_bytes())?;
     }
     if args.json {
-        print_json(&json::document(&documents))?;
+        print_json(&json::document(&documents, interrupted, left))?;
+    } else if interrupted && left > 0 {
+        report(&format!("\ninterrupted: {left} of {} were not run\n", ready.len()))?;
     } else if runs > 1 {
         report(&format!("\n{runs} runs, {wrong} not as expected\n"))?;
     }
-    Ok(if wrong > 0 { exit::FOUND } else { exit::RAN })
+    Ok(match (interrupted, wrong) {
+        (true, _) => exit::INTERRUPTED,
+        (false, 0) => exit::RAN,
+        (false, _) => exit::FOUND,
+    })
 }
 
 /// What is well written and makes no sense, with the place of the key that its complaint begins with.
@@ -174,11 +205,12 @@ pub(super) fn senseless(origin: &str, variant: Option<&str>, text: &str, what: &
 /// Reads a scenario: what it is called, and its text.
 pub(super) fn read(name: &OsString) -> Result<(String, String), Failure> {
     let origin = name.to_string_lossy().into_owned();
-    let mut text = String::new();
-    let read =
-        if origin == "-" { io::stdin().read_to_string(&mut text) } else { File::open(name).and_then(|mut f| f.read_to_string(&mut text)) };
     let path = Path::new(name);
-    read.map_err(|error| files::unreadable(path, &error, files::Wanted::Scenario))?;
+    let bytes = if origin == "-" { interrupt::stdin_whole() } else { interrupt::whole(path) };
+    let no_text = |_| io::Error::new(io::ErrorKind::InvalidData, "stream did not contain valid UTF-8");
+    let text = bytes
+        .and_then(|bytes| String::from_utf8(bytes).map_err(no_text))
+        .map_err(|error| files::unreadable(path, &error, files::Wanted::Scenario))?;
     if let Some(hint) = Some(path).filter(|_| origin != "-").and_then(|path| files::hint(path, files::Wanted::Scenario)) {
         return Err(Failure(format!("{origin}: {hint}")));
     }
@@ -233,21 +265,39 @@ fn came(
         if args.write_pcap.is_some() {
             return Err(Failure(format!("{origin}: --write-pcap: a population is not written; run one of its flows as a scenario")));
         }
-        return Ok((Came::Many(Box::new(runner::population(ready))), None));
+        return Ok((Came::Many(Box::new(runner::population_until(ready, interrupt::flag()))), None));
     }
     let mut watch = Watch::new();
-    if let Some(prefix) = &args.write_pcap {
-        for point in Point::all(ready.net.path.hops.len()) {
-            let file = named(prefix, several.then_some(origin), variant, Some(point), "pcapng");
-            let fail = |error: io::Error| files::unwritable(&file, &error);
-            let sink = BufWriter::new(File::create(&file).map_err(fail)?);
-            watch.tap(point, sink).map_err(fail)?;
-        }
+    let mut pending: Vec<(PathBuf, Pending)> = Vec::new();
+    for (file, point) in captures(args, origin, variant, ready, several) {
+        let fail = |error: io::Error| files::unwritable(&file, &error);
+        let (sink, one) = output::begin(&file).map_err(fail)?;
+        watch.tap(point, BufWriter::new(sink)).map_err(fail)?;
+        pending.push((file, one));
     }
     let diarist = (drawn || args.html.is_some()).then(|| Diarist::new(ready.net.path.hops.len()));
-    let (outcome, (watch, diarist)) = runner::single(ready, (watch, diarist));
-    let recorder = watch.finish().map_err(|error| Failure(format!("--write-pcap: {error}")))?;
+    let (outcome, (watch, diarist)) = runner::single_until(ready, (watch, diarist), interrupt::flag());
+    let recorder = watch.finish().map_err(|error| Failure(format!("--write-pcap: cannot be written: {}", reason(&error))))?;
+    for (file, one) in pending.into_iter().filter(|_| !outcome.interrupted) {
+        one.commit().map_err(|error| files::unwritable(&file, &error))?;
+    }
+    if outcome.interrupted && args.write_pcap.is_some() {
+        note("interrupted: the captures of this run were not written");
+    }
     Ok((Came::One(Box::new(outcome), recorder), diarist))
+}
+
+/// The pictures of a run's life, in the order in which they were asked for.
+fn pictures(draws: &[Draw], origin: Option<&str>, variant: Option<&str>) -> Vec<PathBuf> {
+    let ending = |draw: &Draw| draw.file.extension().map_or_else(String::new, |e| e.to_string_lossy().into_owned());
+    draws.iter().map(|draw| named(&draw.file.with_extension(""), origin, variant, None, &ending(draw))).collect()
+}
+
+/// The captures of a run, where they are wanted.
+fn captures(args: &Args, origin: &str, variant: Option<&str>, ready: &Ready, several: bool) -> Vec<(PathBuf, Point)> {
+    let Some(prefix) = args.write_pcap.as_ref().filter(|_| ready.crowd.is_none()) else { return Vec::new() };
+    let file = |point| (named(prefix, several.then_some(origin), variant, Some(point), "pcapng"), point);
+    Point::all(ready.net.path.hops.len()).into_iter().map(file).collect()
 }
 
 /// `PREFIX[-scenario][-variant][-point].ending`.

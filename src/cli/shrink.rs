@@ -1,7 +1,8 @@
 //! `flowlapse shrink`: one flow of a capture as a small file that anybody may have.
 
+use super::output::Names;
 use super::which::{self, Which};
-use super::{Ended, Failure, exit, print, print_json, traffic, width, write_whole};
+use super::{Ended, Failure, exit, interrupt, note, outlet, print_json, traffic, width, write_whole};
 use crate::engine::Clock;
 use crate::engine::dossier::{self, Subject as Wanted};
 use crate::engine::pipeline;
@@ -66,19 +67,24 @@ pub fn run(args: &Args) -> Ended {
     if to_stdout && io::stdout().is_terminal() {
         return Err(Failure("-o -: standard output is a terminal; give a file, or put a pipe behind it".to_owned()));
     }
+    let mut names = Names::new().reads("CAPTURE", &args.captures).boxes("--box", &args.boxes);
+    names.write("--output", &args.output)?;
     which::check_twice(&args.captures, "shrink")?;
     let clock = args.options.clock()?;
     let path = traffic::path(&traffic::boxes(&args.boxes)?, clock)?;
-    let (job, stop) = (args.options.job(&args.captures)?, traffic::stop_on_interrupt());
-    let run = pipeline::run(&mut traffic::open(&args.captures)?, &path, &job, &stop);
+    let (job, stop) = (args.options.job(&args.captures)?, interrupt::flag());
+    let run = pipeline::run(&mut traffic::open(&args.captures)?, &path, &job, stop);
     if run.interrupted {
-        return Ok(exit::INTERRUPTED);
+        return Ok(interrupted());
     }
     let report = Report::new(&path, &run);
     let index = which::find(&which, &report, if args.flow.is_some() { "--flow" } else { "shrink" })?;
     let flow = run.flows.flow(index);
     let wanted = Wanted::of(flow, run.socks(flow));
-    let found = dossier::collect(&mut traffic::open(&args.captures)?, &[wanted], None, &job, &stop);
+    let found = dossier::collect(&mut traffic::open(&args.captures)?, &[wanted], None, &job, stop);
+    if interrupt::is_asked() {
+        return Ok(interrupted());
+    }
     let dossier = found.into_iter().next().flatten().ok_or_else(|| which::changed("shrink"))?;
     if dossier.left_out > 0 {
         return Err(Failure(format!(
@@ -93,13 +99,14 @@ pub fn run(args: &Args) -> Ended {
     let keep_times = args.keep_times || matches!(clock, Clock::Wheel { phase: Some(_), .. });
     let keep = Keep { addresses: args.keep_addresses, times: keep_times };
     let boxes: Vec<String> = path.hops.iter().map(|hop| hop.policy.describe()).collect();
-    let shrunk = match shrink::shrink(&subject, &path, keep, &head(&report, &finding, &boxes), &stop) {
+    let shrunk = match shrink::shrink(&subject, &path, keep, &head(&report, &finding, &boxes), stop) {
         Ok(shrunk) => shrunk,
-        Err(ShrinkError::Interrupted) => return Ok(exit::INTERRUPTED),
+        Err(ShrinkError::Interrupted) => return Ok(interrupted()),
+        Err(_) if interrupt::is_asked() => return Ok(interrupted()),
         Err(error) => return Err(Failure(format!("shrink: {error}"))),
     };
     if to_stdout {
-        print(&shrunk.bytes)?;
+        outlet::raw(&shrunk.bytes)?;
         return Ok(exit::RAN);
     }
     write_whole(&args.output, &shrunk.bytes)?;
@@ -111,4 +118,10 @@ pub fn run(args: &Args) -> Ended {
         super::report(&made.text(width()))?;
     }
     Ok(exit::RAN)
+}
+
+/// A case is whole or it is not there.
+fn interrupted() -> u8 {
+    note("interrupted: nothing was written");
+    exit::INTERRUPTED
 }

@@ -1,9 +1,10 @@
 //! `flowlapse sweep`: settings over ranges of values, answered from one replay.
 
 use super::draw::{self, Kind};
+use super::output::Names;
 use super::progress::Progress;
-use super::traffic::{self, Readings, Source, text_of};
-use super::{Ended, Failure, again, exit, print, print_json, width, write_whole};
+use super::traffic::{self, Read, Source, text_of};
+use super::{Ended, Failure, again, exit, interrupt, note, outlet, print_json, width, write_whole};
 use crate::engine::Path;
 use crate::engine::many::Many;
 use crate::policy::{Axis, BoxSpec, axis};
@@ -69,7 +70,10 @@ const MOMENTS: u64 = 400;
 /// Runs the command.
 pub fn run(args: &Args) -> Ended {
     let draws = args.draw.wanted(&KINDS)?;
-    let source = Source::of(&args.asked.inputs, Readings::One)?;
+    let mut names = Names::new().reads("INPUT", &args.asked.inputs).boxes("--box", &args.asked.boxes);
+    draw::Options::name(&draws, &mut names)?;
+    names.write_some("--html", args.html.as_deref())?;
+    let source = Source::of(&args.asked.inputs, Read::Once)?;
     let specs = source.boxes(&args.asked.boxes)?;
     let clock = args.options.clock()?;
     let told = |error: axis::AxisError| Failure(format!("--vary: {error}"));
@@ -87,30 +91,33 @@ pub fn run(args: &Args) -> Ended {
         return whole(args, name, text, &specs, axes, grid, base);
     }
     let many = Many::with_keepalive(&paths, &keepalives, args.beyond);
-    let run = source.follow(&many, &args.options, &traffic::stop_on_interrupt())?;
+    let run = source.follow(&many, &args.options)?;
     let sweep = args.options.on_threads(|| Sweep::new(&Study { many: &many, run: &run }, axes, grid))?;
     let report = Report { sweep: &sweep, path: &base, run: &run };
     for draw in &draws {
         match draw.kind {
-            "survival" => draw.write(&report.survival()?)?,
+            "survival" => draw.write(&report.survival()?, run.interrupted)?,
             "entries" => {
                 let hop = draw.of.as_deref().map_or(Some(1), |place| place.parse::<usize>().ok()).and_then(|place| place.checked_sub(1));
                 let none = || Failure(format!("--draw entries:{}: there is no such box", draw.of.as_deref().unwrap_or("1")));
                 let hop = hop.filter(|hop| *hop < base.hops.len()).ok_or_else(none)?;
                 let study = Study { many: &many, run: &run };
                 let curves = args.options.on_threads(|| study.curves(&study.ledgers(), hop, MOMENTS))?;
-                draw.write(&report.entries(hop, &curves))?;
+                draw.write(&report.entries(hop, &curves), run.interrupted)?;
             }
-            _ => draw.write(&report.map()?)?,
+            _ => draw.write(&report.map()?, run.interrupted)?,
         }
     }
     if let Some(file) = &args.html {
-        write_whole(file, html::write(&html::study::sweep(&report, vec![again::line()]))?.as_bytes())?;
+        write_whole(file, html::write(&html::study::sweep(&report, vec![again::line()]).interrupted(run.interrupted))?.as_bytes())?;
     }
     if args.json {
         print_json(&report.json())?;
     } else if args.csv {
-        print(report.csv().as_bytes())?;
+        if run.interrupted {
+            note("interrupted: these are the rows of what was read by then");
+        }
+        outlet::words(&report.csv())?;
     } else {
         super::report(&report.text(width()))?;
     }
@@ -139,15 +146,18 @@ fn whole(args: &Args, name: &str, text: &str, specs: &[BoxSpec], axes: Vec<Axis>
         ready.push(scenario.compile().map_err(|what| Failure(format!("{name}: {what}")))?);
     }
     let progress = Progress::steps(Some(grid.len() as u64), "runs");
-    let closed = args.options.on_threads(|| Closed::run(axes, grid, &ready, || progress.advance(1)))?;
+    let closed = args.options.on_threads(|| Closed::run(axes, grid, &ready, || progress.advance(1), interrupt::flag()))?;
     drop(progress);
     let report = closed::Report { name, closed: &closed, path: base };
     if args.json {
         print_json(&report.json())?;
     } else if args.csv {
-        print(report.csv().as_bytes())?;
+        if closed.left > 0 {
+            note(&format!("interrupted: {} combinations were not run", closed.left));
+        }
+        outlet::words(&report.csv())?;
     } else {
         super::report(&report.text(width()))?;
     }
-    Ok(exit::RAN)
+    Ok(if closed.left > 0 { exit::INTERRUPTED } else { exit::RAN })
 }

@@ -1,9 +1,10 @@
 //! `flowlapse synth`: the traffic of a scenario as one capture, as large as anybody wants.
 
+use super::output::{self, Names};
 use super::progress::Progress;
 use super::run::{read, senseless};
-use super::traffic::{stop_on_interrupt, text_of};
-use super::{Ended, Failure, exit, print_json};
+use super::traffic::text_of;
+use super::{Ended, Failure, exit, interrupt, note, outlet, print_json};
 use crate::capture::write::bulk::{Format, Shape};
 use crate::report::synth::{self, Written};
 use crate::scenario::compile::Ready;
@@ -12,10 +13,9 @@ use crate::scenario::{Share, load_with};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 /// Write the traffic of a scenario as one capture: every flow of its population, in the order of time.
 ///
@@ -99,16 +99,19 @@ pub fn run(args: &Args) -> Ended {
     if to_stdout && io::stdout().is_terminal() {
         return Err(Failure("-o -: standard output is a terminal; give a file, or put a pipe behind it".to_owned()));
     }
+    Names::new().read("SCENARIO", Path::new(&args.scenario)).write("--output", &args.output)?;
     let ready = ready(args)?;
-    let (stop, progress) = (stop_on_interrupt(), Progress::steps(Some(ready.flows()), "flows"));
+    let (stop, progress) = (interrupt::flag(), Progress::steps(Some(ready.flows()), "flows"));
     let pool =
         rayon::ThreadPoolBuilder::new().num_threads(super::global::threads()).build().map_err(|e| Failure(format!("threads: {e}")))?;
-    let work = Work { args, ready: &ready, stop: &stop, progress: &progress };
+    let work = Work { args, ready: &ready, stop, progress: &progress };
     let written = pool.install(|| if to_stdout { work.to_stdout() } else { work.to_file() })?;
     drop(progress);
-    let Some(written) = written.filter(|written| !written.passed.interrupted) else {
-        return Ok(if stop.load(Ordering::Relaxed) { exit::INTERRUPTED } else { exit::RAN });
-    };
+    if written.passed.interrupted {
+        let what = if to_stdout { "the capture ends where it was" } else { "nothing was written" };
+        note(&format!("interrupted: {what}"));
+        return Ok(exit::INTERRUPTED);
+    }
     let name = args.output.to_string_lossy();
     if args.json {
         print_json(&written.json(&name))?;
@@ -140,36 +143,25 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Nothing where the reader went away: it has seen what it wanted.
-    fn to_stdout(&self) -> Result<Option<Written>, Failure> {
-        match self.write(io::stdout()) {
-            Ok(written) => Ok(Some(written)),
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(None),
-            Err(error) => Err(Failure(format!("standard output cannot be written: {error}"))),
-        }
+    fn to_stdout(&self) -> Result<Written, Failure> {
+        let mut failed = None;
+        let written = self.write(io::stdout()).map_err(|error| failed = Some(error)).ok();
+        outlet::written(failed.map_or(Ok(()), Err))?;
+        written.ok_or_else(|| Failure("nothing was written".to_owned()))
     }
 
-    /// The file whole or not at all: beside its place first, then moved there.
-    fn to_file(&self) -> Result<Option<Written>, Failure> {
+    /// The file whole or not at all.
+    fn to_file(&self) -> Result<Written, Failure> {
         let file = &self.args.output;
-        let fail = |error: io::Error| super::files::unwritable(file, &error);
-        // A device or a pipe is written to; it must not be replaced by a file.
-        if std::fs::metadata(file).is_ok_and(|there| !there.is_file()) {
-            return File::create(file).and_then(|sink| self.write(sink)).map(Some).map_err(fail);
-        }
-        let mut name = file.file_name().ok_or_else(|| Failure(format!("{}: is no file name", file.display())))?.to_owned();
-        name.push(".part");
-        let part = file.with_file_name(name);
-        let written = File::create(&part).and_then(|sink| self.write(sink)).and_then(|written| {
+        let write = || {
+            let (sink, pending) = output::begin(file)?;
+            let written = self.write(sink)?;
             if !written.passed.interrupted {
-                std::fs::rename(&part, file)?;
+                pending.commit()?;
             }
             Ok(written)
-        });
-        if !written.as_ref().is_ok_and(|written| !written.passed.interrupted) {
-            let _ = std::fs::remove_file(&part);
-        }
-        written.map(Some).map_err(fail)
+        };
+        write().map_err(|error| super::files::unwritable(file, &error))
     }
 
     fn write<W: Write + Send>(&self, sink: W) -> io::Result<Written> {

@@ -1,8 +1,9 @@
 //! What several commands take alike: the traffic, the boxes, the clock; and how they are made from the words of a command line.
 
+use super::interrupt::Readings;
 use super::progress::Progress;
-use super::{Failure, files, global};
-use crate::capture::{self, Capture, Input, Spool};
+use super::{Failure, files, global, interrupt};
+use crate::capture::{Capture, Input, Spool};
 use crate::decode::Filter;
 use crate::engine::offered::follow_offered;
 use crate::engine::pipeline::{self, Follow, Followed, Job, Watch};
@@ -17,10 +18,7 @@ use crate::scenario::load::load_with;
 use crate::scenario::offered::Traffic;
 use crate::time::{Duration, Instant};
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::Read;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a study is asked of, and through which boxes.
 #[derive(clap::Args, Debug)]
@@ -276,16 +274,16 @@ pub fn policy(text: &str) -> Result<Vec<BoxSpec>, Failure> {
 /// # Errors
 /// That one cannot be read or kept.
 pub fn kept(names: &[OsString]) -> Result<Vec<Input>, Failure> {
-    let spooled = |name: String, from: &mut dyn Read| {
+    let spooled = |name: String, from: &mut dyn std::io::Read| {
         let spool = Spool::of(&name, from).map_err(|error| Failure(format!("{name}: {error}")))?;
         Ok(Input::Spooled(spool))
     };
     names
         .iter()
         .map(|name| match Input::from_arg(name) {
-            Input::Stdin => spooled("-".to_owned(), &mut std::io::stdin().lock()),
+            Input::Stdin => spooled("-".to_owned(), &mut interrupt::stdin()),
             Input::Path(path) if std::fs::metadata(&path).is_ok_and(|there| !there.is_file() && !there.is_dir()) => {
-                let mut pipe = File::open(&path).map_err(|error| files::unreadable(&path, &error, files::Wanted::Capture))?;
+                let mut pipe = interrupt::reader(&path).map_err(|error| files::unreadable(&path, &error, files::Wanted::Capture))?;
                 spooled(path.display().to_string(), &mut pipe)
             }
             other => Ok(other),
@@ -314,7 +312,10 @@ pub fn open(names: &[OsString]) -> Result<Capture, Failure> {
 /// # Errors
 /// Which one cannot be read, and why; what it is, if it belongs elsewhere.
 pub fn open_inputs(inputs: &[Input]) -> Result<Capture, Failure> {
-    capture::open(inputs).map_err(|error| files::no_capture(&error, inputs))
+    interrupt::open(inputs).map_err(|error| match interrupt::is_asked() {
+        true => Failure("interrupted before there was anything to analyse".to_owned()),
+        false => files::no_capture(&error, inputs),
+    })
 }
 
 /// What a study is asked of: captures, or the traffic that a scenario offers to its boxes.
@@ -326,6 +327,8 @@ pub enum Source {
         names: Vec<OsString>,
         /// The same, to be read as often as was said.
         inputs: Vec<Input>,
+        /// The readings.
+        readings: Readings,
     },
     /// A scenario.
     Scenario {
@@ -337,16 +340,18 @@ pub enum Source {
         scenario: Box<Scenario>,
         /// The same, ready to run.
         ready: Box<Ready>,
+        /// The readings.
+        readings: Readings,
     },
 }
 
-/// How often flows will be followed.
+/// How often the input will be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Readings {
+pub enum Read {
     /// Once: what comes out of a pipe goes by.
-    One,
+    Once,
     /// More than once: what comes out of a pipe has to be kept.
-    Several,
+    Again,
 }
 
 impl Source {
@@ -354,14 +359,14 @@ impl Source {
     ///
     /// # Errors
     /// A scenario that cannot be read or makes no sense, or one among captures.
-    pub fn of(names: &[OsString], readings: Readings) -> Result<Source, Failure> {
+    pub fn of(names: &[OsString], read: Read) -> Result<Source, Failure> {
         let is_scenario = |name: &OsString| name.to_string_lossy().to_ascii_lowercase().ends_with(".json");
         if !names.iter().any(is_scenario) {
-            let inputs = match readings {
-                Readings::One => names.iter().map(|name| Input::from_arg(name)).collect(),
-                Readings::Several => kept(names)?,
+            let inputs = match read {
+                Read::Once => names.iter().map(|name| Input::from_arg(name)).collect(),
+                Read::Again => kept(names)?,
             };
-            return Ok(Source::Captures { names: names.to_vec(), inputs });
+            return Ok(Source::Captures { names: names.to_vec(), inputs, readings: Readings::default() });
         }
         let [name] = names else {
             return Err(Failure("one scenario, or captures: not both, and not several scenarios".to_owned()));
@@ -371,7 +376,7 @@ impl Source {
             .map_err(|error| files::unreadable(std::path::Path::new(name), &error, files::Wanted::Scenario))?;
         let scenario = load_with(&text, &origin, &[], &text_of).map_err(|e| Failure(e.to_string()))?;
         let ready = scenario.compile().map_err(|what| Failure(format!("{origin}: {what}")))?;
-        Ok(Source::Scenario { name: origin, text, scenario: Box::new(scenario), ready: Box::new(ready) })
+        Ok(Source::Scenario { name: origin, text, scenario: Box::new(scenario), ready: Box::new(ready), readings: Readings::default() })
     }
 
     /// The boxes that were given, or else the scenario's own.
@@ -385,37 +390,39 @@ impl Source {
         }
     }
 
-    /// Has the flows followed.
+    /// Has the flows followed. An interrupt ends the reading; one that begins after an interrupt reads what the one before had read.
     ///
     /// # Errors
     /// An input that cannot be read.
-    pub fn follow<F: Follow>(&self, follow: &F, options: &Options, stop: &AtomicBool) -> Result<Followed<F::Run>, Failure> {
-        match self {
-            Source::Captures { names, inputs } => {
-                let job = Job { flows_max: options.packets.held.full(), ..options.job(names)? };
-                let mut capture = open_inputs(inputs)?;
-                Ok(pipeline::follow(&mut capture, follow, &job, stop))
+    pub fn follow<F: Follow>(&self, follow: &F, options: &Options) -> Result<Followed<F::Run>, Failure> {
+        let readings = self.readings();
+        let mut run = match self {
+            Source::Captures { names, inputs, .. } => {
+                // Of a pipe there is no more to read than what was kept when the interrupt came.
+                let is_kept = |input: &Input| matches!(input, Input::Spooled(_));
+                if interrupt::is_asked() && !readings.was_cut() && inputs.iter().all(is_kept) {
+                    readings.ended(true, u64::MAX - 1);
+                }
+                let (job, stop) = readings.next(Job { flows_max: options.packets.held.full(), ..options.job(names)? });
+                pipeline::follow(&mut open_inputs(inputs)?, follow, &job, stop)
             }
             Source::Scenario { name, ready, .. } => {
                 let job = Job { watch: None, flows_max: options.packets.held.of_scenario(), ..options.job(&[])? };
+                let (job, stop) = readings.next(job);
                 let traffic = Traffic::new(ready);
                 let progress = Progress::steps(Some(traffic.flows()), "flows");
                 let chunks = traffic.chunks().inspect(|flows| progress.advance(flows.len() as u64));
-                Ok(follow_offered(chunks, &traffic.origin(name), follow, &job, stop))
+                follow_offered(chunks, &traffic.origin(name), follow, &job, stop)
             }
+        };
+        readings.ended(run.interrupted, run.counters.records);
+        run.interrupted = readings.was_cut();
+        Ok(run)
+    }
+
+    fn readings(&self) -> &Readings {
+        match self {
+            Source::Captures { readings, .. } | Source::Scenario { readings, .. } => readings,
         }
     }
-}
-
-/// A flag that an interrupt raises; a second one ends the program.
-pub fn stop_on_interrupt() -> Arc<AtomicBool> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let asked = Arc::clone(&stop);
-    // Without a handler an interrupt simply ends the program; that is no reason not to run.
-    let _ = ctrlc::set_handler(move || {
-        if asked.swap(true, Ordering::SeqCst) {
-            std::process::exit(i32::from(super::exit::INTERRUPTED));
-        }
-    });
-    stop
 }

@@ -1,6 +1,6 @@
 //! `flowlapse tune`: the smallest timers that cut nothing, and the keepalive that saves the rest.
 
-use super::traffic::{self, Readings, Source};
+use super::traffic::{self, Read, Source};
 use super::{Ended, Failure, exit, print_json, width};
 use crate::engine::replay::Replay;
 use crate::report::study::tune::Report;
@@ -55,16 +55,15 @@ fn share(text: &str) -> Result<f64, String> {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Ended {
-    let source = Source::of(&args.asked.inputs, Readings::Several)?;
+    let source = Source::of(&args.asked.inputs, Read::Again)?;
     let specs = source.boxes(&args.asked.boxes)?;
     let clock = args.options.clock()?;
     let path = traffic::path(&specs, clock)?;
     let asked = Asked { share: args.allow_cut, lower_all: args.lower_all, hz: clock.hz(), lost: args.lost, interval: args.interval };
-    let stop = traffic::stop_on_interrupt();
-    let mut run = source.follow(&Replay::new(&path).immortal(), &args.options, &stop)?;
+    let mut run = source.follow(&Replay::new(&path).immortal(), &args.options)?;
     let mut interrupted = run.interrupted;
     let (tuned, recommended) = tune(&specs, &path, &asked, &run, |many| {
-        let run = source.follow(many, &args.options, &stop)?;
+        let run = source.follow(many, &args.options)?;
         interrupted |= run.interrupted;
         Ok::<_, Failure>(run)
     })?;

@@ -146,6 +146,13 @@ pub struct Dossier {
     seen: u64,
 }
 
+impl Dossier {
+    /// Whether all packets of its subject were read.
+    pub fn is_whole(&self, subject: &Subject) -> bool {
+        self.seen >= subject.packets
+    }
+}
+
 /// More packets of all subjects together than anybody compares; beyond, only those that may mean something are written down.
 pub const SIGHTINGS_MAX: usize = 1_000_000;
 /// Attempts that are kept.

@@ -35,9 +35,10 @@ pub(super) fn each(capture: &mut Capture, job: &Job, stop: &AtomicBool, mut take
     let mut passed = Passed { decoder: Decoder::new(), filtered: 0, begin: Instant::MAX, end: Instant::ZERO, interrupted: false };
     let (mut batch, mut records, mut order) = (Batch::new(), 0_u64, 0_u64);
     let records_max = job.records_max.unwrap_or(u64::MAX);
-    while records < records_max && capture.next_batch(&mut batch) {
-        if stop.load(Ordering::Relaxed) {
-            passed.interrupted = true;
+    while records < records_max {
+        // What was read before it came is handed out all the same.
+        if stop.load(Ordering::Relaxed) || !capture.next_batch(&mut batch) {
+            passed.interrupted = stop.load(Ordering::Relaxed);
             break;
         }
         for record in batch.iter() {

@@ -403,7 +403,12 @@ impl Intake for Reading<'_> {
                     break;
                 }
                 self.next = 0;
-                if self.records >= self.records_max || !self.capture.next_batch(&mut self.batch) {
+                if self.records >= self.records_max {
+                    break;
+                }
+                if !self.capture.next_batch(&mut self.batch) {
+                    // A reader that waits ends where it is.
+                    self.interrupted = self.stop.load(Ordering::Relaxed);
                     break;
                 }
             }

@@ -7,7 +7,7 @@
 pub mod read;
 
 pub use crate::policy::At;
-pub use read::{COLLECTOR, read, read_as};
+pub use read::{COLLECTOR, read, read_as, read_until};
 
 use crate::net::{Addr, Proto, Sock};
 use crate::policy::ipvs::{Method, Scheduler};
@@ -49,6 +49,8 @@ pub struct Inventory {
     pub notes: Vec<Note>,
     /// Lines that are about nothing here, comments and empty lines apart.
     pub ignored: u64,
+    /// Whether somebody stopped the reading of a text before its end.
+    pub interrupted: bool,
 }
 
 /// Who was asked, and when.

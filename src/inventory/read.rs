@@ -21,19 +21,28 @@ mod words;
 
 use super::{At, Inventory, Kind, Note, Shown, Unread};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A shell script that gathers on one machine what can be read here. It only reads, and prints to its standard output.
 pub const COLLECTOR: &str = include_str!("read/collector.sh");
 
 /// Reads a text of any kinds, in any order. `origin` is what the text is called in reports.
 pub fn read(text: &str, origin: &str, into: &mut Inventory) {
-    Reader::new(origin, into).text(text, None);
+    read_until(None, text, origin, into, &NEVER);
 }
 
 /// Reads a text of which one knows what it is.
 pub fn read_as(kind: Kind, text: &str, origin: &str, into: &mut Inventory) {
-    Reader::new(origin, into).text(text, Some(kind));
+    read_until(Some(kind), text, origin, into, &NEVER);
 }
+
+/// Reads a text of a kind, or of any kinds. When `stop` becomes true, what was read of it stands.
+pub fn read_until(kind: Option<Kind>, text: &str, origin: &str, into: &mut Inventory, stop: &AtomicBool) {
+    Reader::new(origin, into, stop).text(text, kind);
+    into.interrupted |= stop.load(Ordering::Relaxed);
+}
+
+static NEVER: AtomicBool = AtomicBool::new(false);
 
 /// How much of a line is quoted where it cannot be read.
 const QUOTED: usize = 100;
@@ -60,11 +69,18 @@ impl Line<'_> {
 struct Reader<'i> {
     into: &'i mut Inventory,
     origin: Arc<str>,
+    stop: &'i AtomicBool,
 }
 
 impl<'i> Reader<'i> {
-    fn new(origin: &str, into: &'i mut Inventory) -> Reader<'i> {
-        Reader { into, origin: Arc::from(origin) }
+    fn new(origin: &str, into: &'i mut Inventory, stop: &'i AtomicBool) -> Reader<'i> {
+        Reader { into, origin: Arc::from(origin), stop }
+    }
+
+    /// The lines, as long as nobody stops.
+    fn going<'l, 't>(&self, lines: &'l [Line<'t>]) -> impl Iterator<Item = &'l Line<'t>> + use<'i, 'l, 't> {
+        let stop = self.stop;
+        lines.iter().take_while(move |_| !stop.load(Ordering::Relaxed))
     }
 
     fn text(&mut self, text: &str, kind: Option<Kind>) {
@@ -84,6 +100,9 @@ impl<'i> Reader<'i> {
 
     fn block(&mut self, block: &sniff::Block<'_>) {
         let lines = block.lines;
+        if self.stop.load(Ordering::Relaxed) {
+            return;
+        }
         let kind = match block.what {
             sniff::What::Nothing => {
                 self.into.ignored += lines.iter().filter(|line| !line.is_blank() && !is_comment(line)).count() as u64;

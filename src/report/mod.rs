@@ -9,6 +9,7 @@ pub mod html;
 pub mod infer;
 pub mod json;
 pub mod life;
+pub mod plain;
 pub mod plot;
 pub mod shrink;
 pub mod story;
@@ -17,6 +18,8 @@ pub mod synth;
 pub mod text;
 pub mod tried;
 pub mod tuple;
+
+pub use plain::printable;
 
 use crate::engine::Path;
 use crate::engine::pipeline::Run;
@@ -169,13 +172,4 @@ impl<'r> Report<'r> {
     pub fn closest(&self) -> Option<usize> {
         self.sums.closest.map(|(_, index)| index)
     }
-}
-
-/// Text from the outside with everything that could steer a terminal made visible.
-pub fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| {
-            if c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c) { '\u{fffd}' } else { c }
-        })
-        .collect()
 }

@@ -55,6 +55,18 @@ pub fn write(report: &Report<'_>, layout: Layout, out: &mut dyn io::Write) -> io
     Ok(())
 }
 
+/// What the replay says of one flow, where no more is known of it because of an interrupt.
+pub fn unread(report: &Report<'_>, f: &Finding, layout: Layout) -> String {
+    let mut out = String::new();
+    input(&mut out, report.run, layout.width);
+    let what = "the packets of the flow were not read again, which its story takes; this is what the replay says";
+    paragraph(&mut out, "interrupted: ", what, layout.width);
+    path(&mut out, report.path, layout.width);
+    let _ = writeln!(out, "\n{}  {}: {}", tuple::display_filter(f), tuple::arrow(f), paint(f.verdict, f.verdict.name(), layout));
+    story(&mut out, report, f, layout);
+    out
+}
+
 /// No capture is older than this, in nanoseconds since 1970.
 const SCENARIO_BELOW: u64 = 5 * 365 * 86_400 * 1_000_000_000;
 

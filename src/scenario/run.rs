@@ -10,10 +10,18 @@ use crate::simulate::{FlowPlan, Observer, Silent, World};
 use crate::time::Duration;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static NEVER: AtomicBool = AtomicBool::new(false);
 
 /// Runs the one flow of a scenario.
 pub fn single<O: Observer>(ready: &Ready, observer: O) -> (Outcome, O) {
-    let mut world = World::new(&ready.net, observer);
+    single_until(ready, observer, &NEVER)
+}
+
+/// The same, until `stop` becomes true.
+pub fn single_until<O: Observer>(ready: &Ready, observer: O, stop: &AtomicBool) -> (Outcome, O) {
+    let mut world = World::new(&ready.net, observer).until(stop);
     let mut member = Member::default();
     ready.draw(0, &mut member);
     let plan = ready.plan(0, &member);
@@ -56,6 +64,8 @@ pub struct Tally {
     pub pressure: Vec<Pressure>,
     /// The first flows that failed, in the order of their numbers.
     pub examples: Vec<(u64, Outcome)>,
+    /// Flows that were not run to their end because somebody stopped it; they are in no other number.
+    pub left: u64,
 }
 
 /// What became of one kind of flow.
@@ -92,6 +102,10 @@ impl Tally {
 
     /// Counts a flow.
     pub fn add(&mut self, number: u64, of: usize, outcome: &Outcome) {
+        if outcome.interrupted {
+            self.left += 1;
+            return;
+        }
         self.flows += 1;
         let ends = outcome.sides.map(|side| side.end);
         let failed = ends.iter().any(|end| has_failed(*end));
@@ -148,6 +162,7 @@ impl Tally {
             *mine += theirs;
         }
         self.events += other.events;
+        self.left += other.left;
         self.examples.extend(other.examples);
         self.examples.truncate(EXAMPLES);
         self
@@ -193,13 +208,13 @@ impl Tally {
 }
 
 /// Runs every flow of a scenario in the order of time, because they share tables.
-fn together(ready: &Ready, shared: &[Shared]) -> Tally {
+fn together(ready: &Ready, shared: &[Shared], stop: &AtomicBool) -> Tally {
     let mut members = vec![Member::default(); ready.flows() as usize];
     for (number, member) in members.iter_mut().enumerate() {
         ready.draw(number as u64, member);
     }
     let plans: Vec<FlowPlan<'_>> = members.iter().enumerate().map(|(number, member)| ready.plan(number as u64, member)).collect();
-    let (outcomes, pressure) = crowd::run(&ready.net, shared, &plans);
+    let (outcomes, pressure) = crowd::run_until(&ready.net, shared, &plans, stop);
     let mut tally = Tally::new(ready.hosts.len());
     for (number, (outcome, member)) in outcomes.iter().zip(&members).enumerate() {
         tally.add(number as u64, member.kind, outcome);
@@ -214,18 +229,27 @@ const CHUNK: u64 = 4096;
 
 /// Runs every flow of a scenario.
 pub fn population(ready: &Ready) -> Tally {
+    population_until(ready, &NEVER)
+}
+
+/// The same, until `stop` becomes true: flows that were not over by then are counted apart.
+pub fn population_until(ready: &Ready, stop: &AtomicBool) -> Tally {
     let flows = ready.flows();
     let kinds = ready.hosts.len();
     let shared = ready.shared();
     if !shared.is_empty() {
-        return together(ready, &shared);
+        return together(ready, &shared, stop);
     }
     let chunks: Vec<u64> = (0..flows.div_ceil(CHUNK)).collect();
     let run = |chunk: u64| {
         let mut tally = Tally::new(kinds);
-        let mut world = World::new(&ready.net, Silent);
+        let mut world = World::new(&ready.net, Silent).until(stop);
         let mut member = Member::default();
         for number in chunk * CHUNK..((chunk + 1) * CHUNK).min(flows) {
+            if stop.load(Ordering::Relaxed) {
+                tally.left += 1;
+                continue;
+            }
             ready.draw(number, &mut member);
             let outcome = world.run(&ready.plan(number, &member));
             tally.add(number, member.kind, &outcome);

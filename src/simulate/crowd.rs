@@ -8,21 +8,33 @@ use super::outcome::Outcome;
 use super::tables::Tables;
 pub use super::tables::{Limit, Pressure, Shared};
 use super::trace::Silent;
-use super::world::{Flow, FlowPlan, World};
+use super::world::{Flow, FlowPlan, LOOKS, NEVER, World};
 use crate::time::Instant;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::sync::atomic::AtomicBool;
 
 /// Runs flows together. Their plans are numbered from 0 in order.
 pub fn run(net: &Network, shared: &[Shared], plans: &[FlowPlan<'_>]) -> (Vec<Outcome>, Vec<Pressure>) {
-    let mut world = World::new(net, Silent);
+    run_until(net, shared, plans, &NEVER)
+}
+
+/// The same, until `stop` becomes true: flows that were not over by then say so.
+pub fn run_until(net: &Network, shared: &[Shared], plans: &[FlowPlan<'_>], stop: &AtomicBool) -> (Vec<Outcome>, Vec<Pressure>) {
+    let mut world = World::new(net, Silent).until(stop);
     world.tables = Some(Tables::new(shared, &net.path, net.seed));
     let mut flows: Vec<Flow> = plans.iter().map(|plan| world.flow(plan)).collect();
     let mut queue: BinaryHeap<Reverse<(Instant, u32)>> = BinaryHeap::with_capacity(plans.len());
     for (index, plan) in plans.iter().enumerate() {
         queue.push(Reverse((plan.start, index as u32)));
     }
+    let mut steps = 0_u32;
     while let Some(Reverse((due, index))) = queue.pop() {
+        steps = steps.wrapping_add(1);
+        if steps.is_multiple_of(LOOKS) && world.is_stopped() {
+            queue.push(Reverse((due, index)));
+            break;
+        }
         work(&mut world, &mut flows, due);
         let (flow, plan) = (&mut flows[index as usize], &plans[index as usize]);
         // What is due in a flow may have changed since; it is never earlier than what was queued for it.
@@ -41,6 +53,10 @@ pub fn run(net: &Network, shared: &[Shared], plans: &[FlowPlan<'_>]) -> (Vec<Out
             queue.push(Reverse((next, index)));
         }
         evict(&mut world, &mut flows, due);
+    }
+    // Who still had something to do when it was stopped.
+    for Reverse((_, index)) in queue {
+        flows[index as usize].outcome.interrupted = true;
     }
     let outcomes = flows
         .iter_mut()

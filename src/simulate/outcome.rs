@@ -178,6 +178,8 @@ pub struct Outcome {
     pub last: Instant,
     /// Whether the run was stopped because too much happened.
     pub stopped: bool,
+    /// Whether somebody stopped it: this is what had come until then.
+    pub interrupted: bool,
 }
 
 impl Outcome {
@@ -205,6 +207,7 @@ impl Outcome {
             events: 0,
             last: Instant::ZERO,
             stopped: false,
+            interrupted: false,
         }
     }
 }

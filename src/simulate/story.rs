@@ -48,7 +48,7 @@ impl<O: Observer> World<'_, O> {
         }
         let tuple = crate::engine::Path::from_client(plan.ports[0], plan.ports[1]);
         // As long as a side believed in the connection, or still tried, the loss of an entry concerns it.
-        let horizon = self.net.horizon;
+        let horizon = if flow.outcome.interrupted { flow.outcome.last } else { self.net.horizon };
         let until = flow.outcome.sides.iter().map(|side| match side.end {
             End::StillOpen(_) => horizon,
             End::NeverOpened | End::Died(_) => Instant::ZERO,

@@ -17,6 +17,7 @@ use crate::rng::Rng;
 use crate::time::Instant;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What one flow is to do.
 #[derive(Clone, Copy, Debug)]
@@ -105,12 +106,19 @@ pub struct World<'n, O: Observer> {
     pub(super) now: Instant,
     /// The tables that flows share, where they do.
     pub(super) tables: Option<Tables>,
+    /// Becomes true when somebody wants no more.
+    stop: &'n AtomicBool,
 }
 
 pub(super) const SIDES: [Side; 2] = [Side::Client, Side::Server];
 
 /// More events than any conversation has: with strange settings two hosts can answer each other without end.
 const EVENTS_MAX: u64 = 100_000_000;
+
+/// After how many steps somebody may have stopped it.
+pub(super) const LOOKS: u32 = 1024;
+
+pub(super) static NEVER: AtomicBool = AtomicBool::new(false);
 
 /// What happens next.
 enum Next {
@@ -134,7 +142,19 @@ impl<'n, O: Observer> World<'n, O> {
             farewells: net.farewells(),
             now: Instant::ZERO,
             tables: None,
+            stop: &NEVER,
         }
+    }
+
+    /// The same, in which nothing happens any more once `stop` is true.
+    #[must_use]
+    pub fn until(self, stop: &'n AtomicBool) -> World<'n, O> {
+        World { stop, ..self }
+    }
+
+    /// Whether nothing is to happen any more.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
     }
 
     /// A flow that has not begun.
@@ -165,7 +185,14 @@ impl<'n, O: Observer> World<'n, O> {
     pub fn run(&mut self, plan: &FlowPlan<'_>) -> Outcome {
         let mut flow = self.flow(plan);
         flow.queue = std::mem::take(&mut self.spare);
-        while self.step(&mut flow, plan) {}
+        let mut steps = 0_u32;
+        while self.step(&mut flow, plan) {
+            steps = steps.wrapping_add(1);
+            if steps.is_multiple_of(LOOKS) && self.is_stopped() {
+                flow.outcome.interrupted = true;
+                break;
+            }
+        }
         self.finish(&mut flow, plan);
         self.spare = std::mem::take(&mut flow.queue);
         self.spare.clear();

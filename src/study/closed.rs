@@ -4,7 +4,8 @@
 
 use crate::policy::Axis;
 use crate::scenario::compile::Ready;
-use crate::scenario::run::{Tally, population};
+use crate::scenario::run::{Tally, population_until};
+use std::sync::atomic::AtomicBool;
 
 /// One combination, run.
 #[derive(Clone, Debug)]
@@ -22,17 +23,25 @@ pub struct Closed {
     pub axes: Vec<Axis>,
     /// The combinations, the last axis fastest.
     pub cases: Vec<Case>,
+    /// Combinations that were not run, because somebody stopped it; they are the last ones.
+    pub left: usize,
 }
 
 impl Closed {
-    /// Runs each combination; `done` is told after each.
-    pub fn run(axes: Vec<Axis>, grid: Vec<Vec<usize>>, ready: &[Ready], mut done: impl FnMut()) -> Closed {
+    /// Runs each combination; `done` is told after each. When `stop` becomes true, those that were run to their end are kept.
+    pub fn run(axes: Vec<Axis>, grid: Vec<Vec<usize>>, ready: &[Ready], mut done: impl FnMut(), stop: &AtomicBool) -> Closed {
+        let all = grid.len();
         let mut cases = Vec::with_capacity(grid.len());
         for (combination, ready) in grid.into_iter().zip(ready) {
-            cases.push(Case { combination, tally: population(ready) });
+            let tally = population_until(ready, stop);
+            if tally.left > 0 {
+                break;
+            }
+            cases.push(Case { combination, tally });
             done();
         }
-        Closed { axes, cases }
+        let left = all - cases.len();
+        Closed { axes, cases, left }
     }
 
     /// The value of a case on an axis.

@@ -1,11 +1,11 @@
 //! The lives of sessions that fail or changed, for the page: what it is of is run once more, with somebody who writes it down.
 
 use super::work::Unit;
-use crate::capture::{self, Input};
+use crate::capture::Input;
 use crate::check::policy::CasePolicy;
 use crate::check::story::Prepared;
 use crate::check::{Case, Change, Checked, Kind, Session};
-use crate::cli::{Failure, which};
+use crate::cli::{Failure, interrupt, which};
 use crate::engine::diary::Diarists;
 use crate::engine::pipeline::{self, Job};
 use crate::engine::replay::Replay;
@@ -53,7 +53,7 @@ pub(super) fn told(checked: &Checked, units: &[Unit<'_>], flows_max: Option<u64>
     for (case, sessions) in wanted {
         let lived = match known.get(&(case.file.as_str(), case.variant.as_deref())) {
             _ if stop.load(Ordering::SeqCst) => return Ok(Vec::new()),
-            Some(Unit::Story(prepared)) => of_story(prepared, &sessions, marks),
+            Some(Unit::Story(prepared)) => of_story(prepared, &sessions, marks, stop),
             Some(Unit::Capture(found, policy)) => of_capture(&found.path, policy, &sessions, marks, flows_max, stop)?,
             None => Vec::new(),
         };
@@ -64,9 +64,12 @@ pub(super) fn told(checked: &Checked, units: &[Unit<'_>], flows_max: Option<u64>
 }
 
 /// The life of a scenario's single flow.
-fn of_story<'s>(prepared: &Prepared, sessions: &[&'s Session], most: usize) -> Vec<(&'s Session, Life)> {
+fn of_story<'s>(prepared: &Prepared, sessions: &[&'s Session], most: usize, stop: &AtomicBool) -> Vec<(&'s Session, Life)> {
     let ready = prepared.ready();
-    let (outcome, diarist) = runner::single(ready, Diarist::new(ready.net.path.hops.len()));
+    let (outcome, diarist) = runner::single_until(ready, Diarist::new(ready.net.path.hops.len()), stop);
+    if outcome.interrupted {
+        return Vec::new();
+    }
     let variant = prepared.variant.as_ref().map(|(_, name)| name.as_str());
     let came = Came::One(Box::new(outcome), Recorder::default());
     let told = Story::new(&prepared.file, variant, prepared.scenario(), ready, came);
@@ -90,7 +93,7 @@ fn of_capture<'s>(
     }
     let path = policy.path().map_err(|error| error.what)?;
     let job = Job { threads: rayon::current_num_threads(), filter: policy.filter.clone(), flows_max, ..Job::default() };
-    let open = || capture::open(&[Input::Path(file.to_owned())]).map_err(|error| Failure(error.to_string()));
+    let open = || interrupt::open(&[Input::Path(file.to_owned())]).map_err(|error| Failure(error.to_string()));
     let run = pipeline::run(&mut open()?, &path, &job, stop);
     let report = Report::new(&path, &run);
     let stream = |session: &&'s Session| {

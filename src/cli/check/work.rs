@@ -1,12 +1,13 @@
 //! Does the work of a run: prepares scenarios, finds policies, and runs everything on all cores.
 
 use super::files::Found;
-use crate::capture::{self, Input};
+use crate::capture::Input;
 use crate::check::baseline::{Accepted, Known};
 use crate::check::discover::{self, What};
 use crate::check::policy::{CasePolicy, PolicyError};
 use crate::check::story::{self, Prepared};
 use crate::check::{Came, Failure, Lint, lint};
+use crate::cli::interrupt;
 use crate::cli::progress::Progress;
 use crate::cli::traffic::text_of as read_file;
 use crate::engine::pipeline::Job;
@@ -58,6 +59,8 @@ pub(super) struct Done {
     pub(super) untouched: BTreeSet<String>,
     /// Policies that were held against the rules.
     pub(super) linted: BTreeSet<String>,
+    /// Cases that an interrupt kept from being run to their end.
+    pub(super) not_run: usize,
 }
 
 /// Something to run.
@@ -119,7 +122,7 @@ impl Work<'_> {
             let known = self.accepted.and_then(|accepted| accepted.cases.get(&unit.name(names)));
             let came = one(unit, known, &Job { threads, flows_max: self.flows_max, ..Job::default() }, stop);
             progress.advance(1);
-            Some(came)
+            came.transpose()
         };
         let came: Vec<_> = units.par_iter().with_max_len(1).map(run).collect();
         drop(progress);
@@ -131,6 +134,7 @@ impl Work<'_> {
                     done.failures.push(failure);
                 }
                 None => {
+                    done.not_run += 1;
                     done.untouched.insert(unit.file().to_owned());
                 }
             }
@@ -292,13 +296,19 @@ fn policy_of(found: &Found, all: &[Found]) -> Result<Option<String>, String> {
     discover::only_policy(&found.name, &found.root, &known)
 }
 
-fn one(unit: &Unit<'_>, known: Option<&Known>, job: &Job, stop: &AtomicBool) -> Result<Came, Failure> {
+/// Runs one; nothing where it was `stop`ped before its end: a part says nothing about the whole.
+fn one(unit: &Unit<'_>, known: Option<&Known>, job: &Job, stop: &AtomicBool) -> Result<Option<Came>, Failure> {
     match unit {
-        Unit::Story(prepared) => Ok(prepared.run()),
+        Unit::Story(prepared) => Ok(prepared.run(stop)),
         Unit::Capture(found, policy) => {
             let fail = |what: String| Failure { file: found.name.clone(), at: None, what };
-            let mut capture = capture::open(&[Input::Path(found.path.clone())]).map_err(|error| fail(error.to_string()))?;
-            crate::check::capture::run(&found.name, &mut capture, policy, known, job, stop).map_err(fail)
+            let mut capture = match interrupt::open(&[Input::Path(found.path.clone())]) {
+                Ok(capture) => capture,
+                Err(_) if interrupt::is_asked() => return Ok(None),
+                Err(error) => return Err(fail(error.to_string())),
+            };
+            let came = crate::check::capture::run(&found.name, &mut capture, policy, known, job, stop).map_err(fail)?;
+            Ok((!stop.load(Ordering::SeqCst)).then_some(came))
         }
     }
 }

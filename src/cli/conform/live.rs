@@ -2,15 +2,15 @@
 
 use super::{Args, Live, LiveKernel, Tried, release_in};
 use crate::cli::global::is_quiet;
-use crate::cli::{Failure, note, report, write_whole};
+use crate::cli::outlet::aside;
+use crate::cli::{Failure, interrupt, note, report, write_whole};
 use crate::conform::{self, Summary};
 use crate::live::{self, Found, Kernel, Request, variant};
 use crate::model::conntrack::dialect::Dialect;
 use crate::policy::hint::nearest;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Compares with the kernels that were asked for and adds what was found to the summary.
@@ -46,10 +46,7 @@ pub(super) fn run(args: &Args, summary: &mut Summary) -> Result<Live, Failure> {
         // Said before anything else, so that it is known whatever happens then.
         report(&format!("live: seed {seed}, {seconds} s on each kernel\n"))?;
     }
-    let stop = Arc::new(AtomicBool::new(false));
-    let handler = Arc::clone(&stop);
-    // Without a handler an interrupt simply ends the program; that is no reason not to run.
-    let _ = ctrlc::set_handler(move || handler.store(true, Ordering::Relaxed));
+    let stop = interrupt::flag();
     let named = !args.kernels.is_empty();
     let wanted = |kernel: LiveKernel| !named || args.kernels.contains(&kernel);
     let all = [(LiveKernel::Running, Kernel::Running), (LiveKernel::Uml, Kernel::Uml)];
@@ -59,14 +56,13 @@ pub(super) fn run(args: &Args, summary: &mut Summary) -> Result<Live, Failure> {
         let told = io::stderr().is_terminal() && !is_quiet();
         move |result: &conform::Result| {
             if told {
-                let _ = writeln!(io::stderr(), "{}: {}, {} steps, {} disagree", kernel.name(), result.name, result.steps, result.disagree);
+                aside(&format!("{}: {}, {} steps, {} disagree\n", kernel.name(), result.name, result.steps, result.disagree));
             }
         }
     };
     // Each kernel has a core of its own on most machines, and neither waits for the other.
     let found: Vec<Result<Found, String>> = std::thread::scope(|scope| {
-        let running: Vec<_> =
-            kernels.iter().map(|kernel| scope.spawn(|| live::run(*kernel, &request, &stop, &progress(*kernel)))).collect();
+        let running: Vec<_> = kernels.iter().map(|kernel| scope.spawn(|| live::run(*kernel, &request, stop, &progress(*kernel)))).collect();
         running.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err("the comparison gave up".to_owned()))).collect()
     });
     let mut tried = Vec::new();

@@ -31,7 +31,7 @@ pub(super) fn check(captures: &[OsString]) -> Result<(), Failure> {
     which::check_twice(captures, OPTION)
 }
 
-/// Reads the captures again and draws the flow.
+/// Reads the captures again and draws the flow; says whether it was drawn, for an interrupt ends the reading.
 pub(super) fn write(
     draw: &Draw,
     which: &Which,
@@ -39,16 +39,20 @@ pub(super) fn write(
     captures: &[OsString],
     options: &Options,
     stop: &AtomicBool,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     let index = which::find(which, report, OPTION)?;
     let flow = report.run.flows.flow(index);
     let packets = flow.segments.iter().map(|n| u64::from(*n)).sum();
     let diarist = Diarist { replay: Replay::new(report.path), first: (flow.first_file, flow.first_frame), packets };
     let mut capture = traffic::open(captures)?;
     let run = pipeline::follow(&mut capture, &diarist, &options.job_of(flow.proto(), report.run.socks(flow))?, stop);
+    if run.interrupted {
+        return Ok(false);
+    }
     let kept: Option<Box<Kept>> = run.flows.into_iter().find_map(|judged| judged.run);
     let mut kept = kept.ok_or_else(|| Failure(format!("{OPTION}: the captures have changed since they were read first")))?;
     let finding = report.finding(index);
     let end = life::settle(report, &finding, &mut kept);
-    draw.write(&life::lanes(report, &finding, &kept, end))
+    draw.write(&life::lanes(report, &finding, &kept, end), false)?;
+    Ok(true)
 }

@@ -3,8 +3,8 @@
 use super::{Args, report};
 use crate::cli::draw::Draw;
 use crate::cli::traffic::text_of;
-use crate::cli::{Ended, Failure, exit, write_whole};
-use crate::report::chart::{Axis, Cells, Chart, Format, Map};
+use crate::cli::{Ended, Failure, exit, interrupt, note};
+use crate::report::chart::{Axis, Cells, Map};
 use crate::report::story::Came;
 use crate::report::story::map::{ENTRY_LIVES, words};
 use crate::scenario::{Scenario, load_with, run as runner};
@@ -12,9 +12,12 @@ use crate::simulate::Silent;
 use crate::simulate::trace::Recorder;
 use crate::time::Duration;
 use rayon::prelude::*;
+use std::sync::atomic::Ordering;
 
 /// More cells than a picture can show.
 const COUNT_MAX: usize = 400;
+/// What a cell says that an interrupt kept from being run.
+const NOT_RUN: &str = "not run: interrupted";
 
 /// Draws the map of one scenario.
 pub(super) fn run(args: &Args, axes: &[String], draws: &[Draw], loaded: &[(String, String, Scenario)]) -> Ended {
@@ -26,9 +29,13 @@ pub(super) fn run(args: &Args, axes: &[String], draws: &[Draw], loaded: &[(Strin
     };
     let (across, up) = (axis(across)?, axis(up)?);
     let columns = across.values.len();
+    let stop = interrupt::flag();
     let cells: Vec<String> = (0..columns * up.values.len())
         .into_par_iter()
         .map(|cell| {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(NOT_RUN.to_owned());
+            }
             let mut settings = args.settings.clone();
             settings.push(format!("{}={}", across.name, across.values[cell % columns]));
             settings.push(format!("{}={}", up.name, up.values[cell / columns]));
@@ -36,11 +43,11 @@ pub(super) fn run(args: &Args, axes: &[String], draws: &[Draw], loaded: &[(Strin
             scenario.seed = args.seed.unwrap_or(base.seed);
             let ready = scenario.compile().map_err(|what| Failure(format!("{origin}: {what}")))?;
             let came = if ready.crowd.is_some() {
-                Came::Many(Box::new(runner::population(&ready)))
+                Came::Many(Box::new(runner::population_until(&ready, stop)))
             } else {
-                Came::One(Box::new(runner::single(&ready, Silent).0), Recorder::default())
+                Came::One(Box::new(runner::single_until(&ready, Silent, stop).0), Recorder::default())
             };
-            Ok(words(&came))
+            Ok(if came.is_interrupted() { NOT_RUN.to_owned() } else { words(&came) })
         })
         .collect::<Result<_, Failure>>()?;
     let mut legend: Vec<String> = Vec::new();
@@ -51,17 +58,19 @@ pub(super) fn run(args: &Args, axes: &[String], draws: &[Draw], loaded: &[(Strin
     }
     // Where nothing is lost the colour is always the same, the quiet one.
     legend.sort_by_key(|words| !words.starts_with(ENTRY_LIVES));
+    let interrupted = legend.iter().any(|words| words == NOT_RUN);
     let indices = cells.iter().map(|cell| legend.iter().position(|known| known == cell).unwrap_or(0)).collect();
     let cells = Cells::Words { cells: indices, legend };
     let map = Map { title: base.title.clone(), subtitle: String::new(), across, up, cells };
-    if let Some(file) = &args.svg {
-        write_whole(file, &map.draw(Format::Svg)?)?;
-    }
-    for draw in draws {
-        draw.write(&map)?;
+    for draw in args.svg.iter().map(|file| Draw::svg("map", file)).chain(draws.iter().cloned()) {
+        draw.write(&map, interrupted)?;
     }
     if args.svg.is_none() && draws.is_empty() {
         report(&map.text())?;
+    }
+    if interrupted {
+        note("interrupted: cells of the map were not run");
+        return Ok(exit::INTERRUPTED);
     }
     Ok(exit::RAN)
 }

@@ -44,7 +44,7 @@ pub(super) fn sign(line: &str) -> Option<Kind> {
 }
 
 pub(super) fn read(reader: &mut Reader<'_>, lines: &[Line<'_>], kind: Kind) {
-    for line in lines {
+    for line in reader.going(lines) {
         let text = line.text.trim();
         if text.is_empty() || text.starts_with('#') {
             continue;

@@ -48,7 +48,7 @@ fn is_hex_addr(word: &str) -> bool {
 
 pub(super) fn read(reader: &mut Reader<'_>, lines: &[Line<'_>]) {
     let mut advised = false;
-    for line in lines {
+    for line in reader.going(lines) {
         let text = line.text.trim();
         if text.is_empty() || text.starts_with('#') {
             continue;

@@ -75,7 +75,7 @@ pub(super) fn read(reader: &mut Reader<'_>, lines: &[Line<'_>]) {
     let mut advised = false;
     // Whether the socket that a further line is about was read.
     let mut open = false;
-    for line in lines {
+    for line in reader.going(lines) {
         if line.is_blank() || line.text.starts_with('#') {
             continue;
         }

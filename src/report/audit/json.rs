@@ -59,6 +59,7 @@ pub fn document(audit: &Audit<'_>) -> Value {
         }
         summary.insert("first_end_ns".to_owned(), json!(forecast.of(Class::AtRisk).next().and_then(|fate| fate.left).map(|left| left.0)));
     }
+    map.insert("interrupted".to_owned(), json!(audit.is_interrupted()));
     map.insert("summary".to_owned(), Value::Object(summary));
     map.insert("findings".to_owned(), audit.found.iter().map(finding).collect());
     let norms: Vec<Value> = audit

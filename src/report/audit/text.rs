@@ -25,6 +25,9 @@ pub struct Layout {
 /// Writes the report.
 pub fn write(audit: &Audit<'_>, layout: Layout) -> String {
     let mut out = String::new();
+    if audit.is_interrupted() {
+        paragraph(&mut out, "", "interrupted: this is of the lines that were read by then", layout.width);
+    }
     verdict(&mut out, audit, layout);
     path(&mut out, audit, layout);
     for found in &audit.found {

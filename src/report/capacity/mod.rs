@@ -9,7 +9,7 @@ use crate::engine::hop::Device;
 use crate::engine::pipeline::Run;
 use crate::study::capacity::carry::classes;
 use crate::study::capacity::sizes::Size;
-use crate::study::capacity::{Capacity, Counted, Event, Mode, What};
+use crate::study::capacity::{Capacity, Counted, Cut, Event, Mode, What};
 use crate::time::{Duration, Instant};
 
 /// What a report on capacity is written from.
@@ -28,6 +28,33 @@ pub struct CapacityReport<'r> {
 }
 
 impl CapacityReport<'_> {
+    /// Whether it is about less than was asked for, because of an interrupt.
+    pub fn is_interrupted(&self) -> bool {
+        self.run.interrupted || self.capacity.cut.is_some()
+    }
+
+    /// Flows that are in no number, because of an interrupt.
+    pub fn unknown(&self) -> u64 {
+        (self.capacity.load.members.len() as u64).saturating_sub(self.capacity.outcome.fates.iter().sum())
+    }
+
+    /// How far an interrupted simulation came.
+    pub fn cut(&self) -> Option<String> {
+        let whole = self.capacity.load.end.since(self.capacity.load.begin);
+        Some(match self.capacity.cut? {
+            Cut::Flows(left) => {
+                format!("{left} flows were not looked at, and are in no number; whether the tables would be full is not known")
+            }
+            Cut::At(until) => format!(
+                "simulated until {:.3} s of {:.3} s; {} flows had not begun, and are in no number",
+                self.since(until).as_secs_f64(),
+                whole.as_secs_f64(),
+                self.unknown()
+            ),
+            Cut::Repetitions => "the first run is complete, and what was to be compared with it is missing".to_owned(),
+        })
+    }
+
     /// A time from the start of the traffic.
     pub fn since(&self, at: Instant) -> Duration {
         at.since(self.capacity.load.begin)

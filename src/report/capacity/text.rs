@@ -17,6 +17,9 @@ pub fn write(report: &CapacityReport<'_>, width: usize, victims: usize) -> Strin
     let mut out = String::new();
     load(&mut out, report, width);
     mode(&mut out, report, width);
+    if let Some(cut) = report.cut() {
+        paragraph(&mut out, "interrupted: ", &cut, width);
+    }
     for (hop, counted, size) in report.counted() {
         table(&mut out, report, (hop, counted, size), width);
     }
@@ -61,12 +64,9 @@ fn load(out: &mut String, report: &CapacityReport<'_>, width: usize) {
 fn mode(out: &mut String, report: &CapacityReport<'_>, width: usize) {
     match &report.capacity.mode {
         Mode::Independent => {
-            paragraph(
-                out,
-                "mode: ",
-                "independent: no table is full and no defence acts, so flows do not influence each other; exact",
-                width,
-            );
+            let known = "independent: no table is full and no defence acts, so flows do not influence each other; exact";
+            let cut = "independent: flows one by one";
+            paragraph(out, "mode: ", if report.capacity.cut.is_some() { cut } else { known }, width);
         }
         Mode::Global(why) => {
             let text = format!("global: all flows together in the order of time, because {}", why.join("; and "));

@@ -66,3 +66,20 @@ pub trait Chart {
         render::bytes(&self.sheet(), format).map_err(|error| format!("the picture cannot be drawn: {error}"))
     }
 }
+
+/// A picture of what was not finished, which says so.
+pub struct Incomplete<'c>(pub &'c dyn Chart);
+
+impl Chart for Incomplete<'_> {
+    fn sheet(&self) -> Sheet {
+        let mut sheet = self.0.sheet();
+        let (width, height) = (f64::from(sheet.width), f64::from(sheet.height));
+        let style = (sheet::SMALL, sheet::RED_TEXT);
+        sheet.text((width - 6.0, height - 4.0), sheet::Hold::End, style, width / 2.0, "interrupted: incomplete");
+        sheet
+    }
+
+    fn csv(&self) -> String {
+        self.0.csv()
+    }
+}

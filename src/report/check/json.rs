@@ -3,6 +3,7 @@
 use crate::check::{BoxLine, Case, Checked, Failure, Lint, Session, Timer, Unmet};
 use crate::finding::Verdict;
 use crate::policy::At;
+use crate::report::plain;
 use serde_json::{Map, Value, json};
 
 /// The schema and its version; a change that breaks readers changes the number.
@@ -10,7 +11,7 @@ pub const SCHEMA: &str = "flowlapse-check/1";
 
 /// The document as text.
 pub fn write(checked: &Checked) -> String {
-    format!("{:#}\n", document(checked))
+    plain::json(&format!("{:#}\n", document(checked))).into_owned()
 }
 
 /// The document.
@@ -23,6 +24,7 @@ pub fn document(checked: &Checked) -> Value {
     json!({
         "schema": SCHEMA,
         "outcome": outcome,
+        "interrupted": checked.not_run > 0,
         "reproduce": checked.reproduce,
         "fail_on": checked.fail_on,
         "summary": {
@@ -33,6 +35,7 @@ pub fn document(checked: &Checked) -> Value {
             "lint": checked.lint.len(),
             "lint_failing": checked.lint.iter().filter(|lint| lint.fails).count(),
             "could_not_run": checked.failures.len(),
+            "not_run": checked.not_run,
             "left_alone": checked.left_alone,
         },
         "baseline": checked.baseline.as_ref().map(|baseline| json!({ "file": baseline.file, "gone": baseline.gone })),

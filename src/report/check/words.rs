@@ -1,21 +1,9 @@
 //! Words that the formats of the gate share: text from the outside made harmless, paths, counts.
 
+pub use crate::report::plain::printable as plain;
+
 use crate::policy::At;
 use std::fmt::Write;
-
-/// Text from the outside as one line in which nothing steers a terminal, a reader's eye or a parser: control characters, line
-/// ends, the marks of writing direction and what nobody can see become `U+FFFD`.
-pub fn plain(text: &str) -> String {
-    text.chars().map(|c| if is_hidden(c) { '\u{fffd}' } else { c }).collect()
-}
-
-/// Whether a character is not to be seen but does something.
-fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}' | '\u{e0000}'..='\u{e007f}')
-}
 
 /// A path without `.` and without `..` behind a folder: `scenarios/../gw/x.conf` is `gw/x.conf`. No file is looked at.
 pub fn path(name: &str) -> String {
@@ -74,11 +62,6 @@ pub fn fingerprint(parts: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn hidden_characters_are_shown() {
-        assert_eq!(plain("a\u{1b}[31m\r\nb\u{202e}c\u{2028}\u{e0041}ä→"), "a\u{fffd}[31m\u{fffd}\u{fffd}b\u{fffd}c\u{fffd}\u{fffd}ä→");
-    }
 
     #[test]
     fn paths_are_made_short() {

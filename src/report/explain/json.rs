@@ -2,7 +2,7 @@
 //! nanoseconds, times nanoseconds since 1970.
 
 use super::words::end;
-use crate::finding::evidence_name;
+use crate::finding::{Finding, evidence_name};
 use crate::flow::Opening;
 use crate::report::Report;
 use crate::report::json::{flow, heading};
@@ -26,6 +26,14 @@ pub fn document(report: &Report<'_>, account: &Account) -> Value {
     map.insert("timers".to_owned(), account.timers.iter().map(timer).collect());
     map.insert("after".to_owned(), account.after.as_ref().map_or(Value::Null, after));
     map.insert("left_out".to_owned(), json!(account.left_out));
+    Value::Object(map)
+}
+
+/// The document where an interrupt came before the flow's packets were read again: what the replay says.
+pub fn unread(report: &Report<'_>, finding: &Finding) -> Value {
+    let mut map = heading(SCHEMA, report.run, report.path);
+    map.insert("interrupted".to_owned(), json!(true));
+    map.insert("flow".to_owned(), serde_json::to_value(flow(report, finding)).unwrap_or(Value::Null));
     Value::Object(map)
 }
 

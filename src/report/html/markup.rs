@@ -1,14 +1,12 @@
 //! HTML that cannot be forgotten to be escaped: what is written as it is has to stand in the program's own text.
 
-use crate::report::printable;
+use crate::report::{plain, printable};
 
 /// Text from the outside with everything that could mislead a reader made visible: control characters, and marks that turn the
 /// direction of writing.
 pub(super) fn visible(text: &str) -> String {
-    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{2028}' | '\u{2029}');
-    let shown = |line: &str| printable(line).chars().map(|c| if turns(c) { '\u{fffd}' } else { c }).collect::<String>();
     // Lines are the page's own; nothing else that cannot be seen is let through.
-    text.split('\n').map(shown).collect::<Vec<_>>().join("\n")
+    text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
 }
 
 /// A piece of a page.
@@ -58,7 +56,8 @@ pub(super) fn escaped(text: &str) -> String {
 /// JSON as it stands in a script element: nothing in it can end the element or begin another.
 pub(super) fn embedded(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
-    for c in json.chars() {
+    // What is hidden from readers is written by its number, which is the same text.
+    for c in plain::json(json).chars() {
         match c {
             '<' => out.push_str("\\u003c"),
             '>' => out.push_str("\\u003e"),

@@ -328,3 +328,14 @@ pub struct Page {
     /// Command lines that give the same answer.
     pub reproduce: Vec<String>,
 }
+
+impl Page {
+    /// The same, and where it is of something that was interrupted it says so before everything else.
+    #[must_use]
+    pub fn interrupted(mut self, is_so: bool) -> Page {
+        if is_so {
+            self.lead = format!("Interrupted: this is what was known by then. {}", self.lead);
+        }
+        self
+    }
+}

@@ -8,9 +8,9 @@ use crate::simulate::outcome::{End, Forgotten, Outcome, SideOutcome};
 use crate::time::Instant;
 use serde_json::{Value, json};
 
-/// The document of some runs.
-pub fn document(runs: &[Value]) -> Value {
-    json!({ "schema": "flowlapse-run/1", "runs": runs })
+/// The document of some runs; `left` were not begun, because of an interrupt.
+pub fn document(runs: &[Value], interrupted: bool, left: usize) -> Value {
+    json!({ "schema": "flowlapse-run/1", "runs": runs, "interrupted": interrupted, "not_run": left })
 }
 
 /// One run.
@@ -62,6 +62,7 @@ pub fn run(story: &Story<'_>) -> Value {
                 "dropped_by_boxes": tally.packets[1],
                 "lost_on_links": tally.packets[2],
                 "events": tally.events,
+                "interrupted_flows": tally.left,
                 "examples": tally.examples.iter().map(|(number, outcome)| json!({ "flow": number, "story": flow(outcome, story) })).collect::<Vec<_>>(),
             }),
         ),
@@ -92,6 +93,7 @@ fn flow(outcome: &Outcome, story: &Story<'_>) -> Value {
         "lost_on_links": outcome.lost,
         "events": outcome.events,
         "stopped_early": outcome.stopped,
+        "interrupted": outcome.interrupted,
     })
 }
 

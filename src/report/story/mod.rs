@@ -22,6 +22,16 @@ pub enum Came {
     Many(Box<Tally>),
 }
 
+impl Came {
+    /// Whether the run was stopped before its end.
+    pub fn is_interrupted(&self) -> bool {
+        match self {
+            Came::One(outcome, _) => outcome.interrupted,
+            Came::Many(tally) => tally.left > 0,
+        }
+    }
+}
+
 /// One run of a scenario or of a variant of it.
 #[derive(Debug)]
 pub struct Story<'s> {
@@ -35,14 +45,16 @@ pub struct Story<'s> {
     pub ready: &'s Ready,
     /// What came of it.
     pub came: Came,
-    /// Where that differs from what was expected; nothing where nothing was expected.
+    /// Where that differs from what was expected; nothing where nothing was expected, or where the
+    /// run was stopped.
     pub unmet: Option<Vec<String>>,
 }
 
 impl<'s> Story<'s> {
     /// Compares what came with what the scenario expects.
     pub fn new(origin: &'s str, variant: Option<&'s str>, scenario: &'s Scenario, ready: &'s Ready, came: Came) -> Story<'s> {
-        let unmet = scenario.expect.as_ref().map(|expect| match &came {
+        // Of what was stopped nobody knows what would have come.
+        let unmet = scenario.expect.as_ref().filter(|_| !came.is_interrupted()).map(|expect| match &came {
             Came::One(outcome, _) => expect.unmet(outcome),
             Came::Many(tally) => tally.unmet(expect),
         });

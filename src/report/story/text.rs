@@ -109,6 +109,11 @@ fn one(out: &mut String, story: &Story<'_>, outcome: &Outcome, width: usize) {
             paragraph(out, "  by the timer: ", &timer(entry, story), width);
         }
     }
+    if outcome.interrupted {
+        let text =
+            format!("interrupted at {} of {}: what came until then", moment(outcome.last), length(Duration(story.ready.net.horizon.0)));
+        paragraph(out, "", &text, width);
+    }
     if outcome.stopped {
         paragraph(out, "", &format!("stopped at {}: too much happened", moment(outcome.last)), width);
     }
@@ -191,6 +196,10 @@ pub(super) fn noticed(entry: &Forgotten) -> String {
 }
 
 fn many(out: &mut String, story: &Story<'_>, tally: &Tally, width: usize) {
+    if tally.left > 0 {
+        let text = format!("interrupted: {} flows were not run to their end, and are in no number below", tally.left);
+        paragraph(out, "", &text, width);
+    }
     let percent = |count: u64| tally.share(count) * 100.0;
     let _ = writeln!(out, "{} flows over {}, seed {}", tally.flows, length(Duration(story.ready.net.horizon.0)), story.ready.net.seed);
     for (what, count) in

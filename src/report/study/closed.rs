@@ -2,7 +2,7 @@
 
 use super::Rows;
 use crate::engine::Path;
-use crate::report::text;
+use crate::report::{plain, text};
 use crate::study::closed::{Case, Closed};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -74,12 +74,16 @@ impl Report<'_> {
     pub fn text(&self, width: usize) -> String {
         let mut out = String::new();
         let flows = self.closed.cases.first().map_or(0, |case| case.tally.flows);
-        let _ = writeln!(out, "{}: {flows} flow{}", self.name, if flows == 1 { "" } else { "s" });
+        let _ = writeln!(out, "{}: {flows} flow{}", plain::printable(self.name), if flows == 1 { "" } else { "s" });
         text::path(&mut out, self.path, width);
         let runs = self.closed.cases.len();
         let count = if runs == 1 { "1 policy".to_owned() } else { format!("{runs} policies, each") };
         let how = format!("{count} run whole: the hosts react to what the boxes do, beyond the first cut too");
         text::paragraph(&mut out, "", &how, width);
+        if self.closed.left > 0 {
+            let left = self.closed.left;
+            text::paragraph(&mut out, "", &format!("interrupted: {left} of {} were not run", runs + left), width);
+        }
         out.push('\n');
         let (head, rows) = self.rows(false);
         let mut table = Rows::new(&head, &[]);
@@ -99,10 +103,7 @@ impl Report<'_> {
         let (head, rows) = self.rows(true);
         let mut out = String::new();
         for row in std::iter::once(head).chain(rows) {
-            let quoted: Vec<String> = row
-                .iter()
-                .map(|cell| if cell.contains([',', '"']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell.clone() })
-                .collect();
+            let quoted: Vec<String> = row.iter().map(|cell| plain::field(cell)).collect();
             out.push_str(&quoted.join(","));
             out.push_str("\r\n");
         }
@@ -128,6 +129,7 @@ impl Report<'_> {
             })
         };
         let cases: Vec<Value> = self.closed.cases.iter().map(case).collect();
-        json!({"schema": SCHEMA, "scenario": self.name, "path": crate::report::json::hops(self.path), "axes": axes, "cases": cases})
+        json!({"schema": SCHEMA, "scenario": self.name, "path": crate::report::json::hops(self.path), "axes": axes, "cases": cases,
+            "interrupted": self.closed.left > 0, "not_run": self.closed.left})
     }
 }

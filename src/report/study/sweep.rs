@@ -7,6 +7,7 @@ use crate::finding::Verdict;
 use crate::finding::symptom::Feeling;
 use crate::policy::axis::Target;
 use crate::report::chart::{Axis as ChartAxis, Cells, Entries, EntriesLine, Map, Mark, Step, Survival};
+use crate::report::plain;
 use crate::report::{json as whole, plot, text};
 use crate::study::needs::{Knob, knobs};
 use crate::study::sweep::{Case, Sweep};
@@ -272,12 +273,10 @@ impl<R> Report<'_, R> {
     /// Every case as a row (RFC 4180), every column.
     pub fn csv(&self) -> String {
         let columns = self.columns();
-        let quoted =
-            |text: &str| if text.contains([',', '"', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() };
-        let mut out = columns.iter().map(|column| quoted(&column.name)).collect::<Vec<_>>().join(",");
+        let mut out = columns.iter().map(|column| plain::field(&column.name)).collect::<Vec<_>>().join(",");
         out.push_str("\r\n");
         for case in &self.sweep.cases {
-            let row: Vec<String> = columns.iter().map(|column| quoted(&(column.cell)(case).machines)).collect();
+            let row: Vec<String> = columns.iter().map(|column| plain::field(&(column.cell)(case).machines)).collect();
             out.push_str(&row.join(","));
             out.push_str("\r\n");
         }

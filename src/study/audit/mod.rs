@@ -121,6 +121,11 @@ impl Audit<'_> {
         self.found.iter().filter(|found| found.severity == severity).count()
     }
 
+    /// Whether it is of less than was given, because the reading was stopped.
+    pub fn is_interrupted(&self) -> bool {
+        self.setup.inventories().any(|shown| shown.interrupted)
+    }
+
     /// Lines that look as if they belonged here and cannot be read, in all texts.
     pub fn unread(&self) -> usize {
         self.setup.inventories().map(|shown| shown.unread.len()).sum::<usize>() + self.gathered.refused.len()

@@ -12,6 +12,7 @@ use crate::engine::hop::Hop;
 use crate::model::{Moment, Outcome, Packet};
 use crate::time::{Duration, Instant};
 use rayon::prelude::*;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A stretch of an entry's life in one class.
 #[derive(Clone, Copy, Debug)]
@@ -146,6 +147,8 @@ pub struct Alone {
     pub fates: [u64; Fate::COUNT],
     /// The first flows that lost something.
     pub victims: Vec<Victim>,
+    /// Flows that are in none of it, because somebody stopped it.
+    pub left: u64,
 }
 
 /// A moment at which a table changes: the time since the begin, then what happens. Ends sort before beginnings.
@@ -178,9 +181,12 @@ impl Scale {
     }
 }
 
-/// Adds up the lives of all members. `lags` says for each box how long an entry that has ended may stay.
-pub fn run(path: &Path, load: &Load, lags: &[Duration], victims_max: usize) -> Alone {
-    let courses: Vec<Course> = load.kin.par_iter().map(|kin| course(path, kin)).collect();
+/// Adds up the lives of all members; when `stop` becomes true, of those that are known by then. `lags` says for each box how long an entry that has ended may stay.
+pub fn run(path: &Path, load: &Load, lags: &[Duration], victims_max: usize, stop: &AtomicBool) -> Alone {
+    let nothing =
+        || Course { lives: vec![Vec::new(); path.hops.len()], made: vec![Vec::new(); path.hops.len()], repaired: None, cut: None };
+    let known = |kin| if stop.load(Ordering::Relaxed) { (nothing(), false) } else { (course(path, kin), true) };
+    let (courses, known): (Vec<Course>, Vec<bool>) = load.kin.par_iter().map(known).unzip();
     let flood = (load.flooders() > 0).then(|| course(path, &load.flood_kin));
     let boxes: Vec<(Meter, u64)> = (0..path.hops.len())
         .map(|hop| {
@@ -192,8 +198,12 @@ pub fn run(path: &Path, load: &Load, lags: &[Duration], victims_max: usize) -> A
         })
         .collect();
     let mut fates = [0; Fate::COUNT];
-    let mut victims = Vec::new();
+    let (mut victims, mut left) = (Vec::new(), 0);
     for member in &load.members {
+        if !known[member.kin as usize] {
+            left += 1;
+            continue;
+        }
         let course = &courses[member.kin as usize];
         let (fate, at) = course.fate(load.shift(*member), load.end);
         fates[fate as usize] += 1;
@@ -202,7 +212,7 @@ pub fn run(path: &Path, load: &Load, lags: &[Duration], victims_max: usize) -> A
         }
     }
     let (meters, bounds) = boxes.into_iter().unzip();
-    Alone { meters, bounds, fates, victims }
+    Alone { meters, bounds, fates, victims, left }
 }
 
 /// One box's table over time.

@@ -102,6 +102,11 @@ impl Meter {
         (number <= Self::SAMPLES).then(|| self.begin + self.step.saturating_mul(number))
     }
 
+    /// The end comes earlier than it was meant to.
+    pub fn cut(&mut self, at: Instant) {
+        self.end = self.end.min(at.max(self.last));
+    }
+
     /// The end has come.
     pub fn finish(&mut self) {
         self.pass(self.end);

@@ -23,6 +23,7 @@ use meter::Meter;
 use rayon::prelude::*;
 use shelf::Deeds;
 use sizes::{Said, Size};
+use std::sync::atomic::{AtomicBool, Ordering};
 use together::Together;
 
 /// What becomes of a flow.
@@ -167,6 +168,8 @@ pub struct Outcome {
     pub packets: u64,
     /// The most flows that were in memory at once in the global mode.
     pub flows_peak: u64,
+    /// Until when it ran, where it was interrupted.
+    pub until: Option<Instant>,
 }
 
 /// Several runs with other draws.
@@ -206,44 +209,71 @@ pub struct Capacity {
     pub wanted: Vec<u64>,
     /// The outcomes of all runs, where there were several: refused and evicted for each box.
     pub spreads: Vec<[Spread; 2]>,
+    /// How far it came, where it was interrupted.
+    pub cut: Option<Cut>,
+}
+
+/// How far a simulation came that was interrupted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cut {
+    /// Of so many of its flows nobody knows what they would have done; they are in no number.
+    Flows(u64),
+    /// What happened until then is told.
+    At(Instant),
+    /// The first run is complete; there are no others.
+    Repetitions,
 }
 
 /// Answers a question. `tell` hears of the progress: thousandths of `total` runs.
 pub fn answer(path: &Path, load: Load, question: &Question, tell: &(dyn Fn(u64) + Sync)) -> Capacity {
+    answer_until(path, load, question, tell, &AtomicBool::new(false))
+}
+
+/// The same; when `stop` becomes true, what is known is kept.
+pub fn answer_until(path: &Path, load: Load, question: &Question, tell: &(dyn Fn(u64) + Sync), stop: &AtomicBool) -> Capacity {
     let sizes: Vec<Size> = path.hops.iter().map(|hop| Size::of(hop, question.said)).collect();
     let lags: Vec<Duration> = sizes.iter().map(lag).collect();
-    let alone = alone::run(path, &load, &lags, question.victims_max);
-    let mut why = reasons(path, &sizes, &alone);
-    if why.is_empty() && question.always_together {
+    let alone = alone::run(path, &load, &lags, question.victims_max, stop);
+    let cut = Some(alone.left).filter(|left| *left > 0).map(Cut::Flows);
+    // Of some of the flows alone it is not known whether they would fit.
+    let mut why = if cut.is_some() { Vec::new() } else { reasons(path, &sizes, &alone) };
+    if why.is_empty() && cut.is_none() && question.always_together {
         why.push("it was asked for".to_owned());
     }
     let wanted = alone.bounds.clone();
     if why.is_empty() {
         let outcome = Outcome::alone(alone, &sizes);
-        return Capacity { mode: Mode::Independent, sizes, load, outcome, undefended: None, wanted, spreads: Vec::new() };
+        return Capacity { mode: Mode::Independent, sizes, load, outcome, undefended: None, wanted, spreads: Vec::new(), cut };
     }
     drop(alone);
     let seeds: Vec<u64> = (0..u64::from(question.runs.max(1))).map(|run| seed_of(question.seed, run)).collect();
     let global = |sizes: &[Size], load: &Load, seed: u64| {
-        Outcome::together(together::run(path, sizes, load, seed, question.victims_max, &|share| tell(share)))
+        Outcome::together(together::run(path, sizes, load, seed, question.victims_max, &|share| tell(share), stop))
     };
     let outcome = global(&sizes, &load, seeds[0]);
     let defended = sizes.iter().any(|size| matches!(size, Size::Director(vs) if has_defences(&vs.defences)));
-    let undefended = defended.then(|| {
+    let undefended = (defended && !stop.load(Ordering::Relaxed)).then(|| {
         let sizes: Vec<Size> = sizes.iter().map(|size| size.undefended()).collect();
         global(&sizes, &load, seeds[0])
     });
-    let mut spreads = Vec::new();
-    if seeds.len() > 1 {
-        let others: Vec<Vec<[u64; 2]>> =
-            seeds[1..].par_iter().map(|seed| global(&sizes, &load.drawn_anew(question.scale, *seed), *seed).losses()).collect();
-        let all: Vec<Vec<[u64; 2]>> = std::iter::once(outcome.losses()).chain(others).collect();
-        for hop in 0..sizes.len() {
+    let undefended = undefended.filter(|outcome| outcome.until.is_none());
+    let (mut spreads, mut whole) = (Vec::new(), true);
+    if seeds.len() > 1 && outcome.until.is_none() {
+        let others = seeds[1..]
+            .par_iter()
+            .map(|seed| global(&sizes, &load.drawn_anew(question.scale, *seed), *seed))
+            .filter(|one| one.until.is_none());
+        let others: Vec<Vec<[u64; 2]>> = others.map(|one| one.losses()).collect();
+        whole = others.len() + 1 == seeds.len();
+        let all: Vec<Vec<[u64; 2]>> = if whole { std::iter::once(outcome.losses()).chain(others).collect() } else { Vec::new() };
+        for hop in 0..if whole { sizes.len() } else { 0 } {
             let of = |which: usize| Spread::of(all.iter().map(|run| run[hop][which]).collect());
             spreads.push([of(0), of(1)]);
         }
     }
-    Capacity { mode: Mode::Global(why), sizes, load, outcome, undefended, wanted, spreads }
+    let missing = !whole || defended && undefended.is_none();
+    let cut = outcome.until.map(Cut::At).or(missing.then_some(Cut::Repetitions));
+    Capacity { mode: Mode::Global(why), sizes, load, outcome, undefended, wanted, spreads, cut }
 }
 
 fn seed_of(seed: u64, run: u64) -> u64 {
@@ -337,7 +367,7 @@ impl Outcome {
             alone.meters.into_iter().zip(alone.bounds).zip(sizes).map(|((meter, bound), size)| {
                 (*size != Size::Unknown).then(|| Counted { meter, count_max: bound, deeds: Deeds::default() })
             });
-        Outcome { boxes: boxes.collect(), fates: alone.fates, victims: alone.victims, packets: 0, flows_peak: 0 }
+        Outcome { boxes: boxes.collect(), fates: alone.fates, victims: alone.victims, packets: 0, flows_peak: 0, until: None }
     }
 
     fn together(run: Together) -> Outcome {
@@ -348,6 +378,7 @@ impl Outcome {
             victims: run.victims,
             packets: run.packets,
             flows_peak: run.flows_peak,
+            until: run.until,
         }
     }
 

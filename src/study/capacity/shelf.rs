@@ -303,8 +303,9 @@ impl Shelf {
         self.deeds.events.extend(changes.into_iter().filter(|(old, new, _)| old != new).map(|(_, _, what)| Event { at: now, what }));
     }
 
-    /// The end has come.
-    pub fn finish(mut self) -> (Meter, Deeds) {
+    /// The end has come, or somebody stopped it before.
+    pub fn finish(mut self, until: Option<Instant>) -> (Meter, Deeds) {
+        until.into_iter().for_each(|until| self.meter.cut(until));
         self.meter.finish();
         if let Model::Director(defence) = &self.model {
             self.deeds.done = Some(defence.done());

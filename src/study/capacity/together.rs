@@ -20,6 +20,10 @@ use crate::net::Segment;
 use crate::time::{Duration, Instant};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// After how many turns somebody may have stopped it.
+const LOOKS: u32 = 1024;
 
 /// When a client sends its SYN again, seconds after the first (`tcp_syn_retries` 6), and when it gives up.
 const SYN_AGAIN: [u64; 7] = [1, 3, 7, 15, 31, 63, 127];
@@ -56,6 +60,8 @@ pub struct Together {
     pub packets: u64,
     /// The most flows that were in memory at once.
     pub flows_peak: u64,
+    /// Until when it ran, where somebody stopped it.
+    pub until: Option<Instant>,
 }
 
 struct Shelves(Vec<Option<Shelf>>, u64);
@@ -82,8 +88,9 @@ struct Run<'l> {
     packets: u64,
 }
 
-/// Runs all flows. `tell` hears from time to time which share of the time has passed, in thousandths.
-pub fn run(path: &Path, sizes: &[Size], load: &Load, seed: u64, victims_max: usize, tell: &dyn Fn(u64)) -> Together {
+/// Runs all flows. `tell` hears from time to time which share of the time has passed, in thousandths. When `stop` becomes true, what
+/// happened until then is kept.
+pub fn run(path: &Path, sizes: &[Size], load: &Load, seed: u64, victims_max: usize, tell: &dyn Fn(u64), stop: &AtomicBool) -> Together {
     let shelves = path.hops.iter().zip(sizes).enumerate();
     let shelves = shelves.map(|(index, (hop, size))| Shelf::new(hop, size, seed.wrapping_add(index as u64), load.begin, load.end));
     let mut run = Run {
@@ -99,9 +106,10 @@ pub fn run(path: &Path, sizes: &[Size], load: &Load, seed: u64, victims_max: usi
         packets: 0,
     };
     run.switch();
-    run.all(tell);
+    let until = run.all(tell, stop);
     Together {
-        meters: run.shelves.0.into_iter().map(|shelf| shelf.map(Shelf::finish)).collect(),
+        meters: run.shelves.0.into_iter().map(|shelf| shelf.map(|shelf| shelf.finish(until))).collect(),
+        until,
         fates: run.fates,
         victims: run.victims,
         packets: run.packets,
@@ -110,15 +118,21 @@ pub fn run(path: &Path, sizes: &[Size], load: &Load, seed: u64, victims_max: usi
 }
 
 impl Run<'_> {
-    fn all(&mut self, tell: &dyn Fn(u64)) {
+    /// Lets everything happen; says until when, where it was stopped.
+    fn all(&mut self, tell: &dyn Fn(u64), stop: &AtomicBool) -> Option<Instant> {
         let load = self.load;
         let (mut member, mut flooder, flooders) = (0, 0, load.flooders());
-        let mut told = 0;
+        let (mut told, mut turns, mut until) = (0, 0_u32, None);
         loop {
             let starts = load.members.get(member).map_or(Instant::MAX, |member| Instant(member.start));
             let floods = if flooder < flooders { load.flood_start(flooder) } else { Instant::MAX };
             let queued = self.queue.peek().map_or(Instant::MAX, |Reverse((at, _))| *at);
             let next = starts.min(floods).min(queued);
+            if turns.is_multiple_of(LOOKS) && stop.load(Ordering::Relaxed) && next < load.end {
+                until = Some(next.max(load.begin));
+                break;
+            }
+            turns = turns.wrapping_add(1);
             self.work(next.min(load.end));
             if next > load.end || next == Instant::MAX {
                 break;
@@ -146,6 +160,7 @@ impl Run<'_> {
         for fate in waiting {
             self.fates[fate as usize] += 1;
         }
+        until
     }
 
     /// Lets the tables do what is due until then.
