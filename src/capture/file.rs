@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows other files or what is inside a packet.
 use super::error::{CaptureError, Damage};
+use super::foreign;
 use super::pcap::Pcap;
 use super::pcapng::PcapNg;
 use super::record::{Batch, Head};
@@ -175,20 +176,16 @@ impl File {
 
 /// Recognises the format, and says how many bytes of header need not be seen again.
 fn detect(head: &[u8], complete: bool) -> Result<(Format, usize), Refusal> {
-    if let Some(found) = Pcap::detect(head) {
+    if let Some(found) = Pcap::detect(head, complete) {
         return found.map(|(pcap, used)| (Format::Pcap(pcap), used));
     }
     if let Some(found) = PcapNg::detect(head, complete) {
         return found.map(|pcapng| (Format::PcapNg(pcapng), 0));
     }
-    let what = match head {
-        [b's', b'n', b'o', b'o', b'p', 0, ..] => "it is a snoop file; convert it with editcap -F pcapng".to_owned(),
-        [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] => "it is compressed twice; decompress it once".to_owned(),
-        first => {
-            let bytes: Vec<String> = first.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-            format!("begins with {}", bytes.join(" "))
-        }
-    };
+    let what = foreign::known(head).unwrap_or_else(|| {
+        let bytes: Vec<String> = head.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        format!("begins with {}", bytes.join(" "))
+    });
     Err(Refusal::Foreign(what))
 }
 

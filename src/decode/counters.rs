@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows how packets are decoded.
 use crate::capture::LinkType;
+use std::collections::BTreeMap;
 use std::fmt;
 
 macro_rules! kinds {
@@ -131,12 +132,13 @@ pub struct DecodeCounters {
     /// Those that gave a segment.
     pub decoded: u64,
     kinds: [u64; Kind::ALL.len()],
-    links: Vec<(LinkType, u64)>,
+    /// By number: a hostile file has thousands of types.
+    links: BTreeMap<LinkType, u64>,
 }
 
 impl Default for DecodeCounters {
     fn default() -> DecodeCounters {
-        DecodeCounters { records: 0, decoded: 0, kinds: [0; Kind::ALL.len()], links: Vec::new() }
+        DecodeCounters { records: 0, decoded: 0, kinds: [0; Kind::ALL.len()], links: BTreeMap::new() }
     }
 }
 
@@ -151,9 +153,9 @@ impl DecodeCounters {
         Kind::ALL.into_iter().map(|kind| (kind, self.get(kind))).filter(|(_, count)| *count > 0)
     }
 
-    /// The link types that are not decoded, with their records, in order of appearance.
-    pub fn unsupported_links(&self) -> &[(LinkType, u64)] {
-        &self.links
+    /// The link types that are not decoded, with their records, in order of their numbers.
+    pub fn unsupported_links(&self) -> impl ExactSizeIterator<Item = (LinkType, u64)> {
+        self.links.iter().map(|(link, count)| (*link, *count))
     }
 
     /// Adds the counts of another decoder.
@@ -163,7 +165,7 @@ impl DecodeCounters {
         for (sum, count) in self.kinds.iter_mut().zip(other.kinds) {
             *sum += count;
         }
-        for &(link, count) in &other.links {
+        for (&link, &count) in &other.links {
             self.add_link(link, count);
         }
     }
@@ -173,10 +175,7 @@ impl DecodeCounters {
     }
 
     pub(super) fn add_link(&mut self, link: LinkType, count: u64) {
-        match self.links.iter_mut().find(|(known, _)| *known == link) {
-            Some((_, sum)) => *sum += count,
-            None => self.links.push((link, count)),
-        }
+        *self.links.entry(link).or_default() += count;
     }
 
     /// Moves records from one kind to another.

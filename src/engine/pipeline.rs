@@ -10,9 +10,9 @@ use super::replayed::{Replayed, Resting};
 use super::silences::{Listening, Silences};
 use crate::capture::{Batch, Capture, Damage, TimeCounters};
 use crate::decode::{DecodeCounters, Decoded, Decoder, Filter, IcmpError};
-use crate::flow::{Arena, Book, Ends, Flow, FlowIndex, FlowTable, Observation, StreamRule, number_streams};
+use crate::flow::{Arena, Book, CLOCK_SLACK, Ends, Flow, FlowIndex, FlowTable, Observation, StreamRule, number_streams};
 use crate::net::{Segment, Sock};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use rayon::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -144,7 +144,7 @@ pub struct Run<L = Replayed> {
     pub names: Vec<String>,
     /// The time of the earliest packet.
     pub begin: Instant,
-    /// The time of the latest packet.
+    /// The time of the latest packet; of the last one where the clock was set back.
     pub end: Instant,
     /// Whether the run was stopped before the end of its input.
     pub interrupted: bool,
@@ -322,8 +322,40 @@ struct Reading<'c> {
     order: u64,
     begin: Instant,
     end: Instant,
+    steps: Steps,
     stop: &'c AtomicBool,
     interrupted: bool,
+}
+
+/// How often the clock of the capture went back.
+#[derive(Default)]
+struct Steps {
+    /// The time of the last record.
+    now: Instant,
+    backwards: u64,
+    largest: Duration,
+}
+
+impl Steps {
+    #[inline(always)]
+    fn note(&mut self, at: Instant) {
+        if at < self.now {
+            self.back(at);
+        }
+        self.now = at;
+    }
+
+    #[cold]
+    fn back(&mut self, at: Instant) {
+        self.backwards += 1;
+        self.largest = self.largest.max(self.now.since(at));
+    }
+
+    /// When the capture ended. Where the clock was set, the last record says it: a silence up to the latest time of all would be
+    /// measured with two clocks.
+    fn end(&self, latest: Instant) -> Instant {
+        if self.largest > CLOCK_SLACK { self.now } else { latest }
+    }
 }
 
 impl Intake for Reading<'_> {
@@ -351,6 +383,7 @@ impl Intake for Reading<'_> {
             }
             self.records += 1;
             self.begin = self.begin.min(record.at);
+            self.steps.note(record.at);
             self.end = self.end.max(record.at);
             // Asked in turn, so that the usual packet goes from the block to its bin in registers.
             if let Some(packet) = self.decoder.usual(&record) {
@@ -444,18 +477,20 @@ fn keep<K: Keep>(capture: &mut Capture, keep: &K, job: &Job, stop: &AtomicBool) 
         order: 0,
         begin: Instant::MAX,
         end: Instant::ZERO,
+        steps: Steps::default(),
         stop,
         interrupted: false,
     };
     let flows = on_threads(job, || drive(&mut reading, keep));
-    let Reading { capture, decoder, book, filtered, errors, begin, end, interrupted, .. } = reading;
+    let Reading { capture, decoder, book, filtered, errors, begin, end, steps, interrupted, .. } = reading;
+    let end = steps.end(end);
     Run {
         flows,
         book,
         counters: decoder.counters(),
         filtered,
         damages: capture.damages(),
-        times: capture.times(),
+        times: TimeCounters { backwards: steps.backwards, backwards_max: steps.largest, ..capture.times() },
         errors,
         names: capture.names().to_vec(),
         begin: begin.min(end),

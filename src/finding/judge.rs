@@ -23,7 +23,7 @@ pub fn judge(path: &Path, socks: [Sock; 2], flow: &Flow, run: &FlowRun, capture_
     if let Some((verdict, decisive, fate)) = decided {
         finding.verdict = verdict;
         if verdict == Verdict::Inconclusive {
-            finding.inconclusive = Some(Inconclusive::Hole);
+            finding.inconclusive = Some(if flow.clock_jumped() { Inconclusive::Clock } else { Inconclusive::Hole });
         }
         if matches!(verdict, Verdict::Cut | Verdict::Marginal | Verdict::Dormant) {
             let told = tells_both_ends(path, decisive.hop, decisive.cause.state);
@@ -67,6 +67,7 @@ pub fn glance(path: &Path, flow: &Flow, run: &FlowRun, profile: &Profile, captur
         outlived: if ground.is_none() { outlived(&replay, flow, run) } else { Duration::ZERO },
         blocked: run.blocked,
         invalid: run.invalid,
+        copies: flow.copies(),
     }
 }
 
@@ -215,6 +216,7 @@ fn decide(replay: &Replay<'_>, path: &Path, flow: &Flow, run: &FlowRun, capture_
         Ground::Late(late, fate, permille) => {
             let what = match fate {
                 Some(fate) => fate_text(fate),
+                None if run.hole.is_some() && flow.clock_jumped() => "unknown: the clock was set back",
                 None if run.hole.is_some() => "unknown: packets are missing",
                 None if late.picked_up => "picked up again",
                 None => "let through without an entry",

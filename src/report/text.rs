@@ -1,10 +1,12 @@
 //! The report for people: summary first, then the flows worth reading, worst first.
 
 use super::{Report, printable, tuple};
+use crate::capture::TimeCounters;
 use crate::engine::pipeline::Run;
 use crate::engine::{Clock, Device, Hop, Path};
 use crate::finding::advice::Where;
 use crate::finding::{Decisive, Finding, Verdict, evidence_name};
+use crate::flow::CLOCK_SLACK;
 use crate::model::conntrack::entry::State as CtState;
 use crate::model::conntrack::router::{Nat, Rules};
 use crate::model::idle::Clause as IdleClause;
@@ -50,6 +52,9 @@ pub fn write(report: &Report<'_>, layout: Layout) -> String {
 /// No capture is older than this, in nanoseconds since 1970.
 const SCENARIO_BELOW: u64 = 5 * 365 * 86_400 * 1_000_000_000;
 
+/// Link types that are told one by one.
+const LINKS_MAX: usize = 10;
+
 /// What was read, and what of it could not be.
 pub(super) fn input<R>(out: &mut String, run: &Run<R>, width: usize) {
     let names = match &run.names[..] {
@@ -76,15 +81,25 @@ pub(super) fn left_out<R>(out: &mut String, run: &Run<R>, width: usize) {
     if !others.is_empty() {
         paragraph(out, "not followed: ", &others.join(", "), width);
     }
-    for (link, count) in run.counters.unsupported_links() {
+    let links = run.counters.unsupported_links();
+    let more = links.len().saturating_sub(LINKS_MAX);
+    for (link, count) in links.take(LINKS_MAX) {
         paragraph(out, "not followed: ", &format!("{count} packets of link type {link}"), width);
+    }
+    if more > 0 {
+        paragraph(out, "not followed: ", &format!("{more} more link types"), width);
     }
     if run.filtered > 0 {
         paragraph(out, "", &format!("{} packets left out by the filter", run.filtered), width);
     }
-    let (saturated, absent) = (run.times.saturated, run.times.absent);
+    let TimeCounters { saturated, absent, backwards, backwards_max } = run.times;
     if saturated + absent > 0 {
         paragraph(out, "times: ", &format!("{saturated} out of range, {absent} missing"), width);
+    }
+    if backwards > 0 {
+        let set = if backwards_max > CLOCK_SLACK { "; the clock was set: no silence across that is taken for a fact" } else { "" };
+        let times = if backwards == 1 { "once".to_owned() } else { format!("{backwards} times") };
+        paragraph(out, "times: ", &format!("went back {times}, by up to {}{set}", span(backwards_max)), width);
     }
 }
 
@@ -186,6 +201,10 @@ fn summary(out: &mut String, report: &Report<'_>, layout: Layout) {
     let invalid = report.sums.invalid;
     if invalid > 0 {
         paragraph(out, "", &format!("{invalid} packets would be INVALID to conntrack"), layout.width);
+    }
+    let copies = report.sums.copies;
+    if copies > 0 {
+        paragraph(out, "", &format!("{copies} packets were captured twice; the copies crossed no box"), layout.width);
     }
     let outlived = report.outlived_secs();
     if outlived > 0 {
