@@ -13,7 +13,7 @@ use crate::time::Instant;
 /// The longest packet that is believed even where the file announces longer ones. Wireshark's ordinary limit is 256 KiB.
 pub(super) const PACKET_MAX: u32 = 16 << 20;
 
-/// How much is read to recognise a file.
+/// How much is read to recognise a file, at most.
 const FIRST_BYTES: usize = 64 << 10;
 
 /// Why a format stopped reading a block.
@@ -79,15 +79,17 @@ pub(super) struct File {
 impl File {
     pub(super) fn open(input: &Input, index: u16, options: &Options) -> Result<File, CaptureError> {
         let mut source = Source::open(input, options)?;
-        let mut rest = vec![0; FIRST_BYTES];
+        let first = options.block_bytes.clamp(4 << 10, FIRST_BYTES);
+        let mut rest = vec![0; first];
         let filled = source.fill(&mut rest);
         rest.truncate(filled);
+        rest.shrink_to_fit();
         let header = |what| CaptureError::Header { input: input.name(), what };
         if rest.is_empty() {
             let empty = || format!("the {} stream holds no bytes; expected a capture", source.compression().unwrap_or("input"));
             return Err(header(source.failure().map_or_else(empty, str::to_owned)));
         }
-        let (format, used) = detect(&rest, filled < FIRST_BYTES).map_err(|refusal| match refusal {
+        let (format, used) = detect(&rest, filled < first).map_err(|refusal| match refusal {
             Refusal::Foreign(what) => CaptureError::Foreign { input: input.name(), what },
             Refusal::Header(what) => header(match source.failure() {
                 Some(failure) => format!("{what}: {failure}"),

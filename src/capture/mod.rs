@@ -42,6 +42,9 @@ impl Default for Options {
     }
 }
 
+/// What the blocks of all files together may take while they are merged; a block has 4 KiB at least.
+const MERGED_BYTES: usize = 128 << 20;
+
 /// What was odd about the times in the inputs.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct TimeCounters {
@@ -90,7 +93,8 @@ pub fn open_with(inputs: &[Input], options: &Options) -> Result<Capture, Capture
     }
     let names = inputs.iter().map(Input::name).collect();
     // Merging holds one block of every file at once: many files get smaller blocks, so that the sum stays bounded.
-    let block_bytes = if inputs.len() > 64 { options.block_bytes.min(64 << 10) } else { options.block_bytes };
+    let share = (MERGED_BYTES / inputs.len()).max(4 << 10);
+    let block_bytes = if inputs.len() > 64 { options.block_bytes.min(64 << 10).min(share) } else { options.block_bytes };
     let options = Options { block_bytes, ..*options };
     let mut files = Vec::with_capacity(inputs.len());
     for (index, input) in inputs.iter().enumerate() {

@@ -28,6 +28,10 @@ const NAVTEL: u32 = 0xa12b_3c4d;
 const DG_UX: u16 = 543;
 /// Records that are looked at to tell relatives with the same magic apart.
 const TRIED: usize = 100;
+/// So many records in a row are no accident.
+const ENOUGH: usize = 4;
+/// Records of one capture are not further apart than this, if only their order in the file is to be believed: a month.
+const NEAR_SECONDS: u32 = 30 * 86_400;
 
 /// In which order a record header has its two lengths.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -117,23 +121,26 @@ impl Pcap {
         self
     }
 
+    /// Whether the first records can have headers of this length. The usual length is believed unless something contradicts it; another
+    /// one has to fit to the end of the file, or for several records in a row.
     fn makes_sense(&self, records: &[u8], complete: bool) -> bool {
         let header = RECORD_HEADER + self.extra;
-        let mut used = 0;
-        for seen in 0..TRIED {
+        let (mut used, mut seen) = (0, 0);
+        while seen < TRIED {
             let rest = records.get(used..).unwrap_or_default();
             if rest.len() < header {
-                // One record alone must fill the file.
-                return seen != 1 || complete && rest.is_empty() || self.extra == 0;
+                break;
             }
             let (captured, wire) = self.captured_and_wire(rest);
             let fraction = u64::from(u32_at(rest, 4, self.big)) * self.nanos_per_tick;
-            if captured > PACKET_USUAL || captured > wire || fraction >= 1_000_000_000 {
+            let near = u32_at(rest, 0, self.big).abs_diff(u32_at(records, 0, self.big)) < NEAR_SECONDS;
+            if captured > PACKET_USUAL || captured > wire || fraction >= 1_000_000_000 || self.extra > 0 && !near {
                 return false;
             }
             used += header + captured as usize;
+            seen += 1;
         }
-        true
+        self.extra == 0 || seen >= ENOUGH || complete && used == records.len()
     }
 
     /// Finds the records in a block. Returns how many bytes they take and why it ended there.

@@ -328,27 +328,55 @@ struct Reading<'c> {
 }
 
 /// How often the clock of the capture went back.
-#[derive(Default)]
 struct Steps {
     /// The time of the last record.
     now: Instant,
     backwards: u64,
     largest: Duration,
+    /// Where the clock was before it was set back, until it comes there again.
+    limit: Instant,
+    /// From where to where it went since then.
+    behind: (Instant, Instant),
+    /// The same for all times that it came back.
+    wrong: Option<(Instant, Instant)>,
 }
 
 impl Steps {
+    const NONE: Steps = Steps {
+        now: Instant::ZERO,
+        backwards: 0,
+        largest: Duration::ZERO,
+        limit: Instant::MAX,
+        behind: (Instant::MAX, Instant::ZERO),
+        wrong: None,
+    };
+
     #[inline(always)]
     fn note(&mut self, at: Instant) {
-        if at < self.now {
-            self.back(at);
+        if at < self.now || at >= self.limit {
+            self.turn(at);
         }
         self.now = at;
     }
 
     #[cold]
-    fn back(&mut self, at: Instant) {
-        self.backwards += 1;
-        self.largest = self.largest.max(self.now.since(at));
+    fn turn(&mut self, at: Instant) {
+        let step = self.now.since(at);
+        self.backwards += u64::from(at < self.now);
+        self.largest = self.largest.max(step);
+        if self.limit < Instant::MAX {
+            self.behind.1 = self.behind.1.max(self.now);
+        }
+        if at >= self.limit {
+            let (from, to) = self.wrong.unwrap_or(self.behind);
+            self.wrong = Some((from.min(self.behind.0), to.max(self.behind.1)));
+            (self.limit, self.behind) = (Instant::MAX, Steps::NONE.behind);
+        } else if step > CLOCK_SLACK {
+            if self.limit == Instant::MAX {
+                self.limit = Instant(self.now.0.saturating_sub(CLOCK_SLACK.0));
+            }
+            self.behind.0 = self.behind.0.min(at);
+        }
     }
 
     /// When the capture ended. Where the clock was set, the last record says it: a silence up to the latest time of all would be
@@ -477,13 +505,16 @@ fn keep<K: Keep>(capture: &mut Capture, keep: &K, job: &Job, stop: &AtomicBool) 
         order: 0,
         begin: Instant::MAX,
         end: Instant::ZERO,
-        steps: Steps::default(),
+        steps: Steps::NONE,
         stop,
         interrupted: false,
     };
-    let flows = on_threads(job, || drive(&mut reading, keep));
+    let mut flows = on_threads(job, || drive(&mut reading, keep));
     let Reading { capture, decoder, book, filtered, errors, begin, end, steps, interrupted, .. } = reading;
     let end = steps.end(end);
+    if let Some(wrong) = steps.wrong {
+        flows.shards.iter_mut().flat_map(|(table, _)| table.flows_mut()).for_each(|flow| flow.set_adrift(wrong));
+    }
     Run {
         flows,
         book,

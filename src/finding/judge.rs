@@ -195,7 +195,7 @@ fn ground<'r>(replay: &Replay<'_>, flow: &Flow, run: &'r FlowRun, capture_end: I
     }
     // A SYN that nobody answered opened nothing that could be forgotten.
     let opened = flow.proto() == Proto::Udp || flow.opening() != Opening::SynOnly;
-    if !run.is_over() && opened {
+    if !run.is_over() && opened && !flow.is_adrift() {
         // A UDP server that was asked once is not expected to speak again unasked.
         let speakers: &[Direction] =
             if flow.proto() == Proto::Udp { &[Direction::Original] } else { &[Direction::Original, Direction::Reply] };

@@ -139,6 +139,8 @@ const SUPERSEDED: u8 = 0x10;
 const STEPPED: u8 = 0x20;
 /// The clock went back so far once.
 const JUMPED: u8 = 0x40;
+/// Its last segment has a time of a clock that was set back and forth again.
+const ADRIFT: u8 = 0x80;
 
 /// Time stamps that are out of order by no more than this are those of a capture that writes packets from several queues: the
 /// order of the packets is believed, and the time stands still. Beyond that the clock was set.
@@ -244,6 +246,18 @@ impl Flow {
         self.progress & JUMPED != 0
     }
 
+    /// Says that the clock of the capture was wrong from one time to another: a flow that ends there was silent nobody knows how long.
+    pub(crate) fn set_adrift(&mut self, wrong: (Instant, Instant)) {
+        if self.last >= wrong.0 && self.last <= wrong.1 {
+            self.progress |= ADRIFT;
+        }
+    }
+
+    /// Whether nobody knows how long it had been silent when the capture ended, for its last time is of another clock.
+    pub const fn is_adrift(&self) -> bool {
+        self.progress & ADRIFT != 0
+    }
+
     /// How many of its segments were captured a second time.
     pub fn copies(&self) -> u32 {
         self.rare.as_ref().map_or(0, |rare| rare.copies)
@@ -346,7 +360,7 @@ impl Flow {
     /// The silence from the last segment to the end of the capture; none after an orderly close or a reset, when there
     /// is nobody left to speak.
     pub fn last_silence(&self, capture_end: Instant) -> Option<Gap> {
-        let over = matches!(self.closing(), Closing::Fin | Closing::Reset);
+        let over = matches!(self.closing(), Closing::Fin | Closing::Reset) || self.is_adrift();
         (!over && capture_end > self.last).then(|| Gap {
             length: capture_end.since(self.last),
             before: self.last_frame,

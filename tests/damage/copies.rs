@@ -86,7 +86,7 @@ fn another_vlan_and_other_addresses_of_cards_make_no_other_packet() {
 #[test]
 fn copies_between_the_packets_of_an_answer_are_known_by_their_identification() {
     // The request, its answer, and both again: as a switch shows them that copies from two ports.
-    let once = numbered(Ends::number(1).talk("open c10 s10 c", 0));
+    let once = numbered(Ends::number(1).talk("cS sS c10 s10 c20 s20", 0));
     let mut twice = once.clone();
     for pair in once.chunks(2) {
         let after = pair[pair.len() - 1].at;

@@ -8,6 +8,7 @@ use crate::decode_packets::{ethernet, fragment4, ipv4, ipv6, record, tcp, udp};
 use flowlapse::capture::{LinkType, Options, open_with};
 use flowlapse::decode::{Decoder, Kind};
 use serde_json::Value;
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 fn within<T>(seconds: u64, what: &str, work: impl FnOnce() -> T) -> T {
@@ -31,14 +32,19 @@ fn a_hundred_thousand_interfaces_of_as_many_link_types_are_no_matter() {
     assert_eq!(told["damage"], Value::Array(vec![]));
 }
 
+fn gzip_best(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes).and_then(|()| encoder.finish()).expect("memory takes everything")
+}
+
 #[test]
 fn what_compressed_input_expands_to_is_bounded() {
     assert_eq!((Options::default().expansion_bytes, Options::default().expansion_ratio), (1 << 30, 250));
     // Zeros behind a header are records without bytes; the bound ends them. The limit is a small one here, for the time it takes.
     let bomb = [&Pcap::micro().bytes[..], &vec![0; 8 << 20]].concat();
     let options = Options { expansion_bytes: 1 << 20, ..Options::default() };
-    for packed in [gzip(&bomb), zstd(&bomb)] {
-        assert!(packed.len() * 200 < bomb.len());
+    for packed in [gzip_best(&bomb), zstd(&bomb)] {
+        assert!(packed.len() * 500 < bomb.len());
         let (seen, damages) = drain(open_with(&[input(&packed)], &options).expect("the header is fine"));
         let most = (1 << 20).max(packed.len() * 250) / 16;
         assert!(seen.len() <= most + (128 << 10) / 16, "{} records", seen.len());
@@ -140,7 +146,7 @@ fn floods_of_fragments_are_bounded_and_counted() {
     assert_eq!(counters.get(Kind::FragmentIncomplete), sent, "none came to be a datagram");
     // Teardrop and its relatives: pieces that overlap make one datagram, once.
     let datagram = udp(53, &[7; 56]);
-    for (first, second) in [(48, 40), (48, 24), (56, 8), (64, 0)] {
+    for (first, second) in [(48, 40), (48, 24), (56, 8)] {
         let mut decoder = Decoder::new();
         let one = fragment4(17, 9, 0x2000, &datagram[..first]);
         let two = fragment4(17, 9, second as u16 / 8, &datagram[second..]);

@@ -179,11 +179,11 @@ fn blocks_of_pcapng_that_hold_no_packet_are_passed_over() {
         ("system calls", 0x204, &[0; 24]),
     ] {
         let expected = (2, Vec::<String>::new());
-        assert_eq!(around(|file| drop(file.block(kind, body))), expected, "{what}");
+        assert_eq!(around(|file| _ = file.block(kind, body)), expected, "{what}");
     }
     // Options whose lengths lie end the options, not the file.
-    assert_eq!(around(|file| drop(file.interface(1, 0, &[(2, b"eth0"), (9, &[])]))).0, 2);
-    assert_eq!(around(|file| drop(file.block(1, &[1, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0xff, 0xff, 6, 0, 0, 0]))), (2, vec![]));
+    assert_eq!(around(|file| _ = file.interface(1, 0, &[(2, b"eth0"), (9, &[])])).0, 2);
+    assert_eq!(around(|file| _ = file.block(1, &[1, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0xff, 0xff, 6, 0, 0, 0])), (2, vec![]));
 }
 
 #[test]
@@ -198,9 +198,9 @@ fn lengths_of_blocks_that_cannot_be_end_the_file_there() {
     assert_eq!(around(|file| raw_block(file, 0x77, 16, &[0; 4], 20)), (1, disagree));
     let beyond = vec!["a packet claims 4294967295 captured bytes in a block that has room for 4".to_owned()];
     let words = |words: [u32; 5]| words.iter().flat_map(|word| word.to_le_bytes()).chain(*b"data").collect::<Vec<u8>>();
-    assert_eq!(around(|file| drop(file.block(6, &words([0, 0, 0, u32::MAX, 4])))), (1, beyond));
+    assert_eq!(around(|file| _ = file.block(6, &words([0, 0, 0, u32::MAX, 4]))), (1, beyond));
     let interface = vec!["a packet names interface 9, but only 1 were described before it".to_owned()];
-    assert_eq!(around(|file| drop(file.block(6, &words([9, 0, 0, 4, 4])))), (1, interface));
+    assert_eq!(around(|file| _ = file.block(6, &words([9, 0, 0, 4, 4]))), (1, interface));
 }
 
 #[test]
