@@ -296,7 +296,8 @@ pub struct Segment {
     pub bits: SegmentBits,
     /// Time to live or hop limit of the innermost IP header; 0 where nobody has said. No model looks at it.
     pub ttl: u8,
-    /// Identification field of the innermost IPv4 header; 0 for IPv6, and where nobody has said. No model looks at it.
+    /// Identification field of the innermost IPv4 header; 0 for IPv6, and where nobody has said. No model looks at
+    /// it; packets that were captured twice are known by it.
     pub ip_id: u16,
 }
 

@@ -80,7 +80,7 @@ fn damage_says_what_and_where() {
     assert_eq!(place(&whole[..55]), (1, 50, 1, "cut short in a record header: only 5 of its bytes are there".into()));
     let mut absurd = whole.clone();
     absurd[50 + 8..50 + 12].copy_from_slice(&300_000_u32.to_le_bytes());
-    assert_eq!(place(&absurd), (1, 50, 1, "a record header claims 300000 captured bytes, the file's limit is 65535".into()));
+    assert_eq!(place(&absurd), (1, 50, 1, "a record header claims 300000 captured bytes; at most 262144 are believed in this file".into()));
 
     let mut file = PcapNg::new(LITTLE);
     file.interface(1, 0, &[]).packet(0, 1, b"x", 1);

@@ -117,7 +117,7 @@ fn every_other_kind_has_its_counter() {
         assert!(decoder.decode(&record(LinkType(link), &[0; 9], 9)).is_none());
     }
     let counters = decoder.counters();
-    assert_eq!(counters.unsupported_links(), [(LinkType(189), 2), (LinkType(299), 1)]);
+    assert_eq!(counters.unsupported_links().collect::<Vec<_>>(), [(LinkType(189), 2), (LinkType(299), 1)]);
     assert_eq!(counters.to_string(), "3 records, 0 decoded\n3 unsupported link type\n2 of USB_LINUX\n1 of link type 299\n");
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows other files or what is inside a packet.
 use super::error::{CaptureError, Damage};
+use super::foreign;
 use super::pcap::Pcap;
 use super::pcapng::PcapNg;
 use super::record::{Batch, Head};
@@ -12,7 +13,7 @@ use crate::time::Instant;
 /// The longest packet that is believed even where the file announces longer ones. Wireshark's ordinary limit is 256 KiB.
 pub(super) const PACKET_MAX: u32 = 16 << 20;
 
-/// How much is read to recognise a file.
+/// How much is read to recognise a file, at most.
 const FIRST_BYTES: usize = 64 << 10;
 
 /// Why a format stopped reading a block.
@@ -78,15 +79,17 @@ pub(super) struct File {
 impl File {
     pub(super) fn open(input: &Input, index: u16, options: &Options) -> Result<File, CaptureError> {
         let mut source = Source::open(input, options)?;
-        let mut rest = vec![0; FIRST_BYTES];
+        let first = options.block_bytes.clamp(4 << 10, FIRST_BYTES);
+        let mut rest = vec![0; first];
         let filled = source.fill(&mut rest);
         rest.truncate(filled);
+        rest.shrink_to_fit();
         let header = |what| CaptureError::Header { input: input.name(), what };
         if rest.is_empty() {
             let empty = || format!("the {} stream holds no bytes; expected a capture", source.compression().unwrap_or("input"));
             return Err(header(source.failure().map_or_else(empty, str::to_owned)));
         }
-        let (format, used) = detect(&rest, filled < FIRST_BYTES).map_err(|refusal| match refusal {
+        let (format, used) = detect(&rest, filled < first).map_err(|refusal| match refusal {
             Refusal::Foreign(what) => CaptureError::Foreign { input: input.name(), what },
             Refusal::Header(what) => header(match source.failure() {
                 Some(failure) => format!("{what}: {failure}"),
@@ -177,20 +180,16 @@ impl File {
 
 /// Recognises the format, and says how many bytes of header need not be seen again.
 fn detect(head: &[u8], complete: bool) -> Result<(Format, usize), Refusal> {
-    if let Some(found) = Pcap::detect(head) {
+    if let Some(found) = Pcap::detect(head, complete) {
         return found.map(|(pcap, used)| (Format::Pcap(pcap), used));
     }
     if let Some(found) = PcapNg::detect(head, complete) {
         return found.map(|pcapng| (Format::PcapNg(pcapng), 0));
     }
-    let what = match head {
-        [b's', b'n', b'o', b'o', b'p', 0, ..] => "it is a snoop file; convert it with editcap -F pcapng".to_owned(),
-        [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] => "it is compressed twice; decompress it once".to_owned(),
-        first => {
-            let bytes: Vec<String> = first.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-            format!("begins with {}", bytes.join(" "))
-        }
-    };
+    let what = foreign::known(head).unwrap_or_else(|| {
+        let bytes: Vec<String> = head.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        format!("begins with {}", bytes.join(" "))
+    });
     Err(Refusal::Foreign(what))
 }
 

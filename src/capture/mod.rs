@@ -5,6 +5,7 @@
 //! and the bytes that were kept. Damage is data: everything before it is delivered, then it is reported.
 mod error;
 mod file;
+mod foreign;
 mod link;
 mod merge;
 mod pcap;
@@ -20,6 +21,7 @@ pub use record::{Batch, Record};
 pub use source::{Input, Opener, Stopped};
 pub use spool::{Spool, SpoolError};
 
+use crate::time::Duration;
 use file::File;
 use merge::Merge;
 
@@ -29,7 +31,7 @@ pub struct Options {
     /// A compressed input may always expand to this many bytes.
     pub expansion_bytes: u64,
     /// Beyond that, it may expand to this many bytes for each compressed byte; what comes after is reported as damage.
-    /// Deflate cannot exceed 1032, but Zstandard can pack gigabytes of zeros into a kilobyte.
+    /// Captures reach a few dozen, deflate a thousand, and Zstandard packs gigabytes of zeros into a kilobyte.
     pub expansion_ratio: u64,
     /// How many bytes are read at a time. Records larger than this still come through.
     pub block_bytes: usize,
@@ -40,9 +42,12 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Options {
         // A block and what is found in it stay in the second-level cache beside the rest; smaller ones cost system calls.
-        Options { expansion_bytes: 64 << 30, expansion_ratio: 1_000, block_bytes: 128 << 10, opener: None }
+        Options { expansion_bytes: 1 << 30, expansion_ratio: 250, block_bytes: 128 << 10, opener: None }
     }
 }
+
+/// What the blocks of all files together may take while they are merged; a block has 4 KiB at least.
+const MERGED_BYTES: usize = 128 << 20;
 
 /// What was odd about the times in the inputs.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -51,6 +56,10 @@ pub struct TimeCounters {
     pub saturated: u64,
     /// Records without a time of their own (pcapng simple packets); they got the time of the record before.
     pub absent: u64,
+    /// How often a record's time lay before that of the record before it. Whoever reads the records counts this.
+    pub backwards: u64,
+    /// The largest such step.
+    pub backwards_max: Duration,
 }
 
 /// Open capture files, to be read in time order.
@@ -88,7 +97,8 @@ pub fn open_with(inputs: &[Input], options: &Options) -> Result<Capture, Capture
     }
     let names = inputs.iter().map(Input::name).collect();
     // Merging holds one block of every file at once: many files get smaller blocks, so that the sum stays bounded.
-    let block_bytes = if inputs.len() > 64 { options.block_bytes.min(64 << 10) } else { options.block_bytes };
+    let share = (MERGED_BYTES / inputs.len()).max(4 << 10);
+    let block_bytes = if inputs.len() > 64 { options.block_bytes.min(64 << 10).min(share) } else { options.block_bytes };
     let options = Options { block_bytes, ..*options };
     let mut files = Vec::with_capacity(inputs.len());
     for (index, input) in inputs.iter().enumerate() {
@@ -120,7 +130,7 @@ impl Capture {
     pub fn times(&self) -> TimeCounters {
         self.files().fold(TimeCounters::default(), |sum, file| {
             let times = file.times();
-            TimeCounters { saturated: sum.saturated + times.saturated, absent: sum.absent + times.absent }
+            TimeCounters { saturated: sum.saturated + times.saturated, absent: sum.absent + times.absent, ..sum }
         })
     }
 

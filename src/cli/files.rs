@@ -79,6 +79,8 @@ pub fn no_capture(error: &CaptureError, inputs: &[Input]) -> Failure {
     });
     match (path, error) {
         (Some(path), CaptureError::Unreadable { source, .. }) => unreadable(path, source, Wanted::Capture),
+        // A format that is known by its name, even if it is text.
+        (_, CaptureError::Foreign { what, .. }) if what.starts_with("it is") => Failure(error.to_string()),
         (Some(path), _) => match hint(path, Wanted::Capture) {
             Some(hint) => Failure(format!("{}: {hint}", path.display())),
             None => Failure(error.to_string()),

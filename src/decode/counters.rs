@@ -132,14 +132,13 @@ pub struct DecodeCounters {
     /// Those that gave a segment.
     pub decoded: u64,
     kinds: [u64; Kind::ALL.len()],
-    links: Vec<(LinkType, u64)>,
-    /// Where each link type stands there.
-    places: BTreeMap<LinkType, usize>,
+    /// By number: a hostile file has thousands of types.
+    links: BTreeMap<LinkType, u64>,
 }
 
 impl Default for DecodeCounters {
     fn default() -> DecodeCounters {
-        DecodeCounters { records: 0, decoded: 0, kinds: [0; Kind::ALL.len()], links: Vec::new(), places: BTreeMap::new() }
+        DecodeCounters { records: 0, decoded: 0, kinds: [0; Kind::ALL.len()], links: BTreeMap::new() }
     }
 }
 
@@ -154,9 +153,9 @@ impl DecodeCounters {
         Kind::ALL.into_iter().map(|kind| (kind, self.get(kind))).filter(|(_, count)| *count > 0)
     }
 
-    /// The link types that are not decoded, with their records, in order of appearance.
-    pub fn unsupported_links(&self) -> &[(LinkType, u64)] {
-        &self.links
+    /// The link types that are not decoded, with their records, in order of their numbers.
+    pub fn unsupported_links(&self) -> impl ExactSizeIterator<Item = (LinkType, u64)> {
+        self.links.iter().map(|(link, count)| (*link, *count))
     }
 
     /// Adds the counts of another decoder.
@@ -166,7 +165,7 @@ impl DecodeCounters {
         for (sum, count) in self.kinds.iter_mut().zip(other.kinds) {
             *sum += count;
         }
-        for &(link, count) in &other.links {
+        for (&link, &count) in &other.links {
             self.add_link(link, count);
         }
     }
@@ -176,11 +175,7 @@ impl DecodeCounters {
     }
 
     pub(super) fn add_link(&mut self, link: LinkType, count: u64) {
-        let place = *self.places.entry(link).or_insert(self.links.len());
-        match self.links.get_mut(place) {
-            Some((_, sum)) => *sum += count,
-            None => self.links.push((link, count)),
-        }
+        *self.links.entry(link).or_default() += count;
     }
 
     /// Moves records from one kind to another.

@@ -10,9 +10,9 @@ use super::replayed::{Replayed, Resting};
 use super::silences::{Listening, Silences};
 use crate::capture::{Batch, Capture, Damage, TimeCounters};
 use crate::decode::{DecodeCounters, Decoded, Decoder, Filter, IcmpError};
-use crate::flow::{Arena, Book, Ends, Flow, FlowIndex, FlowTable, NoRoom, Observation, StreamRule, number_streams};
+use crate::flow::{Arena, Book, CLOCK_SLACK, Ends, Flow, FlowIndex, FlowTable, NoRoom, Observation, StreamRule, number_streams};
 use crate::net::{Segment, Sock};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use rayon::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -159,7 +159,7 @@ pub struct Run<L = Replayed> {
     pub names: Vec<String>,
     /// The time of the earliest packet.
     pub begin: Instant,
-    /// The time of the latest packet.
+    /// The time of the latest packet; of the last one where the clock was set back.
     pub end: Instant,
     /// Whether the run was stopped before the end of its input.
     pub interrupted: bool,
@@ -386,8 +386,68 @@ struct Reading<'c> {
     order: u64,
     begin: Instant,
     end: Instant,
+    steps: Steps,
     stop: &'c AtomicBool,
     interrupted: bool,
+}
+
+/// How often the clock of the capture went back.
+struct Steps {
+    /// The time of the last record.
+    now: Instant,
+    backwards: u64,
+    largest: Duration,
+    /// Where the clock was before it was set back, until it comes there again.
+    limit: Instant,
+    /// From where to where it went since then.
+    behind: (Instant, Instant),
+    /// The same for all times that it came back.
+    wrong: Option<(Instant, Instant)>,
+}
+
+impl Steps {
+    const NONE: Steps = Steps {
+        now: Instant::ZERO,
+        backwards: 0,
+        largest: Duration::ZERO,
+        limit: Instant::MAX,
+        behind: (Instant::MAX, Instant::ZERO),
+        wrong: None,
+    };
+
+    #[inline(always)]
+    fn note(&mut self, at: Instant) {
+        if at < self.now || at >= self.limit {
+            self.turn(at);
+        }
+        self.now = at;
+    }
+
+    #[cold]
+    fn turn(&mut self, at: Instant) {
+        let step = self.now.since(at);
+        self.backwards += u64::from(at < self.now);
+        self.largest = self.largest.max(step);
+        if self.limit < Instant::MAX {
+            self.behind.1 = self.behind.1.max(self.now);
+        }
+        if at >= self.limit {
+            let (from, to) = self.wrong.unwrap_or(self.behind);
+            self.wrong = Some((from.min(self.behind.0), to.max(self.behind.1)));
+            (self.limit, self.behind) = (Instant::MAX, Steps::NONE.behind);
+        } else if step > CLOCK_SLACK {
+            if self.limit == Instant::MAX {
+                self.limit = Instant(self.now.0.saturating_sub(CLOCK_SLACK.0));
+            }
+            self.behind.0 = self.behind.0.min(at);
+        }
+    }
+
+    /// When the capture ended. Where the clock was set, the last record says it: a silence up to the latest time of all would be
+    /// measured with two clocks.
+    fn end(&self, latest: Instant) -> Instant {
+        if self.largest > CLOCK_SLACK { self.now } else { latest }
+    }
 }
 
 impl Intake for Reading<'_> {
@@ -420,6 +480,7 @@ impl Intake for Reading<'_> {
             }
             self.records += 1;
             self.begin = self.begin.min(record.at);
+            self.steps.note(record.at);
             self.end = self.end.max(record.at);
             // Asked in turn, so that the usual packet goes from the block to its bin in registers.
             if let Some(packet) = self.decoder.usual(&record) {
@@ -517,12 +578,17 @@ fn keep<K: Keep>(capture: &mut Capture, keep: &K, job: &Job, stop: &AtomicBool) 
         order: 0,
         begin: Instant::MAX,
         end: Instant::ZERO,
+        steps: Steps::NONE,
         stop,
         interrupted: false,
     };
-    let flows = on_threads(job, || drive(&mut reading, keep, job));
+    let mut flows = on_threads(job, || drive(&mut reading, keep, job));
     let no_room = flows.no_room;
-    let Reading { capture, decoder, book, filtered, errors, begin, end, interrupted, .. } = reading;
+    let Reading { capture, decoder, book, filtered, errors, begin, end, steps, interrupted, .. } = reading;
+    let end = steps.end(end);
+    if let Some(wrong) = steps.wrong {
+        flows.shards.iter_mut().flat_map(|(table, _)| table.flows_mut()).for_each(|flow| flow.set_adrift(wrong));
+    }
     Run {
         flows,
         book,
@@ -531,7 +597,7 @@ fn keep<K: Keep>(capture: &mut Capture, keep: &K, job: &Job, stop: &AtomicBool) 
         flows_max: job.flows_max,
         no_room,
         damages: capture.damages(),
-        times: capture.times(),
+        times: TimeCounters { backwards: steps.backwards, backwards_max: steps.largest, ..capture.times() },
         errors,
         names: capture.names().to_vec(),
         begin: begin.min(end),

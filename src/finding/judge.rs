@@ -23,7 +23,7 @@ pub fn judge(path: &Path, socks: [Sock; 2], flow: &Flow, run: &FlowRun, capture_
     if let Some((verdict, decisive, fate)) = decided {
         finding.verdict = verdict;
         if verdict == Verdict::Inconclusive {
-            finding.inconclusive = Some(Inconclusive::Hole);
+            finding.inconclusive = Some(if flow.clock_jumped() { Inconclusive::Clock } else { Inconclusive::Hole });
         }
         if matches!(verdict, Verdict::Cut | Verdict::Marginal | Verdict::Dormant) {
             let told = tells_both_ends(path, decisive.hop, decisive.cause.state);
@@ -67,6 +67,7 @@ pub fn glance(path: &Path, flow: &Flow, run: &FlowRun, profile: &Profile, captur
         outlived: if ground.is_none() { outlived(&replay, flow, run) } else { Duration::ZERO },
         blocked: run.blocked,
         invalid: run.invalid,
+        copies: flow.copies(),
     }
 }
 
@@ -194,7 +195,7 @@ fn ground<'r>(replay: &Replay<'_>, flow: &Flow, run: &'r FlowRun, capture_end: I
     }
     // A SYN that nobody answered opened nothing that could be forgotten.
     let opened = flow.proto() == Proto::Udp || flow.opening() != Opening::SynOnly;
-    if !run.is_over() && opened {
+    if !run.is_over() && opened && !flow.is_adrift() {
         // A UDP server that was asked once is not expected to speak again unasked.
         let speakers: &[Direction] =
             if flow.proto() == Proto::Udp { &[Direction::Original] } else { &[Direction::Original, Direction::Reply] };
@@ -215,6 +216,7 @@ fn decide(replay: &Replay<'_>, path: &Path, flow: &Flow, run: &FlowRun, capture_
         Ground::Late(late, fate, permille) => {
             let what = match fate {
                 Some(fate) => fate_text(fate),
+                None if run.hole.is_some() && flow.clock_jumped() => "unknown: the clock was set back",
                 None if run.hole.is_some() => "unknown: packets are missing",
                 None if late.picked_up => "picked up again",
                 None => "let through without an entry",

@@ -76,12 +76,17 @@ impl Verdict {
 pub enum Inconclusive {
     /// The silence is a hole in the capture: packets that would have kept the entry are missing.
     Hole,
+    /// The clock of the capture was set back before the silence, so that nobody knows how long it was.
+    Clock,
 }
 
 impl Inconclusive {
     /// The name in every output.
     pub const fn name(self) -> &'static str {
-        "hole"
+        match self {
+            Inconclusive::Hole => "hole",
+            Inconclusive::Clock => "clock",
+        }
     }
 }
 
@@ -313,6 +318,8 @@ pub struct Glance {
     pub blocked: u32,
     /// Packets that conntrack called INVALID.
     pub invalid: u32,
+    /// Packets that were captured a second time.
+    pub copies: u32,
 }
 
 impl Finding {

@@ -14,7 +14,8 @@ use crate::time::Duration;
 pub enum GapEvidence {
     /// Sequence and acknowledgement numbers continue across the gap: no byte was exchanged in it.
     ProvenIdle,
-    /// Bytes or acknowledgements are missing across the gap: the capture has a hole there.
+    /// Bytes or acknowledgements are missing across the gap: the capture has a hole there. Or the clock was set, so that nobody
+    /// knows how long it was.
     Hole,
     /// There is no history to compare with: UDP, or the first segment of a flow or direction.
     Unknown,
@@ -85,6 +86,8 @@ pub(super) struct Step {
     pub(super) dir: Direction,
     /// What the tracker said of it.
     pub(super) reading: Reading,
+    /// The clock was set before or in the silence: no later segment can say how long it was.
+    pub(super) unsure: bool,
 }
 
 /// What the tracker read off one segment, as far as gaps are concerned.
@@ -176,8 +179,11 @@ impl Gaps {
     }
 
     fn take(&mut self, step: Step, proto: Proto, rare: &mut Rarely) {
-        let Step { length, frames: (before, after), ordinal, dir, reading } = step;
+        let Step { length, frames: (before, after), ordinal, dir, reading, unsure } = step;
         let gap = Record { length, before, after };
+        if unsure {
+            return self.keep(gap, dir, GapEvidence::Hole, proto, rare);
+        }
         let waits = match reading.evidence {
             GapEvidence::ProvenIdle => Pending::OtherSide,
             GapEvidence::Hole => Pending::Filling(reading.missing),

@@ -68,16 +68,20 @@ pub struct Observation {
     pub revises: Option<Revision>,
 }
 
-/// What few flows have: keepalive probes, and silences that are not of the usual kind.
+/// What few flows have: keepalive probes, silences that are not of the usual kind, copies, a clock that went back.
 #[derive(Clone, Copy, Debug)]
 struct Rare {
     probes: [Probes; 2],
     gaps: OtherGaps,
+    /// How many segments were captured a second time.
+    copies: u32,
+    /// How far the clock had come before it went back.
+    clock_high: Instant,
 }
 
 impl Default for Rare {
     fn default() -> Rare {
-        Rare { probes: [Probes::EMPTY; 2], gaps: OtherGaps::EMPTY }
+        Rare { probes: [Probes::EMPTY; 2], gaps: OtherGaps::EMPTY, copies: 0, clock_high: Instant::ZERO }
     }
 }
 
@@ -133,6 +137,16 @@ const TIMED: u8 = 0x04;
 const CLOSED: u8 = 0x08;
 /// The tuple has begun a newer flow.
 const SUPERSEDED: u8 = 0x10;
+/// The clock went back by more than [`CLOCK_SLACK`], and has not come as far again.
+const STEPPED: u8 = 0x20;
+/// The clock went back so far once.
+const JUMPED: u8 = 0x40;
+/// Its last segment has a time of a clock that was set back and forth again.
+const ADRIFT: u8 = 0x80;
+
+/// Time stamps that are out of order by no more than this are those of a capture that writes packets from several queues: the
+/// order of the packets is believed, and the time stands still. Beyond that the clock was set.
+pub const CLOCK_SLACK: Duration = Duration::from_secs(1);
 
 impl Flow {
     fn new(ends: Ends, orientation: Orientation, order: u64, seg: &Segment) -> Flow {
@@ -219,25 +233,74 @@ impl Flow {
         self.progress |= if stream::closes(seg) { CLOSED } else { 0 };
     }
 
+    /// The clock went back since the last segment: a little is put right in the segment, more is remembered.
+    #[cold]
+    fn clock_went_back(&mut self, seg: &mut Segment) {
+        self.clock_backwards = self.clock_backwards.saturating_add(1);
+        if self.last.since(seg.at) <= CLOCK_SLACK {
+            seg.at = self.last;
+            return;
+        }
+        let rare = self.rare.get_or_insert_default();
+        if self.progress & STEPPED == 0 {
+            rare.clock_high = self.last;
+        }
+        self.progress |= STEPPED | JUMPED;
+    }
+
+    /// Whether the silence before a segment ends where the clock was already before it went back: how long it was nobody knows.
+    #[cold]
+    fn comes_back(&mut self, at: Instant) -> bool {
+        let back = self.rare.as_ref().is_some_and(|rare| at + CLOCK_SLACK >= rare.clock_high);
+        if back {
+            self.progress &= !STEPPED;
+        }
+        back && at.since(self.last) > CLOCK_SLACK
+    }
+
+    /// Whether the clock went back inside the flow by so much that a silence may have a length that nobody knows.
+    pub const fn clock_jumped(&self) -> bool {
+        self.progress & JUMPED != 0
+    }
+
+    /// Says that the clock of the capture was wrong from one time to another: a flow that ends there was silent nobody knows how long.
+    pub(crate) fn set_adrift(&mut self, wrong: (Instant, Instant)) {
+        if self.last >= wrong.0 && self.last <= wrong.1 {
+            self.progress |= ADRIFT;
+        }
+    }
+
+    /// Whether nobody knows how long it had been silent when the capture ended, for its last time is of another clock.
+    pub const fn is_adrift(&self) -> bool {
+        self.progress & ADRIFT != 0
+    }
+
+    /// How many of its segments were captured a second time.
+    pub fn copies(&self) -> u32 {
+        self.rare.as_ref().map_or(0, |rare| rare.copies)
+    }
+
     /// Takes the next segment of the flow, whose direction [`FlowTable::place`] has set.
     pub fn observe(&mut self, seg: &Segment) -> Observation {
         let previous = (self.segments != [0; 2]).then_some(self.last_dir);
-        let backwards = previous.is_some() && seg.at < self.last;
         let gap = if previous.is_some() { seg.at.since(self.last) } else { Duration::ZERO };
-        self.clock_backwards = self.clock_backwards.saturating_add(u16::from(backwards));
-        let (shape, reading) = if self.proto() == Proto::Tcp {
+        let unsure = self.progress & STEPPED != 0 && self.comes_back(seg.at);
+        let (shape, mut reading) = if self.proto() == Proto::Tcp {
             let print = sequence::fingerprint(seg);
             let copy = print == self.last_print;
             self.last_print = print;
-            let context = Context { gap, previous, copy, age: (self.last.since(self.first), seg.at.since(self.first)) };
+            let context = Context { gap, previous, copy, print, age: (self.last.since(self.first), seg.at.since(self.first)) };
             self.time_handshake(seg, context.age.1);
             sequence::track(&mut self.sides, &mut self.rare, seg, context)
         } else {
             (Shape::Datagram, Reading { evidence: GapEvidence::Unknown, missing: seg.dir, jumped: false, filled: false })
         };
         self.holes += u32::from(reading.evidence == GapEvidence::Hole);
+        if unsure {
+            reading.evidence = GapEvidence::Hole;
+        }
         let ordinal = self.segments[0].wrapping_add(self.segments[1]);
-        let step = Step { length: gap, frames: (self.last_frame, seg.frame), ordinal, dir: seg.dir, reading };
+        let step = Step { length: gap, frames: (self.last_frame, seg.frame), ordinal, dir: seg.dir, reading, unsure };
         let revises = self.gaps.note(step, self.proto(), &mut self.rare);
         self.segments[seg.dir.index()] += 1;
         self.bytes[seg.dir.index()] += u64::from(seg.len);
@@ -314,7 +377,7 @@ impl Flow {
     /// The silence from the last segment to the end of the capture; none after an orderly close or a reset, when there
     /// is nobody left to speak.
     pub fn last_silence(&self, capture_end: Instant) -> Option<Gap> {
-        let over = matches!(self.closing(), Closing::Fin | Closing::Reset);
+        let over = matches!(self.closing(), Closing::Fin | Closing::Reset) || self.is_adrift();
         (!over && capture_end > self.last).then(|| Gap {
             length: capture_end.since(self.last),
             before: self.last_frame,

@@ -46,6 +46,9 @@ pub(super) const OLD_MAX: u32 = 1 << 26;
 const FAR: u32 = 1 << 30;
 /// Copies from a span port or from two interfaces of one host follow within microseconds; no retransmission is so fast.
 const DUPLICATE_MAX: Duration = Duration(50_000);
+/// Where the identification of the IP packet is the same too, it is the same packet, seen before and behind a router perhaps. Even a host
+/// that numbers its packets alike waits longer before it sends one again.
+const SAME_PACKET_MAX: Duration = Duration::from_millis(100);
 /// An answer to a probe follows within a round trip; the slowest links have a few seconds.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 
@@ -61,6 +64,8 @@ pub(super) struct Side {
     /// The last range of bytes that was skipped; empty where both are equal.
     hole: (Seq, Seq),
     bits: u8,
+    /// Of its last segment: the fingerprint and the identification of the IP packet, mixed.
+    tag: u16,
 }
 
 const BASE: u8 = 0x01;
@@ -97,7 +102,7 @@ fn fit(number: Seq, expected: Option<Seq>) -> Fit {
 }
 
 impl Side {
-    pub(super) const NEW: Side = Side { base: Seq(0), next: Seq(0), acked: Seq(0), hole: (Seq(0), Seq(0)), bits: 0 };
+    pub(super) const NEW: Side = Side { base: Seq(0), next: Seq(0), acked: Seq(0), hole: (Seq(0), Seq(0)), bits: 0, tag: 0 };
 
     const fn is(&self, bit: u8) -> bool {
         self.bits & bit != 0
@@ -173,6 +178,8 @@ pub(super) struct Context {
     pub(super) previous: Option<Direction>,
     /// Whether that one had the same [`fingerprint`].
     pub(super) copy: bool,
+    /// The segment's own.
+    pub(super) print: u32,
     /// From the start of the flow to the previous segment and to this one.
     pub(super) age: (Duration, Duration),
 }
@@ -181,7 +188,10 @@ pub(super) struct Context {
 pub(super) fn track(sides: &mut [Side; 2], rare: &mut Rarely, seg: &Segment, context: Context) -> (Shape, Reading) {
     let [original, reply] = sides;
     let (me, peer) = if seg.dir == Direction::Original { (original, reply) } else { (reply, original) };
-    if context.copy && context.previous == Some(seg.dir) && context.gap <= DUPLICATE_MAX {
+    let tag = (context.print ^ u32::from(seg.ip_id).wrapping_mul(0x9e37_79b1)) >> 16;
+    let alike = std::mem::replace(&mut me.tag, tag as u16) == tag as u16;
+    if is_copy(me, seg, context, alike) {
+        rare.get_or_insert_default().copies += 1;
         return (Shape::Duplicate, Reading { evidence: GapEvidence::ProvenIdle, missing: seg.dir, jumped: false, filled: false });
     }
     let flags = seg.flags;
@@ -231,6 +241,17 @@ pub(super) fn track(sides: &mut [Side; 2], rare: &mut Rarely, seg: &Segment, con
     let filled = update(me, peer, seg, (seq, ack), expected, late);
     count_probes((me, peer), rare, seg, shape, context.age.1);
     (shape, Reading { evidence, missing, jumped, filled })
+}
+
+/// Whether a segment is the one before it, or the last one of its side, captured again: another time to live, VLAN or hardware
+/// address makes no difference. `alike`: it has the tag of its side's last one.
+#[inline]
+fn is_copy(me: &Side, seg: &Segment, context: Context, alike: bool) -> bool {
+    let same_way = context.previous == Some(seg.dir);
+    if context.copy && same_way && context.gap <= DUPLICATE_MAX {
+        return true;
+    }
+    alike && seg.ip_id != 0 && me.is(SEEN) && context.gap <= SAME_PACKET_MAX && (context.copy || !same_way && seg.end() == me.next)
 }
 
 /// Whether a SYN begins its direction: the first one does, and one that is not merely sent again.

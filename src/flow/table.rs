@@ -144,7 +144,8 @@ impl FlowTable {
         }
     }
 
-    /// Finds the flow of a segment or begins one, and sets `seg.dir`. `ends` are the packet's, `hash` is theirs. `guess` is what
+    /// Finds the flow of a segment or begins one, and sets `seg.dir`, and `seg.at` where it is a little before that of the flow's last
+    /// one. `ends` are the packet's, `hash` is theirs. `guess` is what
     /// [`FlowTable::guess`] said, however long ago. `order` is the segment's position in the whole input, over all shards; it
     /// decides the stream numbers. Nothing where the flow is not there and has no room.
     #[inline]
@@ -163,6 +164,10 @@ impl FlowTable {
                 return self.supersede(index, ends, hash, seg, order);
             }
             flow.learn_base(seg);
+        }
+        let flow = self.flows.at_mut(index.get());
+        if seg.at < flow.last {
+            flow.clock_went_back(seg);
         }
         Some(Placed { flow: index, dir, is_new: false })
     }

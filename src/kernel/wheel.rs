@@ -19,7 +19,8 @@ impl Hz {
 
     /// The length of `ticks` ticks.
     pub const fn span(self, ticks: u64) -> Duration {
-        Duration((ticks as u128 * NANOS_PER_SEC / self.0 as u128) as u64)
+        let nanos = ticks as u128 * NANOS_PER_SEC / self.0 as u128;
+        Duration(if nanos > u64::MAX as u128 { u64::MAX } else { nanos as u64 })
     }
 
     /// One tick.
@@ -55,7 +56,7 @@ pub fn lateness_worst(delta: Duration) -> Duration {
 /// The tick at which a timer with expiry tick `expires`, armed at tick `now`, fires.
 pub const fn fire_tick(now: u64, expires: u64, hz: Hz) -> u64 {
     let granule = granule_ticks(expires.saturating_sub(now), hz);
-    (expires / granule + 1) * granule
+    (expires / granule).saturating_add(1).saturating_mul(granule)
 }
 
 /// A clock with a known phase: when tick numbers change.
@@ -70,13 +71,13 @@ pub struct Phase {
 }
 
 impl Phase {
-    /// The counter at an instant.
+    /// The counter at an instant; at its end where the instant lies beyond what it can count, as a broken time stamp does.
     pub fn tick_at(self, now: Instant) -> u64 {
         let hz = u128::from(self.hz.0);
         if now >= self.at {
-            self.jiffies + (u128::from(now.0 - self.at.0) * hz / NANOS_PER_SEC) as u64
+            self.jiffies.saturating_add((u128::from(now.0 - self.at.0) * hz / NANOS_PER_SEC) as u64)
         } else {
-            self.jiffies - (u128::from(self.at.0 - now.0) * hz).div_ceil(NANOS_PER_SEC) as u64
+            self.jiffies.saturating_sub((u128::from(self.at.0 - now.0) * hz).div_ceil(NANOS_PER_SEC) as u64)
         }
     }
 
@@ -88,7 +89,7 @@ impl Phase {
     /// When a timer armed at `now` for `delta` fires.
     pub fn fires(self, now: Instant, delta: Duration) -> Instant {
         let armed = self.tick_at(now);
-        self.instant_of(fire_tick(armed, armed + self.hz.ticks(delta), self.hz))
+        self.instant_of(fire_tick(armed, armed.saturating_add(self.hz.ticks(delta)), self.hz))
     }
 }
 

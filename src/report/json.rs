@@ -151,6 +151,8 @@ pub(super) fn heading<R>(schema: &str, run: &Run<R>, path: &Path) -> Map<String,
             "not_followed": kinds,
             "times_out_of_range": run.times.saturated,
             "times_missing": run.times.absent,
+            "times_backwards": run.times.backwards,
+            "times_backwards_max_ns": run.times.backwards_max.0,
         }),
     );
     map.insert("damage".to_owned(), damage(run));
@@ -245,6 +247,7 @@ fn summary(report: &Report<'_>) -> Value {
         map.insert(verdict.name().to_owned(), json!(count));
     }
     map.insert("outlived_entry_seconds".to_owned(), json!(report.outlived_secs()));
+    map.insert("captured_twice".to_owned(), json!(report.sums.copies));
     Value::Object(map)
 }
 

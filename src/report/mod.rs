@@ -55,6 +55,8 @@ pub struct Sums {
     pub blocked: u64,
     /// Packets that conntrack called INVALID.
     pub invalid: u64,
+    /// Packets that were captured a second time, as by a span port: they crossed the boxes once.
+    pub copies: u64,
     /// The surviving flow that used up the largest share of a timer, in millionths, and that share; the first of equals.
     closest: Option<(u32, usize)>,
 }
@@ -73,6 +75,7 @@ impl Part {
         sums.outlived += u128::from(glance.outlived.0);
         sums.blocked += u64::from(glance.blocked);
         sums.invalid += u64::from(glance.invalid);
+        sums.copies += u64::from(glance.copies);
         if glance.verdict != Verdict::Survives {
             self.worth.push((glance.verdict, glance.excess, index));
         } else if glance.share > 0 && sums.closest.is_none_or(|(share, _)| glance.share > share) {
@@ -89,6 +92,7 @@ impl Part {
         mine.outlived += its.outlived;
         mine.blocked += its.blocked;
         mine.invalid += its.invalid;
+        mine.copies += its.copies;
         if its.closest.is_some_and(|(share, _)| mine.closest.is_none_or(|(known, _)| share > known)) {
             mine.closest = its.closest;
         }

@@ -3,10 +3,12 @@
 mod flows;
 
 use super::{Report, printable, tuple};
+use crate::capture::TimeCounters;
 use crate::engine::pipeline::Run;
 use crate::engine::{Clock, Device, Hop, Path};
 use crate::finding::advice::Where;
 use crate::finding::{Decisive, Finding, Verdict, evidence_name};
+use crate::flow::CLOCK_SLACK;
 use crate::model::conntrack::entry::State as CtState;
 use crate::model::conntrack::router::{Nat, Rules};
 use crate::model::idle::Clause as IdleClause;
@@ -70,6 +72,9 @@ pub fn unread(report: &Report<'_>, f: &Finding, layout: Layout) -> String {
 /// No capture is older than this, in nanoseconds since 1970.
 const SCENARIO_BELOW: u64 = 5 * 365 * 86_400 * 1_000_000_000;
 
+/// Link types that are told one by one.
+const LINKS_MAX: usize = 10;
+
 /// What was read, and what of it could not be.
 pub(super) fn input<R>(out: &mut String, run: &Run<R>, width: usize) {
     let names = match &run.names[..] {
@@ -82,9 +87,6 @@ pub(super) fn input<R>(out: &mut String, run: &Run<R>, width: usize) {
     paragraph(out, "", &format!("{names}: {records} packets in {}{from}", span(run.end.since(run.begin))), width);
     left_out(out, run, width);
 }
-
-/// So many link types that are not followed are named.
-const LINKS_MAX: usize = 16;
 
 /// What of an input could not be read, or was not wanted.
 pub(super) fn left_out<R>(out: &mut String, run: &Run<R>, width: usize) {
@@ -99,13 +101,13 @@ pub(super) fn left_out<R>(out: &mut String, run: &Run<R>, width: usize) {
     if !others.is_empty() {
         paragraph(out, "not followed: ", &others.join(", "), width);
     }
-    let links = run.counters.unsupported_links();
-    for (link, count) in links.iter().take(LINKS_MAX) {
+    let mut links = run.counters.unsupported_links();
+    for (link, count) in links.by_ref().take(LINKS_MAX) {
         paragraph(out, "not followed: ", &format!("{count} packets of link type {link}"), width);
     }
-    if let Some(more @ [_, ..]) = links.get(LINKS_MAX..) {
-        let count: u64 = more.iter().map(|(_, count)| count).sum();
-        paragraph(out, "not followed: ", &format!("{count} packets of {} more link types", more.len()), width);
+    let (more, packets) = links.fold((0, 0), |(more, packets), (_, count)| (more + 1, packets + count));
+    if more > 0 {
+        paragraph(out, "not followed: ", &format!("{packets} packets of {more} more link types"), width);
     }
     if run.filtered > 0 {
         paragraph(out, "", &format!("{} packets left out by the filter", run.filtered), width);
@@ -113,9 +115,14 @@ pub(super) fn left_out<R>(out: &mut String, run: &Run<R>, width: usize) {
     if let Some(told) = no_room(run) {
         paragraph(out, "", &told, width);
     }
-    let (saturated, absent) = (run.times.saturated, run.times.absent);
+    let TimeCounters { saturated, absent, backwards, backwards_max } = run.times;
     if saturated + absent > 0 {
         paragraph(out, "times: ", &format!("{saturated} out of range, {absent} missing"), width);
+    }
+    if backwards > 0 {
+        let set = if backwards_max > CLOCK_SLACK { "; the clock was set: no silence across that is taken for a fact" } else { "" };
+        let times = if backwards == 1 { "once".to_owned() } else { format!("{backwards} times") };
+        paragraph(out, "times: ", &format!("went back {times}, by up to {}{set}", span(backwards_max)), width);
     }
 }
 
@@ -244,6 +251,10 @@ fn summary(out: &mut String, report: &Report<'_>, layout: Layout) {
     let invalid = report.sums.invalid;
     if invalid > 0 {
         paragraph(out, "", &format!("{invalid} packets would be INVALID to conntrack"), layout.width);
+    }
+    let copies = report.sums.copies;
+    if copies > 0 {
+        paragraph(out, "", &format!("{copies} packets were captured twice; the copies crossed no box"), layout.width);
     }
     let outlived = report.outlived_secs();
     if outlived > 0 {

@@ -1,4 +1,5 @@
 //! Random traffic and random policies, for what must hold for all of them.
+#![allow(dead_code, reason = "each test uses its own part")]
 
 use crate::capture::{Ends, Packet, SECOND, START};
 use flowlapse::capture::{self as input, Input};
@@ -57,7 +58,7 @@ fn turn() -> impl Strategy<Value = String> {
     (prop::option::of(select(&SPANS[..])), said).prop_map(|(silence, said)| silence.map_or(said.to_owned(), |s| format!("+{s} {said}")))
 }
 
-fn dialogue() -> impl Strategy<Value = String> {
+pub(crate) fn dialogue() -> impl Strategy<Value = String> {
     let opening = select(vec!["open", "open", "open c10 s20 c", "c10 s20 c", "cS sS", "sS c", "s20 c"]);
     let closing = select(vec!["", "", "cf sf c", "sf c", "cf s", "cf +60 sf c", "cr", "sr"]);
     (opening, prop::collection::vec(turn(), 1..8), closing)

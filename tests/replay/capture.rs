@@ -28,7 +28,7 @@ use flowlapse::finding::judge::judge;
 use flowlapse::finding::{Finding, evidence_name};
 use flowlapse::net::Direction;
 use flowlapse::policy;
-use flowlapse::report::{Report, json};
+use flowlapse::report::{Report, json, text};
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::AtomicBool;
@@ -291,6 +291,13 @@ impl Setup {
         let mut bytes = Vec::new();
         json::write(&Report::new(&path, &run), &mut bytes).expect("memory takes everything");
         bytes
+    }
+
+    /// The report for people.
+    pub(crate) fn text(&self, files: &[Vec<u8>]) -> String {
+        let path = self.path();
+        let (run, _) = self.run(files, &path);
+        text::write(&Report::new(&path, &run), text::Layout::default())
     }
 
     /// The same, one flow a line.

@@ -392,6 +392,9 @@ fn remarks(report: &Report<'_>, listed: usize) -> Vec<String> {
     if sums.blocked > 0 {
         remarks.push(format!("{} packets were kept by a box for other reasons than a timer.", sums.blocked));
     }
+    if sums.copies > 0 {
+        remarks.push(format!("{} packets were captured twice; the copies crossed no box.", sums.copies));
+    }
     if sums.invalid > 0 {
         remarks.push(format!("{} packets would be INVALID to conntrack.", sums.invalid));
     }
