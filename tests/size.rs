@@ -161,13 +161,15 @@ fn connections_stay_and_who_comes_later_is_left_out() {
     fs::remove_dir_all(folder).expect("the folder is there");
 }
 
+/// A command with a small limit.
+fn with<'a>(args: &[&'a str]) -> Vec<&'a str> {
+    [args, &["--max-flows", "100"]].concat()
+}
+
 #[test]
 fn every_command_says_what_it_left_out() {
     let folder = folder("commands");
     let file = flood(&folder, "30", "2000", &[]);
-    fn with<'a>(args: &[&'a str]) -> Vec<&'a str> {
-        [args, &["--max-flows", "100"]].concat()
-    }
     let commands: [&[&str]; 6] = [
         &["replay", &file, "--box", BOX],
         &["sweep", &file, "--box", BOX, "--vary", "conntrack.established=600,3600"],

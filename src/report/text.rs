@@ -37,6 +37,14 @@ impl Default for Layout {
     }
 }
 
+/// The whole report in memory, for the library's users; see [`write`].
+pub fn told(report: &Report<'_>, layout: Layout) -> String {
+    let mut out = Vec::new();
+    // Memory takes everything.
+    let _ = write(report, layout, &mut out);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
 /// Writes the report. Of the flows no more is in memory at a time than some thousand, however many are listed.
 ///
 /// # Errors

@@ -90,7 +90,7 @@ fn answer_with(files: &[&[u8]], path: &Path, job: &Job) -> Result<Value, Capture
     let report = Report::new(path, &run);
     let mut bytes = Vec::new();
     json::write(&report, &mut bytes).expect("memory takes everything");
-    let told = text::write(&report, text::Layout::default());
+    let told = text::told(&report, text::Layout::default());
     let value: Value = serde_json::from_slice(&bytes).expect("the report is JSON");
     adds_up(&value);
     for damage in value["damage"].as_array().expect("a list") {

@@ -297,7 +297,7 @@ impl Setup {
     pub(crate) fn text(&self, files: &[Vec<u8>]) -> String {
         let path = self.path();
         let (run, _) = self.run(files, &path);
-        text::write(&Report::new(&path, &run), text::Layout::default())
+        text::told(&Report::new(&path, &run), text::Layout::default())
     }
 
     /// The same, one flow a line.
