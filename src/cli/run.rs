@@ -207,6 +207,9 @@ pub(super) fn read(name: &OsString) -> Result<(String, String), Failure> {
     let bytes = if origin == "-" { interrupt::stdin_whole() } else { interrupt::whole(path) };
     let no_text = |_| io::Error::new(io::ErrorKind::InvalidData, "stream did not contain valid UTF-8");
     let text = bytes.and_then(|bytes| String::from_utf8(bytes).map_err(no_text)).map_err(|error| files::unreadable(path, &error, files::Wanted::Scenario))?;
+    if interrupt::is_asked() {
+        return Err(Failure("interrupted before everything was read".to_owned()));
+    }
     if let Some(hint) = Some(path).filter(|_| origin != "-").and_then(|path| files::hint(path, files::Wanted::Scenario)) {
         return Err(Failure(format!("{origin}: {hint}")));
     }

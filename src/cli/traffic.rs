@@ -320,7 +320,7 @@ impl Source {
             Source::Captures { names, inputs, .. } => {
                 // Of standard input there is no more to read than what was kept when the interrupt came.
                 if interrupt::is_asked() && !readings.was_cut() && names.iter().all(|name| name == "-") {
-                    readings.ended(true, u64::MAX - 1);
+                    readings.ended(true, interrupt::KEPT);
                 }
                 let (job, stop) = readings.next(options.job(names)?);
                 pipeline::follow(&mut open_inputs(inputs)?, follow, &job, stop)
