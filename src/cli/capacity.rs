@@ -1,10 +1,10 @@
 //! `flowlapse capacity`: the tables themselves under a load: how full they become, who is refused, who is evicted.
 
 use super::draw::{self, Kind};
-use super::progress::Progress;
-use super::traffic::{self, Source};
 use super::interrupt::{self, NEVER};
 use super::output::Names;
+use super::progress::Progress;
+use super::traffic::{self, Source};
 use super::{Ended, Failure, again, exit, print_json, width, write_whole};
 use crate::engine::Path;
 use crate::engine::pipeline::Followed;
@@ -118,7 +118,10 @@ pub fn run(args: &Args) -> Ended {
         draw.write(&hop.and_then(|hop| report.occupancy(hop)).ok_or_else(none)?, report.is_interrupted())?;
     }
     if let Some(file) = &args.html {
-        write_whole(file, html::write(&html::study::capacity(&report, args.limit, vec![again::line()]).interrupted(report.is_interrupted()))?.as_bytes())?;
+        write_whole(
+            file,
+            html::write(&html::study::capacity(&report, args.limit, vec![again::line()]).interrupted(report.is_interrupted()))?.as_bytes(),
+        )?;
     }
     if args.json {
         print_json(&json::document(&report))?;

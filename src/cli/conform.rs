@@ -208,7 +208,7 @@ pub fn run(args: &Args) -> Ended {
     }
     tell_skipped(&skipped);
     let live = if args.live && left == 0 { live::run(args, &mut summary)? } else { Live::default() };
-    if left > 0 {
+    if left > 0 && !summary.results.is_empty() {
         note(&format!("interrupted: {left} of {} files were not compared", inputs.len()));
     }
     if summary.results.is_empty() && left > 0 {
@@ -251,8 +251,16 @@ fn tell_skipped(skipped: &[Skipped]) {
 fn render(summary: &Summary, skipped: &[Skipped], live: &[Tried], interrupted: bool, args: &Args) -> String {
     if args.json {
         let (steps, disagree, undecidable) = summary.totals();
-        let document =
-            Document { schema: "flowlapse-conform/1", steps, disagree, undecidable, recordings: &summary.results, skipped, live, interrupted };
+        let document = Document {
+            schema: "flowlapse-conform/1",
+            steps,
+            disagree,
+            undecidable,
+            recordings: &summary.results,
+            skipped,
+            live,
+            interrupted,
+        };
         let mut text = serde_json::to_string_pretty(&document).expect("plain structs with string keys become JSON");
         text.push('\n');
         return text;

@@ -1,9 +1,9 @@
 //! `flowlapse explain`: the life of one flow, told; and what two captures of it prove together.
 
 use super::draw::{self, Draw, Kind};
-use super::which::{self, Choice, Which};
 use super::interrupt::{self, Readings};
 use super::output::Names;
+use super::which::{self, Choice, Which};
 use super::{Ended, Failure, exit, is_coloured, note, print_json, report, traffic, width};
 use crate::engine::diary::Diarist;
 use crate::engine::dossier::{self, Subject};

@@ -46,7 +46,11 @@ pub fn run(args: &Args) -> Ended {
             if args.json { json(&part) } else { text::details(&part) }
         }
     };
-    if args.json { outlet::json(&text)? } else { outlet::words(&text)? }
+    if args.json {
+        outlet::json(&text)?
+    } else {
+        outlet::words(&text)?
+    }
     Ok(exit::RAN)
 }
 

@@ -4,8 +4,8 @@ mod mapping;
 
 use super::draw::{self, Draw, Kind};
 use super::outlet::reason;
-use super::traffic::text_of;
 use super::output::{self, Names, Pending};
+use super::traffic::text_of;
 use super::{Ended, Failure, again, exit, files, interrupt, note, print_json, report, width, write_whole};
 use crate::policy::hint::nearest;
 use crate::report::html;
@@ -127,7 +127,9 @@ fn all(args: &Args) -> Ended {
         }
     }
     for (origin, variant, _, made) in &ready {
-        let called = |what: &str| variant.as_ref().map_or_else(|| format!("{what} of {origin}"), |variant| format!("{what} of {origin}, variant '{variant}'"));
+        let called = |what: &str| {
+            variant.as_ref().map_or_else(|| format!("{what} of {origin}"), |variant| format!("{what} of {origin}, variant '{variant}'"))
+        };
         for file in pictures(&draws, (loaded.len() > 1).then_some(origin.as_str()), variant.as_deref()) {
             names.write(&called("--draw lanes"), &file)?;
         }
@@ -206,7 +208,9 @@ pub(super) fn read(name: &OsString) -> Result<(String, String), Failure> {
     let path = Path::new(name);
     let bytes = if origin == "-" { interrupt::stdin_whole() } else { interrupt::whole(path) };
     let no_text = |_| io::Error::new(io::ErrorKind::InvalidData, "stream did not contain valid UTF-8");
-    let text = bytes.and_then(|bytes| String::from_utf8(bytes).map_err(no_text)).map_err(|error| files::unreadable(path, &error, files::Wanted::Scenario))?;
+    let text = bytes
+        .and_then(|bytes| String::from_utf8(bytes).map_err(no_text))
+        .map_err(|error| files::unreadable(path, &error, files::Wanted::Scenario))?;
     if interrupt::is_asked() {
         return Err(Failure("interrupted before everything was read".to_owned()));
     }

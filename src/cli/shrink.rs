@@ -1,7 +1,7 @@
 //! `flowlapse shrink`: one flow of a capture as a small file that anybody may have.
 
-use super::which::{self, Which};
 use super::output::Names;
+use super::which::{self, Which};
 use super::{Ended, Failure, exit, interrupt, note, outlet, print_json, traffic, width, write_whole};
 use crate::engine::Clock;
 use crate::engine::dossier::{self, Subject as Wanted};

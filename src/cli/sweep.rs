@@ -1,9 +1,9 @@
 //! `flowlapse sweep`: settings over ranges of values, answered from one replay.
 
 use super::draw::{self, Kind};
+use super::output::Names;
 use super::progress::Progress;
 use super::traffic::{self, Source, text_of};
-use super::output::Names;
 use super::{Ended, Failure, again, exit, interrupt, note, outlet, print_json, width, write_whole};
 use crate::engine::Path;
 use crate::engine::many::Many;

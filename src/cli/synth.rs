@@ -1,8 +1,8 @@
 //! `flowlapse synth`: the traffic of a scenario as one capture, as large as anybody wants.
 
+use super::output::{self, Names};
 use super::progress::Progress;
 use super::run::{read, senseless};
-use super::output::{self, Names};
 use super::traffic::text_of;
 use super::{Ended, Failure, exit, interrupt, note, outlet, print_json};
 use crate::capture::write::bulk::{Format, Shape};

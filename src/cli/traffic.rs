@@ -1,7 +1,7 @@
 //! What several commands take alike: the traffic, the boxes, the clock; and how they are made from the words of a command line.
 
-use super::progress::Progress;
 use super::interrupt::Readings;
+use super::progress::Progress;
 use super::{Failure, files, global, interrupt};
 use crate::capture::{Capture, Input};
 use crate::decode::Filter;

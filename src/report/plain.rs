@@ -117,7 +117,9 @@ mod tests {
         let own = "\u{1b}[31;1mcut\u{1b}[0m ä\n\u{1b}[1m\u{1b}[4mUsage:\u{1b}[0m";
         assert_eq!(tamed(own, true), own);
         assert_eq!(tamed("\u{1b}[31;1mcut\u{1b}[0m", false), "\u{fffd}[31;1mcut\u{fffd}[0m");
-        for foreign in ["\u{1b}[8m", "\u{1b}[2J", "\u{1b}]0;x\u{7}", "\u{1b}[", "\u{1b}", "\u{9b}31m", "\r", "\t", "\u{8}", "\u{202e}", "\u{7f}"] {
+        for foreign in
+            ["\u{1b}[8m", "\u{1b}[2J", "\u{1b}]0;x\u{7}", "\u{1b}[", "\u{1b}", "\u{9b}31m", "\r", "\t", "\u{8}", "\u{202e}", "\u{7f}"]
+        {
             assert!(!tamed(foreign, true).chars().any(is_hidden), "{foreign:?}");
         }
     }
@@ -137,7 +139,9 @@ mod tests {
     #[test]
     fn a_spreadsheet_calculates_nothing() {
         let fields = [("=1+1", "'=1+1"), (" @x", "' @x"), ("-3.5", "-3.5"), ("-x", "'-x"), ("a=b", "a=b"), ("\t=1", "\u{fffd}=1")];
-        for (text, safe) in fields.into_iter().chain([("x,y", "\"x,y\""), ("=\"a\"", "\"'=\"\"a\"\"\""), ("-", "-"), ("a\nb", "a\u{fffd}b")]) {
+        for (text, safe) in
+            fields.into_iter().chain([("x,y", "\"x,y\""), ("=\"a\"", "\"'=\"\"a\"\"\""), ("-", "-"), ("a\nb", "a\u{fffd}b")])
+        {
             assert_eq!(field(text), safe);
         }
     }

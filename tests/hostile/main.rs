@@ -5,7 +5,7 @@
 
 mod inputs;
 
-use inputs::{NASTY, Inputs};
+use inputs::{Inputs, NASTY};
 use serde_json::Value;
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -139,7 +139,8 @@ fn the_audit_and_its_metrics() {
     let inputs = Inputs::new("audit");
     let with = |words: &[&str]| words.iter().map(|word| OsString::from(*word)).collect::<Vec<_>>();
     for rest in [&[][..], &["--json"], &["--prometheus", "-"]] {
-        let args = with(&[&["audit", &inputs.machine, "--client", &inputs.machine, "--box", &format!("@{}", inputs.policy)][..], rest].concat());
+        let args =
+            with(&[&["audit", &inputs.machine, "--client", &inputs.machine, "--box", &format!("@{}", inputs.policy)][..], rest].concat());
         check(&inputs.folder, &args, 200);
     }
     let metrics = flowlapse(&inputs.folder, &with(&["audit", &inputs.machine, "--prometheus", "-"])).out;
@@ -154,7 +155,9 @@ fn the_audit_and_its_metrics() {
 fn every_document_of_the_gate() {
     let inputs = Inputs::new("check");
     let with = |words: &[&str]| words.iter().map(|word| OsString::from(*word)).collect::<Vec<_>>();
-    for rest in [&[][..], &["--all"], &["--github"], &["--json", "-"], &["--sarif", "-"], &["--junit", "-"], &["--markdown", "-"], &["--html", "-"]] {
+    for rest in
+        [&[][..], &["--all"], &["--github"], &["--json", "-"], &["--sarif", "-"], &["--junit", "-"], &["--markdown", "-"], &["--html", "-"]]
+    {
         for extra in [&[][..], &["--lint", "all", "--baseline", &inputs.baseline]] {
             let args = with(&[&["check", "."][..], rest, extra].concat());
             check(&inputs.folder, &args, 100);
@@ -295,7 +298,8 @@ fn names_of_files_that_are_no_text() {
     for name in &names {
         fs::copy(inputs.folder.join(&inputs.capture), inputs.folder.join(name)).expect("copied");
         let boxed = |command: &str| [OsString::from(command), name.clone(), "--box".into(), "conntrack:strict".into()].to_vec();
-        let mut all = vec![boxed("replay"), boxed("explain"), boxed("tune"), boxed("capacity"), [OsString::from("infer"), name.clone()].to_vec()];
+        let mut all =
+            vec![boxed("replay"), boxed("explain"), boxed("tune"), boxed("capacity"), [OsString::from("infer"), name.clone()].to_vec()];
         all.push([boxed("replay"), vec!["--json".into()]].concat());
         all.push([boxed("replay"), vec!["--html".into(), "-/".into()]].concat());
         all.push(["check".into(), name.clone(), "--policy".into(), "conntrack:strict".into(), "--json".into(), "-".into()].to_vec());

@@ -62,8 +62,7 @@ pub(super) fn run(args: &Args, summary: &mut Summary) -> Result<Live, Failure> {
     };
     // Each kernel has a core of its own on most machines, and neither waits for the other.
     let found: Vec<Result<Found, String>> = std::thread::scope(|scope| {
-        let running: Vec<_> =
-            kernels.iter().map(|kernel| scope.spawn(|| live::run(*kernel, &request, stop, &progress(*kernel)))).collect();
+        let running: Vec<_> = kernels.iter().map(|kernel| scope.spawn(|| live::run(*kernel, &request, stop, &progress(*kernel)))).collect();
         running.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err("the comparison gave up".to_owned()))).collect()
     });
     let mut tried = Vec::new();

@@ -42,7 +42,9 @@ impl CapacityReport<'_> {
     pub fn cut(&self) -> Option<String> {
         let whole = self.capacity.load.end.since(self.capacity.load.begin);
         Some(match self.capacity.cut? {
-            Cut::Flows(left) => format!("{left} flows were not looked at, and are in no number; whether the tables would be full is not known"),
+            Cut::Flows(left) => {
+                format!("{left} flows were not looked at, and are in no number; whether the tables would be full is not known")
+            }
             Cut::At(until) => format!(
                 "simulated until {:.3} s of {:.3} s; {} flows had not begun, and are in no number",
                 self.since(until).as_secs_f64(),

@@ -110,7 +110,8 @@ fn one(out: &mut String, story: &Story<'_>, outcome: &Outcome, width: usize) {
         }
     }
     if outcome.interrupted {
-        let text = format!("interrupted at {} of {}: what came until then", moment(outcome.last), length(Duration(story.ready.net.horizon.0)));
+        let text =
+            format!("interrupted at {} of {}: what came until then", moment(outcome.last), length(Duration(story.ready.net.horizon.0)));
         paragraph(out, "", &text, width);
     }
     if outcome.stopped {

@@ -161,7 +161,8 @@ fn event(at: Instant, begin: Instant, class: u8, kind: u64) -> u64 {
 
 /// Adds up the lives of all members; when `stop` becomes true, of those that are known by then. `lags` says for each box how long an entry that has ended may stay.
 pub fn run(path: &Path, load: &Load, lags: &[Duration], victims_max: usize, stop: &AtomicBool) -> Alone {
-    let nothing = || Course { lives: vec![Vec::new(); path.hops.len()], made: vec![Vec::new(); path.hops.len()], repaired: None, cut: None };
+    let nothing =
+        || Course { lives: vec![Vec::new(); path.hops.len()], made: vec![Vec::new(); path.hops.len()], repaired: None, cut: None };
     let known = |kin| if stop.load(Ordering::Relaxed) { (nothing(), false) } else { (course(path, kin), true) };
     let (courses, known): (Vec<Course>, Vec<bool>) = load.kin.par_iter().map(known).unzip();
     let flood = (load.flooders() > 0).then(|| course(path, &load.flood_kin));

@@ -259,8 +259,10 @@ pub fn answer_until(path: &Path, load: Load, question: &Question, tell: &(dyn Fn
     let undefended = undefended.filter(|outcome| outcome.until.is_none());
     let (mut spreads, mut whole) = (Vec::new(), true);
     if seeds.len() > 1 && outcome.until.is_none() {
-        let others =
-            seeds[1..].par_iter().map(|seed| global(&sizes, &load.drawn_anew(question.scale, *seed), *seed)).filter(|one| one.until.is_none());
+        let others = seeds[1..]
+            .par_iter()
+            .map(|seed| global(&sizes, &load.drawn_anew(question.scale, *seed), *seed))
+            .filter(|one| one.until.is_none());
         let others: Vec<Vec<[u64; 2]>> = others.map(|one| one.losses()).collect();
         whole = others.len() + 1 == seeds.len();
         let all: Vec<Vec<[u64; 2]>> = if whole { std::iter::once(outcome.losses()).chain(others).collect() } else { Vec::new() };
