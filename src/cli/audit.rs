@@ -1,5 +1,6 @@
 //! `flowlapse audit`: what machines show of themselves, without a packet.
 
+use super::interrupt::NEVER;
 use super::output::Names;
 use super::{Ended, Failure, exit, files, interrupt, note, outlet, print_json, traffic, width, write_whole};
 use crate::inventory::{self, Inventory, Kind};
@@ -29,7 +30,7 @@ between that machine and the server, in their order. The value of an option with
 the text itself.
 
 Exit codes: 0 ran; 1 found what --fail-on names; 2 usage, or nothing could be read; 3 something could not be read and --strict
-was given.")]
+was given; 130 interrupted.")]
 pub struct Args {
     /// Texts of the machine, of any kinds; `-` is standard input
     #[arg(value_name = "FILE")]
@@ -138,6 +139,22 @@ impl FailOn {
     }
 }
 
+/// Whether an interrupt came, so that no further text is read.
+fn is_over(into: &mut Inventory) -> bool {
+    into.interrupted |= interrupt::is_asked();
+    into.interrupted
+}
+
+/// Takes a text in. One of which an interrupt left a part is read as far as there are whole lines.
+fn take(kind: Option<Kind>, text: &str, origin: &str, into: &mut Inventory) {
+    if is_over(into) {
+        let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
+        inventory::read_until(kind, whole, origin, into, &NEVER);
+    } else {
+        inventory::read_until(kind, text, origin, into, interrupt::flag());
+    }
+}
+
 /// Reads texts; standard input once.
 #[derive(Default)]
 struct Reading {
@@ -146,8 +163,10 @@ struct Reading {
 
 impl Reading {
     fn file(&mut self, name: &OsStr, into: &mut Inventory) -> Result<(), Failure> {
-        let (text, origin) = self.text_of(name)?;
-        inventory::read_until(None, &text, &origin, into, interrupt::flag());
+        if !is_over(into) {
+            let (text, origin) = self.text_of(name)?;
+            take(None, &text, &origin, into);
+        }
         Ok(())
     }
 
@@ -169,6 +188,9 @@ impl Reading {
 
     /// The value of an option with a kind: a file, standard input, or the text itself.
     fn value(&mut self, option: &str, value: &OsStr, kind: Option<Kind>, into: &mut Inventory) -> Result<(), Failure> {
+        if is_over(into) {
+            return Ok(());
+        }
         let direct = value.to_str().filter(|text| *text != "-" && !Path::new(text).exists());
         let (text, origin) = match direct {
             // What has blanks or signs in it is no name of a file that somebody mistyped.
@@ -182,7 +204,7 @@ impl Reading {
         } else {
             text
         };
-        inventory::read_until(kind, &text, &origin, into, interrupt::flag());
+        take(kind, &text, &origin, into);
         Ok(())
     }
 }

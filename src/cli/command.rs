@@ -106,7 +106,8 @@ Exit codes:
        disagreement with a kernel
   2    usage, or nothing could be analysed
   3    something was left out, and --strict was given
-  130  interrupted; what was known was printed";
+  130  interrupted; what was known was printed
+  141  the reader of standard output went away";
 
 /// The variables of the environment that are heeded.
 pub const ENVIRONMENT: [(&str, &str); 3] = [

@@ -208,7 +208,7 @@ pub fn run(args: &Args) -> Ended {
     }
     tell_skipped(&skipped);
     let live = if args.live && left == 0 { live::run(args, &mut summary)? } else { Live::default() };
-    if left > 0 {
+    if left > 0 && !summary.results.is_empty() {
         note(&format!("interrupted: {left} of {} files were not compared", inputs.len()));
     }
     if summary.results.is_empty() && left > 0 {

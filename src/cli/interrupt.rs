@@ -58,6 +58,9 @@ pub fn heed_ignored() {
 #[cfg(not(target_os = "linux"))]
 pub fn heed_ignored() {}
 
+/// So many records stand for whatever was kept of standard input when the interrupt came.
+pub const KEPT: u64 = u64::MAX - 1;
+
 /// Readings of the same input one after the other, as answers need them. An interrupt ends the one that is under way; those after it
 /// read what that one had read, and no more.
 #[derive(Debug)]
@@ -80,7 +83,7 @@ impl Readings {
         if most == u64::MAX {
             return (job, flag());
         }
-        if !self.told.swap(true, Ordering::Relaxed) {
+        if most < KEPT && !self.told.swap(true, Ordering::Relaxed) {
             note("interrupted: what was read is read again for the answer; a second interrupt ends the program");
         }
         (Job { records_max: Some(job.records_max.unwrap_or(most).min(most)), ..job }, &NEVER)

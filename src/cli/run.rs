@@ -211,6 +211,9 @@ pub(super) fn read(name: &OsString) -> Result<(String, String), Failure> {
     let text = bytes
         .and_then(|bytes| String::from_utf8(bytes).map_err(no_text))
         .map_err(|error| files::unreadable(path, &error, files::Wanted::Scenario))?;
+    if interrupt::is_asked() {
+        return Err(Failure("interrupted before everything was read".to_owned()));
+    }
     if let Some(hint) = Some(path).filter(|_| origin != "-").and_then(|path| files::hint(path, files::Wanted::Scenario)) {
         return Err(Failure(format!("{origin}: {hint}")));
     }

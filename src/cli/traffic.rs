@@ -401,7 +401,7 @@ impl Source {
                 // Of a pipe there is no more to read than what was kept when the interrupt came.
                 let is_kept = |input: &Input| matches!(input, Input::Spooled(_));
                 if interrupt::is_asked() && !readings.was_cut() && inputs.iter().all(is_kept) {
-                    readings.ended(true, u64::MAX - 1);
+                    readings.ended(true, interrupt::KEPT);
                 }
                 let (job, stop) = readings.next(Job { flows_max: options.packets.held.full(), ..options.job(names)? });
                 pipeline::follow(&mut open_inputs(inputs)?, follow, &job, stop)

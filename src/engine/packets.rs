@@ -37,7 +37,7 @@ pub(super) fn each(capture: &mut Capture, job: &Job, stop: &AtomicBool, mut take
     let records_max = job.records_max.unwrap_or(u64::MAX);
     while records < records_max {
         // What was read before it came is handed out all the same.
-        if stop.load(Ordering::Relaxed) || !capture.next_batch(&mut batch) {
+        if records > 0 && stop.load(Ordering::Relaxed) || !capture.next_batch(&mut batch) {
             passed.interrupted = stop.load(Ordering::Relaxed);
             break;
         }

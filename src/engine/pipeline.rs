@@ -458,7 +458,8 @@ impl Intake for Reading<'_> {
         let mut count = 0;
         while count < WINDOW {
             if self.next >= self.batch.len() {
-                if self.stop.load(Ordering::Relaxed) {
+                // What was read when the capture was opened is judged in any case.
+                if self.records > 0 && self.stop.load(Ordering::Relaxed) {
                     self.interrupted = true;
                     break;
                 }

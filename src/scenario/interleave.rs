@@ -56,10 +56,14 @@ pub fn each<E: Send>(
     begun: impl Fn(u64) + Sync,
     packet: impl FnMut(&[Sock; 2], &Segment) -> Result<(), E> + Send,
 ) -> Result<Passed, E> {
-    let mut starts: Vec<(Instant, u64)> = (0..traffic.flows()).into_par_iter().map(|number| (traffic.start(number), number)).collect();
+    let start = |number| if stop.load(Ordering::Relaxed) { Instant::ZERO } else { traffic.start(number) };
+    let mut starts: Vec<(Instant, u64)> = (0..traffic.flows()).into_par_iter().map(|number| (start(number), number)).collect();
+    if stop.load(Ordering::Relaxed) {
+        return Ok(Passed { interrupted: true, ..Passed::default() });
+    }
     starts.par_sort_unstable();
     let make = |numbers: &[(Instant, u64)]| -> Vec<(u64, Live)> {
-        let parts: Vec<Vec<(u64, Live)>> = numbers.par_chunks(PART).map(|part| some(traffic, six, part)).collect();
+        let parts: Vec<Vec<(u64, Live)>> = numbers.par_chunks(PART).map(|part| some(traffic, six, part, stop)).collect();
         parts.into_iter().flatten().collect()
     };
     let mut merge =
@@ -82,14 +86,14 @@ pub fn each<E: Send>(
     Ok(merge.passed)
 }
 
-/// Makes some flows.
-fn some(traffic: &Traffic<'_>, six: Share, numbers: &[(Instant, u64)]) -> Vec<(u64, Live)> {
+/// Makes some flows; fewer where it is stopped.
+fn some(traffic: &Traffic<'_>, six: Share, numbers: &[(Instant, u64)], stop: &AtomicBool) -> Vec<(u64, Live)> {
     let mut player = traffic.player();
     let live = |(_, number): &(Instant, u64)| {
         let ends = sockets(traffic, *number, six);
         (*number, Live { ends, segments: player.play(*number).to_vec(), next: 0 })
     };
-    numbers.iter().map(live).collect()
+    numbers.iter().take_while(|_| !stop.load(Ordering::Relaxed)).map(live).collect()
 }
 
 /// The sockets of a flow: those of [`super::offered`], or the same addresses behind a prefix for documentation.

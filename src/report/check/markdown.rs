@@ -61,11 +61,11 @@ pub fn text(text: &str) -> String {
                 let _ = write!(out, "&#{};", u32::from(c));
             }
             // Addresses become links.
-            ':' if next == Some('/') => out.push_str("&#58;\u{200b}"),
-            '.' if tail.iter().all(|t| t.eq_ignore_ascii_case(&'w')) => out.push_str("&#46;\u{200b}"),
+            ':' if next == Some('/') => out.push_str("&#58;&#8203;"),
+            '.' if tail.iter().all(|t| t.eq_ignore_ascii_case(&'w')) => out.push_str("&#46;&#8203;"),
             // Mentions and numbers of issues are looked for in what was rendered: an entity alone would not keep them away.
-            '@' => out.push_str("&#64;\u{200b}"),
-            '#' if next.is_some_and(|next| next.is_ascii_digit()) => out.push_str("&#35;\u{200b}"),
+            '@' => out.push_str("&#64;&#8203;"),
+            '#' if next.is_some_and(|next| next.is_ascii_digit()) => out.push_str("&#35;&#8203;"),
             '#' => out.push_str("&#35;"),
             _ => out.push(c),
         }
