@@ -200,3 +200,61 @@ fn sweep() {
         }
     }
 }
+
+/// Bytes changed, taken out, put in and copied over each other at random; of the fixtures, or of the captures in the folder that
+/// `FLOWLAPSE_CAPTURES` names.
+#[test]
+#[ignore = "a minute; .ci/run has a bound for it"]
+fn anything_done_to_a_capture_is_borne() {
+    let files = std::env::var_os("FLOWLAPSE_CAPTURES").map_or_else(
+        || fixtures().into_iter().map(|(_, bytes)| bytes).collect(),
+        |folder| {
+            let mut paths: Vec<_> = std::fs::read_dir(folder).expect("a folder").filter_map(|entry| Some(entry.ok()?.path())).collect();
+            paths.sort();
+            paths.iter().filter_map(|path| std::fs::read(path).ok()).collect::<Vec<_>>()
+        },
+    );
+    let mut state = 88_172_645_463_325_252_u64;
+    let mut draw = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 11) as usize % below.max(1)
+    };
+    let (mut answers, mut refused) = (0_u32, 0_u32);
+    for whole in files {
+        for _ in 0..200 {
+            // Large ones by their beginning.
+            let mut bytes = whole[..whole.len().min(30_000)].to_vec();
+            for _ in 0..=draw(6) {
+                let near = if draw(3) == 0 { bytes.len().min(300) } else { bytes.len() };
+                let place = draw(near);
+                let length = draw(64).min(bytes.len() - place);
+                match draw(6) {
+                    0 => bytes[place..place + length].fill([0, 0xff][draw(2)]),
+                    1 => drop(bytes.drain(place..place + length)),
+                    2 => bytes.splice(place..place, (0..length).map(|at| (at * 37) as u8)).for_each(drop),
+                    3 => {
+                        let to = draw(bytes.len() - length);
+                        bytes.copy_within(place..place + length, to);
+                    }
+                    4 => bytes[place] ^= 1 << draw(8),
+                    _ => bytes[place] = draw(256) as u8,
+                }
+                if bytes.is_empty() {
+                    break;
+                }
+            }
+            let start = std::time::Instant::now();
+            match answer(&[&bytes]) {
+                Ok(_) => answers += 1,
+                Err(error) => {
+                    refused += 1;
+                    assert_eq!(error.to_string().lines().count(), 1, "{error}");
+                }
+            }
+            assert!(start.elapsed().as_secs() < 20, "it took {:?}", start.elapsed());
+        }
+    }
+    assert!(answers > refused, "{answers} answers, {refused} refused");
+}

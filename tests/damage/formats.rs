@@ -49,7 +49,7 @@ fn every_relative_of_pcap_is_read() {
         ("Ixia software", 0x1c00_01ab, (2, 4), false, 4, 0, false),
     ] {
         for order in [LITTLE, BIG] {
-            let mut file = header(order, magic, version, 0x4000_0000 | 101);
+            let mut file = header(order, magic, version, 0x4000_0065);
             file.resize(24 + behind, 0);
             for packet in packets() {
                 let (captured, wire) = (packet.bytes.len() as u32, packet.bytes.len() as u32 + 3);
