@@ -95,6 +95,11 @@ const ROUND_TRIPS: [Duration; 2] = [Duration(100_000), Duration::from_millis(2)]
 const LATENESS: f64 = 8.0 / 63.0;
 /// More phases than this are not tried one by one.
 const PHASES_MAX: u64 = 1 << 15;
+/// More of them than any recording has: timers and arrivals of one run, and of one run for each phase.
+const EVENTS_MAX: u64 = 20_000;
+const WORK_MAX: u64 = 50_000_000;
+/// A recording takes as long as what is recorded; nobody waits longer than a day.
+const RUN_MAX: f64 = 86_400.0;
 /// How far a recorder that does one thing after the other may shift a call against an arrival.
 const LOOP: f64 = 0.003;
 
@@ -292,9 +297,15 @@ impl Bench {
         }
         let opened = d.observed.client.first().filter(|seen| seen.1 == "open").map_or(0.02, |seen| seen.0);
         let hz = Hz(d.hz.unwrap_or(100));
+        if !(1..=10_000).contains(&hz.0) {
+            return Err(format!("hz: {} is not between 1 and 10000", hz.0));
+        }
+        if !(0.0..=RUN_MAX).contains(&d.run_s) {
+            return Err(format!("run_s: {} is not between 0 and {RUN_MAX}", d.run_s));
+        }
         let longest = longest(&profiles, &d.middle, d.run_s);
         let expected = observed.map(|seen| seen.iter().map(noted).collect());
-        Ok(Bench {
+        let bench = Bench {
             path_text,
             spec,
             profiles,
@@ -305,13 +316,29 @@ impl Bench {
             hz,
             longest,
             expected,
-        })
+        };
+        bench.is_small()?;
+        Ok(bench)
+    }
+
+    /// Checks that the dialogue is one that can be run with every phase of a counter.
+    fn is_small(&self) -> std::result::Result<(), String> {
+        let (_, events) = self.outcome(None, How { round_trip: ROUND_TRIPS[0], server_first: false });
+        let phases = self.period().min(PHASES_MAX);
+        if events >= EVENTS_MAX || events.saturating_mul(phases) > WORK_MAX {
+            return Err(format!("{events} timers and arrivals for each of {phases} phases of the counter are more than is tried"));
+        }
+        Ok(())
+    }
+
+    /// The coarsest granule that a timer of this dialogue can lie in: phases repeat after it.
+    fn period(&self) -> u64 {
+        granule_ticks(self.hz.ticks(self.longest), self.hz)
     }
 
     /// Looks for a phase of the counter that explains the recording; the nearest attempt where there is none.
     fn explain(&self) -> std::result::Result<(), [Vec<Event>; 2]> {
-        // The coarsest granule that a timer of this scenario can lie in: phases repeat after it.
-        let period = granule_ticks(self.hz.ticks(self.longest), self.hz);
+        let period = self.period();
         let phases = period.min(PHASES_MAX);
         // Between two phases that are tried, timers shift by so much.
         let fineness = self.hz.span(period.div_ceil(phases) - 1).as_secs_f64();
@@ -353,7 +380,7 @@ impl Bench {
     fn phase(&self, number: u64, phases: u64, period: u64, part: u64) -> Phase {
         let spread = number.wrapping_mul(0x9e37_79b1) % phases;
         let jiffies = (1 << 32) + spread * (period / phases) + number % (period / phases);
-        Phase { hz: self.hz, jiffies, at: Instant(self.start.0 - self.hz.tick().0 * part / 4) }
+        Phase { hz: self.hz, jiffies, at: self.start - Duration(self.hz.tick().0 * part / 4) }
     }
 
     fn walk(&self, side: usize, got: &[Vec<Event>; 2], slack: Slack) -> (usize, bool) {
@@ -375,13 +402,19 @@ impl Bench {
 
     /// The loop with a phase of the counter, or with exact timers.
     fn run(&self, phase: Option<Phase>, how: How) -> [Vec<Event>; 2] {
+        self.outcome(phase, how).0
+    }
+
+    /// The same, and how many timers and arrivals there were.
+    fn outcome(&self, phase: Option<Phase>, how: How) -> ([Vec<Event>; 2], u64) {
         let clock = phase.map_or(Clock::Ideal, |phase| Clock::Wheel { hz: self.hz, phase: Some(phase) });
         let ticks = phase.map_or(Ticks::Ideal, Ticks::Wheel);
-        let Ok(path) = Path::build(std::slice::from_ref(&self.spec), clock) else { return [Vec::new(), Vec::new()] };
+        let Ok(path) = Path::build(std::slice::from_ref(&self.spec), clock) else { return ([Vec::new(), Vec::new()], 0) };
         let mut net = Network::plain(path, how.round_trip, ticks, self.horizon);
         net.server_first = how.server_first;
+        net.events_max = EVENTS_MAX;
         let mut world = World::new(&net, Notes::default());
-        world.run(&FlowPlan {
+        let outcome = world.run(&FlowPlan {
             number: 0,
             start: self.start,
             ports: [40_000, 80],
@@ -391,7 +424,7 @@ impl Bench {
             listens: true,
             vanishes: [None; 2],
         });
-        world.observer.0
+        (world.observer.0, outcome.events)
     }
 }
 

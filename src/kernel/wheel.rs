@@ -17,10 +17,10 @@ impl Hz {
         ((span.0 as u128 * self.0 as u128).div_ceil(NANOS_PER_SEC)) as u64
     }
 
-    /// The length of `ticks` ticks.
+    /// The length of `ticks` ticks, at most [`Duration::MAX`].
     pub const fn span(self, ticks: u64) -> Duration {
         let nanos = ticks as u128 * NANOS_PER_SEC / self.0 as u128;
-        Duration(if nanos > u64::MAX as u128 { u64::MAX } else { nanos as u64 })
+        if nanos > u64::MAX as u128 { Duration::MAX } else { Duration(nanos as u64) }
     }
 
     /// One tick.
@@ -53,10 +53,16 @@ pub fn lateness_worst(delta: Duration) -> Duration {
     RATES.iter().map(|hz| lateness_max(delta, *hz)).max().unwrap_or(Duration::ZERO)
 }
 
-/// The tick at which a timer with expiry tick `expires`, armed at tick `now`, fires.
+/// How far a tick lies ahead of another one, negative for behind: like the kernel's `time_after` also where the counter wraps between.
+const fn ahead(tick: u64, of: u64) -> i64 {
+    tick.wrapping_sub(of) as i64
+}
+
+/// The tick at which a timer with expiry tick `expires`, armed at tick `now`, fires. The counter may wrap: granules divide its range.
 pub const fn fire_tick(now: u64, expires: u64, hz: Hz) -> u64 {
-    let granule = granule_ticks(expires.saturating_sub(now), hz);
-    (expires / granule).saturating_add(1).saturating_mul(granule)
+    let delta = ahead(expires, now);
+    let granule = granule_ticks(if delta < 0 { 0 } else { delta as u64 }, hz);
+    (expires / granule + 1).wrapping_mul(granule)
 }
 
 /// A clock with a known phase: when tick numbers change.
@@ -71,25 +77,27 @@ pub struct Phase {
 }
 
 impl Phase {
-    /// The counter at an instant; at its end where the instant lies beyond what it can count, as a broken time stamp does.
+    /// The counter at an instant. It wraps like the kernel's: before zero and behind its largest value it goes on at the other end.
     pub fn tick_at(self, now: Instant) -> u64 {
         let hz = u128::from(self.hz.0);
         if now >= self.at {
-            self.jiffies.saturating_add((u128::from(now.0 - self.at.0) * hz / NANOS_PER_SEC) as u64)
+            self.jiffies.wrapping_add((u128::from(now.0 - self.at.0) * hz / NANOS_PER_SEC) as u64)
         } else {
-            self.jiffies.saturating_sub((u128::from(self.at.0 - now.0) * hz).div_ceil(NANOS_PER_SEC) as u64)
+            self.jiffies.wrapping_sub((u128::from(self.at.0 - now.0) * hz).div_ceil(NANOS_PER_SEC) as u64)
         }
     }
 
     /// The instant at which the counter reaches `tick`.
     pub fn instant_of(self, tick: u64) -> Instant {
-        if tick >= self.jiffies { self.at + self.hz.span(tick - self.jiffies) } else { self.at - self.hz.span(self.jiffies - tick) }
+        let ticks = ahead(tick, self.jiffies);
+        let span = self.hz.span(ticks.unsigned_abs());
+        if ticks >= 0 { self.at + span } else { self.at - span }
     }
 
     /// When a timer armed at `now` for `delta` fires.
     pub fn fires(self, now: Instant, delta: Duration) -> Instant {
         let armed = self.tick_at(now);
-        self.instant_of(fire_tick(armed, armed.saturating_add(self.hz.ticks(delta)), self.hz))
+        self.instant_of(fire_tick(armed, armed.wrapping_add(self.hz.ticks(delta)), self.hz))
     }
 }
 
@@ -105,6 +113,26 @@ mod tests {
             let late = lateness_max(Duration::from_secs(seconds), Hz(hz));
             assert_eq!((late.0 + 500_000) / 1_000_000, millis, "{seconds} s at HZ={hz}");
         }
+    }
+
+    /// Whoever reads the counter from a machine may write anything; 64 bits wrap, and nothing else about them is special.
+    #[test]
+    fn a_counter_that_wraps_fires_as_any_other() {
+        let (hz, at) = (Hz(250), Instant::from_secs(1_000_000));
+        for shift in [0, 1, 300, 1 << 24] {
+            let phase = |jiffies: u64| Phase { hz, jiffies, at };
+            // The same place in the largest granule of the timers below.
+            let [plain, low, high] = [1 << 40, 0, u64::MAX - (1 << 24) + 1].map(|base: u64| phase(base.wrapping_add(shift)));
+            for armed in [at - Duration::from_secs(500), at, at + Duration::from_secs(70_000)] {
+                for secs in [0, 1, 60, 900, 7_200] {
+                    let wanted = plain.fires(armed, Duration::from_secs(secs));
+                    assert!(wanted > armed);
+                    assert_eq!(low.fires(armed, Duration::from_secs(secs)), wanted);
+                    assert_eq!(high.fires(armed, Duration::from_secs(secs)), wanted);
+                }
+            }
+        }
+        assert_eq!(hz.span(u64::MAX), Duration::MAX);
     }
 
     /// The published schedule of SYN retransmissions of a socket whose SYNs are all dropped (HZ 250, phase 303).

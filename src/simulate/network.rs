@@ -48,9 +48,14 @@ pub struct Network {
     pub seed: u64,
     /// Of two hosts' timers that fire in the same instant, whose is first; a kernel has no rule that can be seen from outside.
     pub server_first: bool,
+    /// After so many timers and arrivals a flow is stopped.
+    pub events_max: u64,
 }
 
 impl Network {
+    /// More events than any conversation has: with strange settings two hosts can answer each other without end.
+    pub const EVENTS_MAX: u64 = 100_000_000;
+
     /// A path whose links share a round trip evenly, without loss.
     pub fn plain(path: Path, round_trip: Duration, ticks: Ticks, horizon: Instant) -> Network {
         let links = path.hops.len() + 1;
@@ -60,7 +65,17 @@ impl Network {
         let link = |n: u64| Link { delay: Duration(if n == 0 { one_way - each * (links as u64 - 1) } else { each }), ..Link::default() };
         let sync = vec![None; path.hops.len()];
         let links = (0..links as u64).map(link).collect();
-        Network { path, links, ticks: [ticks; 2], faults: Vec::new(), sync, horizon, seed: 0, server_first: false }
+        Network {
+            path,
+            links,
+            ticks: [ticks; 2],
+            faults: Vec::new(),
+            sync,
+            horizon,
+            seed: 0,
+            server_first: false,
+            events_max: Network::EVENTS_MAX,
+        }
     }
 
     /// Whether a box says something of its own when an entry ends.

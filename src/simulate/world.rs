@@ -112,9 +112,6 @@ pub struct World<'n, O: Observer> {
 
 pub(super) const SIDES: [Side; 2] = [Side::Client, Side::Server];
 
-/// More events than any conversation has: with strange settings two hosts can answer each other without end.
-const EVENTS_MAX: u64 = 100_000_000;
-
 /// After how many steps somebody may have stopped it.
 pub(super) const LOOKS: u32 = 1024;
 
@@ -205,7 +202,7 @@ impl<'n, O: Observer> World<'n, O> {
         if at > self.net.horizon || at == Instant::MAX {
             return false;
         }
-        if flow.outcome.events >= EVENTS_MAX {
+        if flow.outcome.events >= self.net.events_max {
             flow.outcome.stopped = true;
             return false;
         }

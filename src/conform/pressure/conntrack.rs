@@ -3,7 +3,7 @@
 //! A collection of 5.15 and later comes at a moment that the recording does not tell; where entries went that no counter counts, one is
 //! taken to have come there, and what it took is the model's to say.
 
-use super::{BUCKETS_MAX, Counts, Group, Head, Number, Numbered, Run, SIZE_MAX, exactly, judge, runs};
+use super::{BUCKETS_MAX, COUNT_MAX, Counts, Group, Head, Number, Numbered, Run, SIZE_MAX, exactly, judge, runs};
 use crate::conform::Result;
 use crate::model::conntrack::Settings;
 use crate::model::conntrack::dialect::{Dialect, Gc};
@@ -61,9 +61,18 @@ pub(super) fn compare(name: &str, head: &Head, lines: &[Numbered]) -> std::resul
     recording.accounts(&mut result);
     let (numbers, groups) = recording.numbers();
     let work = recording.filled.iter().sum::<u64>() + recording.syns.len() as u64;
-    let all: Vec<Run> = (0..runs(work * 4)).map(|seed| recording.run(seed)).collect();
+    let all: Option<Vec<Run>> = (0..runs(work * 4)?).map(|seed| recording.run(seed)).collect();
+    let all = all.ok_or("line 1: so few 'buckets' do not hold what the table was filled with: their chains become too long")?;
     judge(&mut result, &numbers, &groups, &all);
     Ok(result)
+}
+
+/// Checks that a table's states come to a number that can be reckoned with.
+fn few(states: &Counts, line: usize) -> std::result::Result<(), String> {
+    match states.values().try_fold(0_u64, |sum, count| sum.checked_add(*count)) {
+        Some(..=SIZE_MAX) => Ok(()),
+        _ => Err(format!("line {line}: more than {SIZE_MAX} entries")),
+    }
 }
 
 fn seen(counts: &Counts, name: &str) -> u64 {
@@ -71,6 +80,8 @@ fn seen(counts: &Counts, name: &str) -> u64 {
 }
 
 const NEWCOMER: &str = "SYN_SENT";
+/// How often an entry looks for a chain with room before there is none.
+const TRIES_MAX: u32 = 1_000;
 
 impl Recording {
     fn new(head: &Head, lines: &[Numbered]) -> std::result::Result<Recording, String> {
@@ -83,9 +94,7 @@ impl Recording {
         }
         let Some((fill, flood)) = lines.split_first() else { return Err("there is nothing after line 1".to_owned()) };
         let Some(filled) = &fill.line.filled else { return Err(format!("line {}: expected 'filled'", fill.number)) };
-        if filled.values().try_fold(0_u64, |sum, count| sum.checked_add(*count)).is_none_or(|sum| sum > SIZE_MAX) {
-            return Err(format!("line {}: more than {SIZE_MAX} entries", fill.number));
-        }
+        few(filled, fill.number)?;
         let none = Counts::new();
         let at_first = fill.line.stat.as_ref().unwrap_or(&none);
         let (mut syns, mut readings) = (Vec::new(), Vec::new());
@@ -97,8 +106,10 @@ impl Recording {
             let (Some(states), Some(stat)) = (&line.states, &line.stat) else { continue };
             let since = |name: &str| {
                 let (then, now) = (seen(at_first, name), seen(stat, name));
-                now.checked_sub(then).ok_or_else(|| format!("line {number}: '{name}' is less than it was"))
+                let more = now.checked_sub(then).ok_or_else(|| format!("line {number}: '{name}' is less than it was"))?;
+                if more > COUNT_MAX { Err(format!("line {number}: '{name}' is more than {COUNT_MAX}")) } else { Ok(more) }
             };
+            few(states, *number)?;
             readings.push(Reading {
                 line: *number,
                 after: syns.len(),
@@ -245,8 +256,8 @@ impl Recording {
         [1, 2, 5, 10].into_iter().filter(move |first| *first <= most)
     }
 
-    /// One run of the model.
-    fn run(&self, seed: u64) -> Run {
+    /// One run of the model; nothing where the recorded entries find no room in its chains.
+    fn run(&self, seed: u64) -> Option<Run> {
         let mut rng = Rng::keyed(seed, 0x6675_6c6c);
         let mut table = FullTable::new(self.limit, self.dialect, rng.number());
         let mut there = self.filled.clone();
@@ -265,8 +276,8 @@ impl Recording {
         let spell = self.filled_at.since(self.begin);
         for (id, kind) in order.iter().enumerate() {
             let at = self.begin + Duration(spell.0 / order.len() as u64 * id as u64);
-            // What is in the recorded table found room in its chains.
-            while !enter(&mut table, id, *kind, at) {}
+            // What is in the recorded table found room in its chains; how long one may become is drawn anew each time.
+            (0..TRIES_MAX).find(|_| enter(&mut table, id, *kind, at))?;
             kind_of.push(*kind);
             deadlines.push(at + self.kinds[*kind].3);
             unassured += u64::from(!self.kinds[*kind].1);
@@ -342,6 +353,6 @@ impl Recording {
             run.push((count(from..reading.after), *chance));
             from = reading.after;
         }
-        run
+        Some(run)
     }
 }

@@ -54,7 +54,7 @@ pub(super) fn compare(name: &str, head: &Head, lines: &[Numbered]) -> std::resul
     let (numbers, groups) = recording.numbers();
     let lasting = recording.readings.last().map_or(0, |reading| reading.at.since(recording.begin).as_secs());
     let work = lasting * (1 << recording.settings.tab_bits) / 32 + recording.each * recording.classes.len() as u64;
-    let all: Vec<Run> = (0..runs(work)).map(|seed| recording.run(seed)).collect();
+    let all: Vec<Run> = (0..runs(work)?).map(|seed| recording.run(seed)).collect();
     judge(&mut result, &numbers, &groups, &all);
     Ok(result)
 }
@@ -93,8 +93,8 @@ impl Recording {
             readings.push(Reading { line: *number, at: *at, alive });
         }
         let begin = super::instant(head.t, 1)?;
-        if readings.last().is_none_or(|last| last.at.since(begin) > Duration::from_secs(1_000_000)) {
-            return Err("expected readings of 'alive' within a million seconds".to_owned());
+        if readings.is_empty() {
+            return Err("there is no reading of 'alive' behind line 1".to_owned());
         }
         let hz = head.hz.filter(|hz| (1..=10_000).contains(hz)).map(Hz);
         let settings = DefenceSettings { drop_entry: head.mode()?, ..DefenceSettings::defaults(dialect) };

@@ -86,20 +86,20 @@ struct Numbered {
 }
 
 /// Larger recordings than any that would be made.
-const SIZE_MAX: u64 = 1_000_000;
+const SIZE_MAX: u64 = 100_000;
 /// Most buckets of a table.
-const BUCKETS_MAX: u64 = 1 << 24;
+const BUCKETS_MAX: u64 = 1 << 20;
+/// Most steps of one run, of which there are hundreds: a few lines must not keep a machine busy for hours.
+const WORK_MAX: u64 = 500_000;
+/// No counter comes to more.
+const COUNT_MAX: u64 = 1 << 52;
 
 /// Runs of a model: as many as take about a second, within reason. `work` is how many steps one takes.
-const fn runs(work: u64) -> u64 {
-    let many = 30_000_000 / (work + 1);
-    if many < 200 {
-        200
-    } else if many > 2000 {
-        2000
-    } else {
-        many
+fn runs(work: u64) -> std::result::Result<u64, String> {
+    if work > WORK_MAX {
+        return Err(format!("so many entries for so long a time take {work} steps in each run of the model; at most {WORK_MAX} are taken"));
     }
+    Ok((30_000_000 / (work + 1)).clamp(200, 2000))
 }
 
 /// Compares a recording of any kind of pressure.
