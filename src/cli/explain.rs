@@ -4,7 +4,7 @@ use super::draw::{self, Draw, Kind};
 use super::interrupt::{self, Readings};
 use super::output::Names;
 use super::which::{self, Choice, Which};
-use super::{Ended, Failure, exit, is_coloured, note, print_json, report, traffic, width};
+use super::{Ended, Failure, exit, is_coloured, note, print_json, report_coloured, traffic, width};
 use crate::engine::diary::Diarist;
 use crate::engine::dossier::{self, Subject};
 use crate::engine::gather::{Signature, gather};
@@ -104,7 +104,7 @@ pub fn run(args: &Args) -> Ended {
     }
     let (told, code) = one(args, &args.captures, &which, &draws)?;
     match told {
-        Told::Text(text) => report(&text)?,
+        Told::Text(text) => report_coloured(&text)?,
         Told::Json(document) => print_json(&document)?,
     }
     Ok(code)
@@ -187,7 +187,7 @@ fn several(args: &Args, which: &Which, draws: &[Draw]) -> Ended {
             _ => print_json(&documents)?,
         }
     } else {
-        report(&text)?;
+        report_coloured(&text)?;
     }
     Ok(code)
 }

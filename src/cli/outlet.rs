@@ -26,11 +26,19 @@ pub fn raw(bytes: &[u8]) -> Result<(), Failure> {
     written(out.write_all(bytes).and_then(|()| out.flush()))
 }
 
-/// Writes words to standard output.
+/// Writes words without colours to standard output.
 ///
 /// # Errors
 /// As [`raw`].
 pub fn words(text: &str) -> Result<(), Failure> {
+    raw(tamed(text, false).as_bytes())
+}
+
+/// Writes words to standard output that have colours where they are wanted.
+///
+/// # Errors
+/// As [`raw`].
+pub fn coloured(text: &str) -> Result<(), Failure> {
     raw(tamed(text, is_coloured()).as_bytes())
 }
 
@@ -63,10 +71,9 @@ pub fn reason(error: &io::Error) -> String {
     text.split_once(" (os error").map_or(text.as_str(), |(words, _)| words).to_owned()
 }
 
-/// Words on standard error. Where that is closed or full there is nobody to tell.
+/// Words on standard error, without colours. Where that is closed or full there is nobody to tell.
 pub fn aside(text: &str) {
-    let coloured = anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
-    let _ = io::stderr().lock().write_all(tamed(text, coloured).as_bytes());
+    let _ = io::stderr().lock().write_all(tamed(text, false).as_bytes());
 }
 
 /// One line on standard error: why a command could not do its work.

@@ -139,7 +139,7 @@ pub fn run(args: &Args) -> Ended {
         };
         outlet::written(done.and_then(|()| out.flush()))?;
     } else {
-        super::report(&text::write(&report, layout(args)))?;
+        super::report_coloured(&text::write(&report, layout(args)))?;
     }
     Ok(if cut { exit::INTERRUPTED } else { exit_code(args, &report, &fail_on) })
 }
