@@ -18,7 +18,7 @@ pub mod write;
 pub use error::{CaptureError, Damage};
 pub use link::LinkType;
 pub use record::{Batch, Record};
-pub use source::{Input, Opener, Stopped};
+pub use source::{Input, Opened, Opener, Stopped};
 pub use spool::{Spool, SpoolError};
 
 use crate::time::Duration;

@@ -48,7 +48,10 @@ impl Input {
 
 /// Opens inputs in another way than this module does, or leaves them to it.
 #[derive(Clone, Copy, Debug)]
-pub struct Opener(pub fn(&Input) -> io::Result<Option<Box<dyn Read + Send>>>);
+pub struct Opener(pub fn(&Input) -> io::Result<Option<Opened>>);
+
+/// What was opened.
+pub type Opened = Box<dyn Read + Send>;
 
 impl PartialEq for Opener {
     fn eq(&self, other: &Opener) -> bool {
@@ -70,7 +73,7 @@ impl Stopped {
 
     /// Whether a reader said so.
     pub fn is(error: &io::Error) -> bool {
-        error.get_ref().is_some_and(|inner| inner.is::<Stopped>())
+        error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Stopped>)
     }
 }
 

@@ -190,7 +190,7 @@ pub fn run(args: &Args) -> Ended {
     }
     if to_stdout.is_empty() {
         let layout = text::Layout { width: width(), colour: is_coloured(), all: args.all };
-        outlet::words(&if global::is_quiet() { text::quiet(&checked) } else { text::write(&checked, layout) })?;
+        outlet::coloured(&if global::is_quiet() { text::quiet(&checked) } else { text::write(&checked, layout) })?;
     }
     if args.github {
         // The runner reads both; a document on standard output stays whole.

@@ -4,7 +4,7 @@ use super::draw::{self, Draw, Kind};
 use super::interrupt::{self, Readings};
 use super::output::Names;
 use super::which::{self, Choice, Which};
-use super::{Ended, Failure, exit, is_coloured, note, print_json, report, traffic, width};
+use super::{Ended, Failure, exit, is_coloured, note, print_json, report_coloured, traffic, width};
 use crate::engine::diary::Diarist;
 use crate::engine::dossier::{self, Subject};
 use crate::engine::gather::{Signature, gather};
@@ -104,7 +104,7 @@ pub fn run(args: &Args) -> Ended {
     }
     let (told, code) = one(args, &args.captures, &which, &draws)?;
     match told {
-        Told::Text(text) => report(&text)?,
+        Told::Text(text) => report_coloured(&text)?,
         Told::Json(document) => print_json(&document)?,
     }
     Ok(code)
@@ -188,7 +188,7 @@ fn several(args: &Args, which: &Which, draws: &[Draw]) -> Ended {
             _ => print_json(&documents)?,
         }
     } else {
-        report(&text)?;
+        report_coloured(&text)?;
     }
     Ok(code)
 }
@@ -288,7 +288,9 @@ fn one(args: &Args, captures: &[OsString], which: &Which, draws: &[Draw]) -> Res
     let changed = || which::changed("explain");
     let dossier = found.into_iter().next().flatten();
     if interrupt::is_asked() && !dossier.as_ref().is_some_and(|dossier| dossier.is_whole(&subject)) {
-        draws.iter().for_each(|draw| note(&format!("interrupted: {} was not drawn", draw.file.display())));
+        for draw in draws {
+            note(&format!("interrupted: {} was not drawn", draw.file.display()));
+        }
         let finding = report.finding(index);
         let told = if args.json {
             Told::Json(json::unread(&report, &finding))

@@ -179,12 +179,20 @@ fn hinted(mut error: clap::Error) -> clap::Error {
     error
 }
 
-/// Writes a report in words to standard output, unless `--quiet` was given.
+/// Writes a report in words without colours to standard output, unless `--quiet` was given.
 ///
 /// # Errors
 /// As [`outlet::raw`].
 pub fn report(text: &str) -> Result<(), Failure> {
     if global::is_quiet() { Ok(()) } else { outlet::words(text) }
+}
+
+/// The same for a report that has colours where they are wanted.
+///
+/// # Errors
+/// As [`outlet::raw`].
+pub fn report_coloured(text: &str) -> Result<(), Failure> {
+    if global::is_quiet() { Ok(()) } else { outlet::coloured(text) }
 }
 
 /// Writes a finished JSON document to standard output.

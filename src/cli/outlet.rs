@@ -26,11 +26,19 @@ pub fn raw(bytes: &[u8]) -> Result<(), Failure> {
     written(out.write_all(bytes).and_then(|()| out.flush()))
 }
 
-/// Writes words to standard output.
+/// Writes words without colours to standard output.
 ///
 /// # Errors
 /// As [`raw`].
 pub fn words(text: &str) -> Result<(), Failure> {
+    raw(tamed(text, false).as_bytes())
+}
+
+/// Writes words to standard output that have colours where they are wanted.
+///
+/// # Errors
+/// As [`raw`].
+pub fn coloured(text: &str) -> Result<(), Failure> {
     raw(tamed(text, is_coloured()).as_bytes())
 }
 
@@ -42,11 +50,11 @@ pub fn json(text: &str) -> Result<(), Failure> {
     raw(plain::json(text).as_bytes())
 }
 
-/// Writes words to standard output as they are made.
+/// Writes words to standard output as they are made, with colours where they are wanted.
 ///
 /// # Errors
 /// As [`raw`].
-pub fn words_into(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+pub fn coloured_into(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
     let mut out = WordSink::new(BufWriter::new(io::stdout().lock()), is_coloured());
     written(write(&mut out).and_then(|()| out.flush()))
 }
@@ -81,10 +89,9 @@ pub fn reason(error: &io::Error) -> String {
     text.split_once(" (os error").map_or(text.as_str(), |(words, _)| words).to_owned()
 }
 
-/// Words on standard error. Where that is closed or full there is nobody to tell.
+/// Words on standard error, without colours. Where that is closed or full there is nobody to tell.
 pub fn aside(text: &str) {
-    let coloured = anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
-    let _ = io::stderr().lock().write_all(tamed(text, coloured).as_bytes());
+    let _ = io::stderr().lock().write_all(tamed(text, false).as_bytes());
 }
 
 /// One line on standard error: why a command could not do its work.

@@ -139,7 +139,7 @@ pub fn run(args: &Args) -> Ended {
         };
         outlet::written(done.and_then(|()| out.flush()))?;
     } else if !super::global::is_quiet() {
-        outlet::words_into(|out| text::write(&report, layout(args), out))?;
+        outlet::coloured_into(|out| text::write(&report, layout(args), out))?;
     }
     Ok(if cut { exit::INTERRUPTED } else { exit_code(args, &report, &fail_on) })
 }

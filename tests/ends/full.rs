@@ -29,7 +29,7 @@ const COMMANDS: [&[&str]; 24] = [
     &["check", "scenarios/ssh-firewall.json", "--junit", "-"],
     &["synth", "scenarios/ssh-firewall.json", "-o", "-"],
     &["presets"],
-    &["conform", "fixtures/recordings", "--json"],
+    &["conform", "fixtures/recordings/pressure/ipvs-drop_entry-mode-3-6.1-hz250.jsonl", "--json"],
     &["completions", "bash"],
     &["man", "replay"],
 ];

@@ -9,7 +9,7 @@ use std::path::Path;
 /// A conversation of years, which takes far longer to run than any test.
 fn endless(title: &str) -> Value {
     json!({
-        "title": title, "duration": "36000d",
+        "title": title, "duration": "30000d",
         "path": ["conntrack:established=7200"],
         "client": {"keepalive": {"time": 1, "intvl": 1}}, "server": {},
         "script": [{"at": "1s", "who": "client", "send": 48}],
@@ -160,10 +160,13 @@ fn a_run_tells_what_came_until_then() {
 fn populations_sweeps_and_captures_of_them_end_too() {
     let folder = scratch("population");
     let mut many = endless("many");
-    many["population"] = json!({"flows": 4});
+    many["population"] = json!({"flows": 3_000_000});
+    for key in ["script", "expect"] {
+        many.as_object_mut().expect("an object").remove(key);
+    }
     let many = written(&folder, "many.json", &many);
     let ran = interrupted(&["run", &many]);
-    assert!(ran.out.contains("interrupted: 4 flows were not run to their end"), "{}", ran.out);
+    assert!(ran.out.contains(" flows were not run to their end"), "{}", ran.out);
     let args = ["sweep", &many, "--vary", "conntrack.established=60,7200", "--beyond"];
     assert!(interrupted(&args).out.contains("interrupted: 2 of 2 were not run"));
     let told: Value = serde_json::from_str(&interrupted(&[&args[..], &["--json"]].concat()).out).expect("JSON");

@@ -375,7 +375,7 @@ impl Defence {
     pub fn rest(&mut self, until: Instant) {
         let ticks = until.since(self.next).0 / self.period.0;
         if self.settled && ticks >= RESTS_FROM {
-            self.next = self.next + Duration(self.period.0 * ticks);
+            self.next += Duration(self.period.0 * ticks);
         }
     }
 

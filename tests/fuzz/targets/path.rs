@@ -135,7 +135,7 @@ fn said(path: &Path, bytes: &[u8], threads: usize) -> Option<[String; 4]> {
     assert_eq!(document["flows"].as_array().map(Vec::len), Some(report.flows()));
     assert_eq!(lines.lines().filter(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()).count(), report.flows() + 1);
     let layout = text::Layout { width: 80, colour: false, flows: 20, stories: 5 };
-    let words = text::write(&report, layout);
+    let words = text::told(&report, layout);
     assert!(!words.contains('\u{1b}'), "no escape goes out raw");
 
     let heard = pipeline::follow(&mut capture::open_with(&[input], &LIMITS).ok()?, &Listener, &job(), &stop);

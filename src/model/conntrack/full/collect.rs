@@ -68,7 +68,7 @@ impl FullTable {
     pub fn rest(&mut self, until: Instant) {
         let Some(period) = self.idle_period().filter(|_| self.count == 0) else { return };
         let runs = until.since(self.collector.next).0 / period.0;
-        self.collector.next = self.collector.next + Duration(period.0 * runs);
+        self.collector.next += Duration(period.0 * runs);
         let part = match self.dialect.gc {
             Gc::V4_9 => (self.chains.buckets() / 64).clamp(1, 8192),
             Gc::V4_10 => (self.chains.buckets() / 128).max(1),
