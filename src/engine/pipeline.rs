@@ -354,7 +354,13 @@ pub(super) fn drive<K: Keep>(intake: &mut impl Intake, keep: &K, job: &Job) -> K
         );
     }
     drop((filling, working));
-    shards.par_iter_mut().for_each(|Shard { table, rack }| table.close(|one, other| keep.swap(rack, one, other)));
+    let close = |Shard { table, rack }: &mut Shard<K::Rack>| table.close(|one, other| keep.swap(rack, one, other));
+    if shards.iter().all(|shard| shard.table.no_room().is_nothing()) {
+        shards.iter_mut().for_each(close);
+    } else {
+        // There is something to sort.
+        shards.par_iter_mut().for_each(close);
+    }
     let mut tables: Vec<&mut FlowTable> = shards.iter_mut().map(|shard| &mut shard.table).collect();
     let order = number_streams(&mut tables);
     let no_room = shards.iter().fold(NoRoom::default(), |sum, shard| sum.and(shard.table.no_room()));
