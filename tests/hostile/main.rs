@@ -32,7 +32,9 @@ fn plain(text: &str, coloured: bool) -> String {
 /// Says where bytes hold what steers; ends of lines apart.
 fn harmful(bytes: &[u8], coloured: bool) -> Option<String> {
     let Ok(text) = std::str::from_utf8(bytes) else { return Some("it is no UTF-8".to_owned()) };
+    // Lines to paste are indented by tabs, at their beginnings alone.
     let text = plain(text, coloured).replace("\r\n", "\n");
+    let text: String = text.split_inclusive('\n').map(|line| line.trim_start_matches([' ', '\t'])).collect();
     let at = text.char_indices().find(|(_, c)| *c != '\n' && steers(*c))?;
     let from = text.char_indices().map(|(at, _)| at).filter(|start| *start + 60 >= at.0).next().unwrap_or(0);
     Some(format!("{:?} in …{:?}", at.1, text[from..].chars().take(120).collect::<String>()))
@@ -81,7 +83,7 @@ fn words(line: &str) -> Vec<OsString> {
 
 #[test]
 fn the_harness_sees_what_it_looks_for() {
-    for bad in ["\u{1b}]0;x\u{7}", "\u{9b}31m", "a\rb", "\u{8}", "\u{202e}", "\u{200b}", "\u{1b}[8m", "\t"] {
+    for bad in ["\u{1b}]0;x\u{7}", "\u{9b}31m", "a\rb", "\u{8}", "\u{202e}", "\u{200b}", "\u{1b}[8m", "a\tb"] {
         assert!(harmful(bad.as_bytes(), true).is_some(), "{bad:?}");
     }
     assert!(harmful(b"\x1b[31;1mcut\x1b[0m\r\n", true).is_none() && harmful(b"\x1b[31;1mcut\x1b[0m", false).is_some());
