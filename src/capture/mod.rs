@@ -16,7 +16,7 @@ pub mod write;
 pub use error::{CaptureError, Damage};
 pub use link::LinkType;
 pub use record::{Batch, Record};
-pub use source::{Input, Opener, Stopped};
+pub use source::{Input, Opened, Opener, Stopped};
 
 use file::File;
 use merge::Merge;

@@ -42,9 +42,12 @@ impl Input {
     }
 }
 
+/// A source of bytes, where somebody else has opened one.
+pub type Opened = Option<Box<dyn Read + Send>>;
+
 /// Opens inputs in another way than this module does, or leaves them to it.
 #[derive(Clone, Copy, Debug)]
-pub struct Opener(pub fn(&Input) -> io::Result<Option<Box<dyn Read + Send>>>);
+pub struct Opener(pub fn(&Input) -> io::Result<Opened>);
 
 impl PartialEq for Opener {
     fn eq(&self, other: &Opener) -> bool {
@@ -66,7 +69,7 @@ impl Stopped {
 
     /// Whether a reader said so.
     pub fn is(error: &io::Error) -> bool {
-        error.get_ref().is_some_and(|inner| inner.is::<Stopped>())
+        error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Stopped>)
     }
 }
 

@@ -287,7 +287,9 @@ fn one(args: &Args, captures: &[OsString], which: &Which, draws: &[Draw]) -> Res
     let changed = || which::changed("explain");
     let dossier = found.into_iter().next().flatten();
     if interrupt::is_asked() && !dossier.as_ref().is_some_and(|dossier| dossier.is_whole(&subject)) {
-        draws.iter().for_each(|draw| note(&format!("interrupted: {} was not drawn", draw.file.display())));
+        for draw in draws {
+            note(&format!("interrupted: {} was not drawn", draw.file.display()));
+        }
         let finding = report.finding(index);
         let told = if args.json {
             Told::Json(json::unread(&report, &finding))

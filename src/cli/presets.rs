@@ -47,9 +47,9 @@ pub fn run(args: &Args) -> Ended {
         }
     };
     if args.json {
-        outlet::json(&text)?
+        outlet::json(&text)?;
     } else {
-        outlet::words(&text)?
+        outlet::words(&text)?;
     }
     Ok(exit::RAN)
 }

@@ -245,9 +245,11 @@ pub fn open(names: &[OsString]) -> Result<Capture, Failure> {
 /// # Errors
 /// Which one cannot be read, and why; what it is, if it belongs elsewhere.
 pub fn open_inputs(inputs: &[Input]) -> Result<Capture, Failure> {
-    interrupt::open(inputs).map_err(|error| match interrupt::is_asked() {
-        true => Failure("interrupted before there was anything to analyse".to_owned()),
-        false => files::no_capture(&error, inputs),
+    interrupt::open(inputs).map_err(|error| {
+        if interrupt::is_asked() {
+            return Failure("interrupted before there was anything to analyse".to_owned());
+        }
+        files::no_capture(&error, inputs)
     })
 }
 

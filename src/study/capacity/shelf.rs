@@ -297,7 +297,9 @@ impl Shelf {
 
     /// The end has come, or somebody stopped it before.
     pub fn finish(mut self, until: Option<Instant>) -> (Meter, Deeds) {
-        until.into_iter().for_each(|until| self.meter.cut(until));
+        if let Some(until) = until {
+            self.meter.cut(until);
+        }
         self.meter.finish();
         if let Model::Director(defence) = &self.model {
             self.deeds.done = Some(defence.done());
