@@ -118,12 +118,12 @@ impl Inputs {
         }
     }
 
-    pub(crate) fn out(&self, name: &str) -> String {
+    pub(crate) fn out(name: &str) -> String {
         format!("out/{name}")
     }
 
     /// Files that say something wrong in words of their own: a name for each, and what it holds.
-    pub(crate) fn wrong(&self) -> Vec<(String, String)> {
+    pub(crate) fn wrong() -> Vec<(String, String)> {
         let with = |change: &dyn Fn(&mut Value)| {
             let mut value = story();
             change(&mut value);
