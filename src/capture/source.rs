@@ -46,12 +46,12 @@ impl Input {
     }
 }
 
+/// A source of bytes, where somebody else has opened one.
+pub type Opened = Option<Box<dyn Read + Send>>;
+
 /// Opens inputs in another way than this module does, or leaves them to it.
 #[derive(Clone, Copy, Debug)]
-pub struct Opener(pub fn(&Input) -> io::Result<Option<Opened>>);
-
-/// What was opened.
-pub type Opened = Box<dyn Read + Send>;
+pub struct Opener(pub fn(&Input) -> io::Result<Opened>);
 
 impl PartialEq for Opener {
     fn eq(&self, other: &Opener) -> bool {

@@ -5,7 +5,7 @@
 //! and what was read so far stands.
 
 use super::{exit, note, output};
-use crate::capture::{self, Capture, CaptureError, Input, Opener, Stopped};
+use crate::capture::{self, Capture, CaptureError, Input, Opened, Opener, Stopped};
 use crate::engine::pipeline::Job;
 use std::fs::File;
 use std::io::{self, Read};
@@ -111,7 +111,7 @@ pub fn open(inputs: &[Input]) -> Result<Capture, CaptureError> {
 }
 
 /// What may let a reader wait: standard input, named pipes, devices. Nothing for files and what is in memory.
-fn opened(input: &Input) -> io::Result<Option<Box<dyn Read + Send>>> {
+fn opened(input: &Input) -> io::Result<Opened> {
     match input {
         Input::Stdin => Ok(Some(stdin())),
         Input::Path(path) if std::fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) => {

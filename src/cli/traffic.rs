@@ -314,10 +314,9 @@ pub fn open(names: &[OsString]) -> Result<Capture, Failure> {
 pub fn open_inputs(inputs: &[Input]) -> Result<Capture, Failure> {
     interrupt::open(inputs).map_err(|error| {
         if interrupt::is_asked() {
-            Failure("interrupted before there was anything to analyse".to_owned())
-        } else {
-            files::no_capture(&error, inputs)
+            return Failure("interrupted before there was anything to analyse".to_owned());
         }
+        files::no_capture(&error, inputs)
     })
 }
 

@@ -38,7 +38,7 @@ pub fn tamed(text: &str, coloured: bool) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len());
-    let mut rest = text;
+    let (mut rest, mut indent) = (text, true);
     while let Some(c) = rest.chars().next() {
         let own = if c == '\u{1b}' && coloured { colour(rest) } else { None };
         if let Some((sequence, behind)) = own.and_then(|length| rest.split_at_checked(length)) {
@@ -48,7 +48,9 @@ pub fn tamed(text: &str, coloured: bool) -> Cow<'_, str> {
         }
         rest = &rest[c.len_utf8()..];
         let ends = c == '\n' || c == '\r' && rest.starts_with('\n');
-        out.push(if !ends && is_hidden(c) { '\u{fffd}' } else { c });
+        // Lines to paste are indented by tabs.
+        indent = c == '\n' || indent && matches!(c, ' ' | '\t');
+        out.push(if !ends && is_hidden(c) && !(c == '\t' && indent) { '\u{fffd}' } else { c });
     }
     Cow::Owned(out)
 }
@@ -154,11 +156,12 @@ mod tests {
 
     #[test]
     fn only_colours_of_the_program_pass_and_only_where_they_are_wanted() {
+        assert_eq!(tamed("a\n \tb\tc\u{9b}", true), "a\n \tb\u{fffd}c\u{fffd}");
         let own = "\u{1b}[31;1mcut\u{1b}[0m ä\n\u{1b}[1m\u{1b}[4mUsage:\u{1b}[0m";
         assert_eq!(tamed(own, true), own);
         assert_eq!(tamed("\u{1b}[31;1mcut\u{1b}[0m", false), "\u{fffd}[31;1mcut\u{fffd}[0m");
         for foreign in
-            ["\u{1b}[8m", "\u{1b}[2J", "\u{1b}]0;x\u{7}", "\u{1b}[", "\u{1b}", "\u{9b}31m", "\r", "\t", "\u{8}", "\u{202e}", "\u{7f}"]
+            ["\u{1b}[8m", "\u{1b}[2J", "\u{1b}]0;x\u{7}", "\u{1b}[", "\u{1b}", "\u{9b}31m", "\r", "a\t", "\u{8}", "\u{202e}", "\u{7f}"]
         {
             assert!(!tamed(foreign, true).chars().any(is_hidden), "{foreign:?}");
         }

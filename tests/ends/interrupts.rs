@@ -182,7 +182,7 @@ fn synth_writes_whole_or_not() {
     assert_eq!(listed(&folder), [""; 0]);
     // Two signals at once: the second ends the program, and nothing is left either.
     let going = Going::begin(&["synth", "benches/big.json", "-o", out.to_str().expect("text"), "--flows", "50000000"]);
-    going.until("it writes", || !listed(&folder).is_empty());
+    Going::until("it writes", || !listed(&folder).is_empty());
     for signal in [Signal::SIGSTOP, Signal::SIGINT, Signal::SIGTERM, Signal::SIGCONT] {
         going.signal(signal);
     }
@@ -235,7 +235,7 @@ fn large(folder: &Path) -> (String, u64) {
 fn after(bytes: u64, args: &[&str]) -> Ran {
     let going = Going::begin(args);
     let begin = going.read();
-    going.until("it reads", || going.read() >= begin + bytes || going.of("status").is_empty() || going.of("status").contains("(zombie)"));
+    Going::until("it reads", || going.read() >= begin + bytes || going.of("status").is_empty() || going.of("status").contains("(zombie)"));
     going.signal(Signal::SIGINT);
     let ran = going.end();
     assert_eq!(ran.code, 130, "{args:?}: {}{}", ran.out, ran.err);

@@ -80,7 +80,7 @@ impl Going {
         };
         let outputs = vec![read(Box::new(child.stdout.take().expect("piped"))), read(Box::new(child.stderr.take().expect("piped")))];
         let going = Going { child, outputs };
-        going.until("it heeds interrupts", || going.heeds());
+        Going::until("it heeds interrupts", || going.heeds());
         going
     }
 
@@ -101,10 +101,10 @@ impl Going {
         io.lines().find_map(|line| line.strip_prefix("rchar: ")).and_then(|count| count.trim().parse().ok()).unwrap_or(0)
     }
 
-    fn until(&self, what: &str, is_so: impl Fn() -> bool) {
+    fn until(what: &str, is_so: impl Fn() -> bool) {
         let begin = Instant::now();
         while !is_so() {
-            assert!(begin.elapsed() < Duration::from_secs(60), "{what}: not within a minute");
+            assert!(begin.elapsed() < Duration::from_mins(1), "{what}: not within a minute");
             thread::sleep(Duration::from_millis(2));
         }
     }
@@ -114,7 +114,7 @@ impl Going {
         let before = self.read();
         let input = self.child.stdin.as_mut().expect("piped");
         input.write_all(bytes).and_then(|()| input.flush()).expect("it reads");
-        self.until("it has read", || self.read() >= before + bytes.len() as u64);
+        Going::until("it has read", || self.read() >= before + bytes.len() as u64);
     }
 
     fn signal(&self, signal: Signal) {
@@ -128,7 +128,7 @@ impl Going {
             if let Some(status) = self.child.try_wait().expect("it can be waited for") {
                 break status;
             }
-            if begin.elapsed() > Duration::from_secs(60) {
+            if begin.elapsed() > Duration::from_mins(1) {
                 let _ = self.child.kill();
                 panic!("it does not end");
             }

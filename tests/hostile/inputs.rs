@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// What may not come out as it is: a window's title, a colour exactly like the program's own, C1's CSI, a carriage return, a backspace,
 /// an override of the writing direction, no width, markup, the end of a CDATA section, a table's cell, code, a command of GitHub's, a
 /// formula.
-pub(crate) const NASTY: &str = "\u{1b}]0;title\u{7}\u{1b}[31mforged\u{1b}[0m\u{9b}2J\r\u{8}\u{7f}\u{202e}\u{200b}\u{2028}\u{feff}\
+pub(crate) const NASTY: &str = "\u{1b}]0;title\u{7}\u{1b}[31mforged\u{1b}[0m\u{9b}2J\r\u{8}\t\u{7f}\u{202e}\u{200b}\u{2028}\u{feff}\
 </script><img src=x onerror=alert(1)>]]>|`x`[a](javascript:x)::error::y%0A=cmd|'";
 
 /// The same as a name of a file.
@@ -118,12 +118,12 @@ impl Inputs {
         }
     }
 
-    pub(crate) fn out(&self, name: &str) -> String {
+    pub(crate) fn out(name: &str) -> String {
         format!("out/{name}")
     }
 
     /// Files that say something wrong in words of their own: a name for each, and what it holds.
-    pub(crate) fn wrong(&self) -> Vec<(String, String)> {
+    pub(crate) fn wrong() -> Vec<(String, String)> {
         let with = |change: &dyn Fn(&mut Value)| {
             let mut value = story();
             change(&mut value);
