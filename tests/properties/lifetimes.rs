@@ -91,14 +91,20 @@ proptest! {
         hz in select(vec![100_u32, 250, 1000]),
         jiffies in any::<u32>(),
         udp in any::<bool>(),
+        aims in prop::collection::vec(prop::option::of((0..3_u64, -2_000_000_000..2_000_000_000_i64)), 30),
     ) {
         let phase = Phase { hz: Hz(hz), jiffies: u64::from(jiffies) + (1 << 40), at: START };
         let path = path(boxes, Clock::Wheel { hz: Hz(hz), phase: Some(phase) });
         let hop = &path.hops[0];
         let proto = if udp { Proto::Udp } else { Proto::Tcp };
         let (mut state, mut now) = (hop.empty(), START);
-        for any in &packets {
-            now += any.gap;
+        for (any, aim) in packets.iter().zip(aims) {
+            // Half of the packets come about when the timer ends, or the bound, or as much again later.
+            let aimed = hop.running(&state, Path::from_client(PORTS[0], PORTS[1])).zip(aim).map(|(timer, (bounds, off))| {
+                let end = timer.refreshed + timer.timeout + lateness_max(timer.timeout, Hz(hz)).saturating_mul(bounds);
+                Instant(end.0.saturating_add_signed(off))
+            });
+            now = aimed.filter(|at| *at >= now).unwrap_or(now + any.gap);
             if any.from == Side::Server && !hop.sees_replies() {
                 continue;
             }

@@ -3,7 +3,7 @@
 //! Sooner: an entry that a packet finds ended. There are two exceptions, and both are the kernels' own. Conntrack up to 4.8 does not set a
 //! timer anew that would end less than a second later, so that there an entry may end up to a second sooner. And two of its timers belong to no
 //! state: `max_retrans` and `unacknowledged` count while they are shorter than the timer of the state; raised to that or beyond, the kernel goes on
-//! to its next rule, whose timer may be shorter than what they were.
+//! to its next rule, whose timer may be shorter than what they were. Nothing is missing from the captures: across a hole an entry is taken as alive.
 
 use crate::capture::{Ends, Setup, pcap};
 use crate::traffic::{self, SPANS};
@@ -62,6 +62,7 @@ proptest! {
         which in any::<prop::sample::Index>(),
         more in prop_oneof![Just(1_u64), select(&SPANS[..]), 1..3_000_u64],
     ) {
+        let dialogue = dialogue.replace("c!7", "").replace("s!9", "");
         let file = pcap(&Ends::number(1).talk(&dialogue, 0));
         let first = |values: &[u64]| {
             let path = Setup::boxes(&specification(kind, timers, values)).path();
