@@ -2,14 +2,24 @@
 //!
 //! Nothing here knows what the words stand for.
 
+/// Names are shorter; of a whole text that stands where a name should nobody asks which one was meant.
+const LETTERS_MAX: usize = 200;
+
 /// The candidate that `word` was most probably meant to be, if one is close enough that offering it helps.
 pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = plain(word);
     // One slip in three letters is still recognisable; more is a different word.
     let limit = (word.len() / 3).clamp(1, 4);
+    let letters = word.chars().count();
+    if letters > LETTERS_MAX {
+        return None;
+    }
     candidates
         .into_iter()
-        .map(|candidate| (distance(&word, &plain(candidate)), candidate))
+        .map(|candidate| (plain(candidate), candidate))
+        // As many letters more or fewer are as many slips.
+        .filter(|(plain, _)| plain.chars().count().abs_diff(letters) <= limit)
+        .map(|(plain, candidate)| (distance(&word, &plain), candidate))
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
@@ -63,10 +73,18 @@ mod tests {
             ("tiem_wait", Some("time_wait")),
             ("closed", Some("close")),
             ("banana", None),
+            ("closeclose", None),
             ("", None),
         ] {
             assert_eq!(nearest(typed, known), meant, "{typed}");
         }
+    }
+
+    /// Each letter of one would be held against each letter of the other.
+    #[test]
+    fn a_text_of_megabytes_is_no_word() {
+        let text = "established ".repeat(1 << 18);
+        assert_eq!(nearest(&text, [&text[1..], "established"]), None);
     }
 
     #[test]
