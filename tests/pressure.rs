@@ -146,7 +146,7 @@ fn damaged_recordings_are_told_in_a_line() {
     for (from, to, what) in [
         ("\"6.1.176\"", "\"plan9\"", "x: no conntrack dialect for kernel 'plan9'"),
         ("\"max\": 1000, ", "", "x: line 1: expected 'max' and 'buckets'"),
-        ("\"buckets\": 1024", "\"buckets\": 0", "x: line 1: 'buckets' must be 1 to 16777216"),
+        ("\"buckets\": 1024", "\"buckets\": 0", "x: line 1: 'buckets' must be 1 to 1048576"),
         ("\"filled\"", "\"filed\"", "x: line 2: expected 'filled'"),
         ("\"passed\": 1", "\"passed\": 2", "x: line 3: expected 'syn', and 'passed' 0 or 1"),
         (
