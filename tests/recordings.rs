@@ -195,12 +195,10 @@ fn one_changed_event_of_a_dialogue_disagrees() {
 #[test]
 fn what_a_doubtful_step_left_open_is_decided_by_a_later_one() {
     let recording = |[timeout, assured]: [&str; 2]| {
-        format!(
-            r#"{{"format":1,"box":"conntrack","kernel":"6.1.176","seed":1,"hz":100,"client":"10.0.1.2","server":"10.0.2.2","vip":"10.0.9.9",
-"options":{{"hz":"100","proto":"udp","timed":"6"}},
-"sysctl":{{"net.netfilter.nf_conntrack_udp_timeout":"2","net.netfilter.nf_conntrack_udp_timeout_stream":"4"}}}}"#
-        )
-        .replace('\n', "")
+        r#"{"format":1,"box":"conntrack","kernel":"6.1.176","seed":1,"hz":100,"client":"10.0.1.2","server":"10.0.2.2","vip":"10.0.9.9",
+"options":{"hz":"100","proto":"udp","timed":"6"},
+"sysctl":{"net.netfilter.nf_conntrack_udp_timeout":"2","net.netfilter.nf_conntrack_udp_timeout_stream":"4"}}"#
+            .replace('\n', "")
             + &format!(
                 r#"
 {{"seq":1,"t":0.1,"from":"client","port":2001,"len":9,"out":[{{"to":"server","ct":"new","src":"10.0.1.2","dst":"10.0.2.2","sport":2001,"dport":80,"len":9}}],"ct":{{"timeout":2,"assured":false,"unreplied":true}}}}

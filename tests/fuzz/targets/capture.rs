@@ -4,7 +4,7 @@ use flowlapse::time::Instant;
 use std::hash::{DefaultHasher, Hasher};
 
 /// What may come out of a compressed input here: little, so that many inputs can be tried.
-const LIMITS: Options = Options { expansion_bytes: 1 << 20, expansion_ratio: 50, block_bytes: 128 << 10 };
+const LIMITS: Options = Options { expansion_bytes: 1 << 20, expansion_ratio: 50, block_bytes: 128 << 10, opener: None };
 
 /// What is kept of a record: all of it, its bytes as a number.
 type Seen = (Instant, usize, u64, u32, u32, LinkType);

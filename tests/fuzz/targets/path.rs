@@ -1,7 +1,7 @@
 //! A capture through a path of boxes: the same answers for any number of threads, and every flow with one verdict.
 //!
-//! An input is a line with boxes (short forms, blanks between them), a line that says how (`pcap` or `talk`, and `wheel=HZ`), and
-//! behind that the bytes of a capture, or a talk of eight bytes a packet: see [`talk`].
+//! An input is a line with boxes (short forms, blanks between them), a line that says how (`pcap` or `talk`, `wheel=HZ`,
+//! `flows=N` for how many are held), and behind that the bytes of a capture, or a talk of eight bytes a packet: see [`talk`].
 use flowlapse::capture::{self, Input, Options};
 use flowlapse::engine::pipeline::{self, Job};
 use flowlapse::engine::{Clock, Path};
@@ -12,7 +12,7 @@ use flowlapse::study::infer::Inference;
 use flowlapse::study::infer::listen::Listener;
 use std::sync::atomic::AtomicBool;
 
-const LIMITS: Options = Options { expansion_bytes: 1 << 20, expansion_ratio: 50, block_bytes: 128 << 10 };
+const LIMITS: Options = Options { expansion_bytes: 1 << 20, expansion_ratio: 50, block_bytes: 128 << 10, opener: None };
 const BOXES_MAX: usize = 4;
 const PACKETS_MAX: usize = 2_000;
 /// Silences between packets, in nanoseconds; the times of a talk are what boxes with timers are about.
@@ -102,29 +102,31 @@ pub(crate) fn talk(data: &[u8]) -> Vec<u8> {
 }
 
 /// Splits an input into its parts.
-fn parts(data: &[u8]) -> Option<(String, Clock, Vec<u8>)> {
+fn parts(data: &[u8]) -> Option<(String, Clock, Option<u64>, Vec<u8>)> {
     let mut lines = data.splitn(3, |byte| *byte == b'\n');
     let boxes = String::from_utf8_lossy(lines.next()?).into_owned();
     let how = String::from_utf8_lossy(lines.next()?).into_owned();
     let rest = lines.next()?;
-    let (mut clock, mut is_talk) = (Clock::Ideal, false);
+    let (mut clock, mut flows_max, mut is_talk) = (Clock::Ideal, None, false);
     for word in how.split_whitespace() {
         is_talk |= word == "talk";
+        flows_max = word.strip_prefix("flows=").and_then(|flows| flows.parse().ok()).or(flows_max);
         if let Some(hz) = word.strip_prefix("wheel=").and_then(|hz| hz.parse().ok()).filter(|hz| (1..=10_000).contains(hz)) {
             clock = Clock::Wheel { hz: Hz(hz), phase: None };
         }
     }
-    Some((boxes, clock, if is_talk { talk(rest) } else { rest.to_vec() }))
+    Some((boxes, clock, flows_max, if is_talk { talk(rest) } else { rest.to_vec() }))
 }
 
 /// What every format says, with so many threads.
-fn said(path: &Path, bytes: &[u8], threads: usize) -> Option<[String; 4]> {
+fn said(path: &Path, bytes: &[u8], flows_max: Option<u64>, threads: usize) -> Option<[String; 4]> {
     let input = Input::Bytes { name: "input".to_owned(), bytes: bytes.into() };
-    let job = || Job { threads, filter: None, records_max: Some(PACKETS_MAX as u64), watch: None };
+    let job = || Job { threads, filter: None, records_max: Some(PACKETS_MAX as u64), flows_max, watch: None };
     let stop = AtomicBool::new(false);
     let run = pipeline::run(&mut capture::open_with(std::slice::from_ref(&input), &LIMITS).ok()?, path, &job(), &stop);
     let report = Report::new(path, &run);
     assert_eq!(report.counts().iter().sum::<usize>(), report.flows(), "every flow has one verdict");
+    assert!(flows_max.is_none_or(|most| report.flows() as u64 <= most), "no more flows than may be held");
     let counted: u64 = run.counters.seen().map(|(_, count)| count).sum();
     assert_eq!(run.counters.records, run.counters.decoded + counted, "every record is counted once");
     let (mut whole, mut lines) = (Vec::new(), Vec::new());
@@ -141,11 +143,13 @@ fn said(path: &Path, bytes: &[u8], threads: usize) -> Option<[String; 4]> {
     let heard = pipeline::follow(&mut capture::open_with(&[input], &LIMITS).ok()?, &Listener, &job(), &stop);
     let (inference, read) = Inference::of(vec![heard]);
     let inferred = infer::Report { inference: &inference, inputs: &read };
-    Some([words, whole, lines, format!("{}\n{}", inferred.text(80, 20), inferred.json())])
+    let mut timers = inferred.text(80, 20).into_bytes();
+    inferred.write_json(&mut timers).expect("memory takes everything");
+    Some([words, whole, lines, String::from_utf8(timers).expect("words and JSON are text")])
 }
 
 pub(crate) fn check(data: &[u8]) {
-    let Some((boxes, clock, bytes)) = parts(data) else { return };
+    let Some((boxes, clock, flows_max, bytes)) = parts(data) else { return };
     let none = |name: &str| Err(format!("{name} is not to be read"));
     let mut specs = Vec::new();
     for spec in boxes.split_whitespace().take(BOXES_MAX) {
@@ -153,6 +157,6 @@ pub(crate) fn check(data: &[u8]) {
         specs.extend(read);
     }
     let Ok(path) = Path::build(&specs, clock) else { return };
-    let one = said(&path, &bytes, 1);
-    assert_eq!(one, said(&path, &bytes, 3), "one thread and three");
+    let one = said(&path, &bytes, flows_max, 1);
+    assert_eq!(one, said(&path, &bytes, flows_max, 3), "one thread and three");
 }

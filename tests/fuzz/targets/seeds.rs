@@ -213,7 +213,7 @@ fn path(root: &Path) -> Seeds {
     let captures = captures(root);
     let mut seeds = Vec::new();
     for (number, boxes) in PATHS.iter().enumerate() {
-        let how = if number % 3 == 0 { "talk wheel=250" } else { "talk" };
+        let how = ["talk wheel=250", "talk", "talk flows=3", "talk"][number % 4];
         let mut steps = TALK.concat();
         // A datagram, and an ICMP error about it.
         steps.extend([0x22, 0x21, 0, 0, 0, 20, 0, 0, 0x30, 0x21, 3, 1, 0, 0, 0, 0]);
