@@ -71,6 +71,7 @@ pub mod replayed;
 mod rest;
 pub mod shared;
 pub mod silences;
+mod steps;
 pub mod timers;
 
 pub use hop::{Device, Hop, HopState};

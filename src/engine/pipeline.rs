@@ -8,11 +8,12 @@ use super::path::Path;
 use super::replay::{FlowRun, Replay};
 use super::replayed::{Replayed, Resting};
 use super::silences::{Listening, Silences};
+use super::steps::Steps;
 use crate::capture::{Batch, Capture, Damage, TimeCounters};
 use crate::decode::{DecodeCounters, Decoded, Decoder, Filter, IcmpError};
-use crate::flow::{Arena, Book, CLOCK_SLACK, Ends, Flow, FlowIndex, FlowTable, NoRoom, Observation, StreamRule, number_streams};
+use crate::flow::{Arena, Book, Ends, Flow, FlowIndex, FlowTable, NoRoom, Observation, StreamRule, number_streams};
 use crate::net::{Segment, Sock};
-use crate::time::{Duration, Instant};
+use crate::time::Instant;
 use rayon::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -395,65 +396,6 @@ struct Reading<'c> {
     steps: Steps,
     stop: &'c AtomicBool,
     interrupted: bool,
-}
-
-/// How often the clock of the capture went back.
-struct Steps {
-    /// The time of the last record.
-    now: Instant,
-    backwards: u64,
-    largest: Duration,
-    /// Where the clock was before it was set back, until it comes there again.
-    limit: Instant,
-    /// From where to where it went since then.
-    behind: (Instant, Instant),
-    /// The same for all times that it came back.
-    wrong: Option<(Instant, Instant)>,
-}
-
-impl Steps {
-    const NONE: Steps = Steps {
-        now: Instant::ZERO,
-        backwards: 0,
-        largest: Duration::ZERO,
-        limit: Instant::MAX,
-        behind: (Instant::MAX, Instant::ZERO),
-        wrong: None,
-    };
-
-    #[inline(always)]
-    fn note(&mut self, at: Instant) {
-        if at < self.now || at >= self.limit {
-            self.turn(at);
-        }
-        self.now = at;
-    }
-
-    #[cold]
-    fn turn(&mut self, at: Instant) {
-        let step = self.now.since(at);
-        self.backwards += u64::from(at < self.now);
-        self.largest = self.largest.max(step);
-        if self.limit < Instant::MAX {
-            self.behind.1 = self.behind.1.max(self.now);
-        }
-        if at >= self.limit {
-            let (from, to) = self.wrong.unwrap_or(self.behind);
-            self.wrong = Some((from.min(self.behind.0), to.max(self.behind.1)));
-            (self.limit, self.behind) = (Instant::MAX, Steps::NONE.behind);
-        } else if step > CLOCK_SLACK {
-            if self.limit == Instant::MAX {
-                self.limit = Instant(self.now.0.saturating_sub(CLOCK_SLACK.0));
-            }
-            self.behind.0 = self.behind.0.min(at);
-        }
-    }
-
-    /// When the capture ended. Where the clock was set, the last record says it: a silence up to the latest time of all would be
-    /// measured with two clocks.
-    fn end(&self, latest: Instant) -> Instant {
-        if self.largest > CLOCK_SLACK { self.now } else { latest }
-    }
 }
 
 impl Intake for Reading<'_> {

@@ -37,7 +37,7 @@ impl Default for Layout {
     }
 }
 
-/// The whole report in memory, for the library's users; see [`write`].
+/// The whole report in memory, for the library's users; see [`write()`].
 pub fn told(report: &Report<'_>, layout: Layout) -> String {
     let mut out = Vec::new();
     // Memory takes everything.
