@@ -33,45 +33,54 @@ fn colour(text: &str) -> Option<usize> {
 /// Words as they may go to a terminal, whatever was forgotten where they were put together: ends of lines stay, and colours where they are
 /// wanted; every other hidden character becomes `U+FFFD`.
 pub fn tamed(text: &str, coloured: bool) -> Cow<'_, str> {
-    let is_plain = |byte: u8| matches!(byte, b'\n' | b' '..=b'~');
-    if text.bytes().all(is_plain) {
-        return Cow::Borrowed(text);
-    }
+    let special = |text: &str| text.bytes().position(|byte| !matches!(byte, b'\n' | b' '..=b'~'));
+    let Some(mut at) = special(text) else { return Cow::Borrowed(text) };
     let mut out = String::with_capacity(text.len());
     let (mut rest, mut indent) = (text, true);
-    while let Some(c) = rest.chars().next() {
-        let own = if c == '\u{1b}' && coloured { colour(rest) } else { None };
-        if let Some((sequence, behind)) = own.and_then(|length| rest.split_at_checked(length)) {
+    loop {
+        // Most of it is plain, and goes as it is.
+        let (plain, behind) = rest.split_at(at);
+        out.push_str(plain);
+        let (line, begins) = plain.rsplit_once('\n').map_or((plain, false), |(_, line)| (line, true));
+        indent = (indent || begins) && line.bytes().all(|byte| byte == b' ');
+        let Some(c) = behind.chars().next() else { return Cow::Owned(out) };
+        let own = if c == '\u{1b}' && coloured { colour(behind) } else { None };
+        if let Some((sequence, after)) = own.and_then(|length| behind.split_at_checked(length)) {
             out.push_str(sequence);
-            rest = behind;
-            continue;
+            rest = after;
+        } else {
+            rest = &behind[c.len_utf8()..];
+            let ends = c == '\r' && rest.starts_with('\n');
+            // Lines to paste are indented by tabs.
+            let stays = ends || c == '\t' && indent || !is_hidden(c);
+            out.push(if stays { c } else { '\u{fffd}' });
+            indent = indent && c == '\t';
         }
-        rest = &rest[c.len_utf8()..];
-        let ends = c == '\n' || c == '\r' && rest.starts_with('\n');
-        // Lines to paste are indented by tabs.
-        indent = c == '\n' || indent && matches!(c, ' ' | '\t');
-        out.push(if !ends && is_hidden(c) && !(c == '\t' && indent) { '\u{fffd}' } else { c });
+        at = special(rest).unwrap_or(rest.len());
     }
-    Cow::Owned(out)
 }
 
 /// JSON in which no hidden character stands as it is: `\u202e` in its place is the same text to every reader of JSON.
 pub fn json(text: &str) -> Cow<'_, str> {
     // Outside of its strings JSON is plain, and in them no control character below the blank may stand.
-    if !text.bytes().any(|byte| byte >= 0x7f) {
-        return Cow::Borrowed(text);
-    }
+    let special = |text: &str| text.bytes().position(|byte| byte >= 0x7f);
+    let Some(mut at) = special(text) else { return Cow::Borrowed(text) };
     let mut out = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        if c > '~' && is_hidden(c) {
+    let mut rest = text;
+    loop {
+        let (plain, behind) = rest.split_at(at);
+        out.push_str(plain);
+        let Some(c) = behind.chars().next() else { return Cow::Owned(out) };
+        if is_hidden(c) {
             for unit in c.encode_utf16(&mut [0; 2]) {
                 out.push_str(&format!("\\u{unit:04x}"));
             }
         } else {
             out.push(c);
         }
+        rest = &behind[c.len_utf8()..];
+        at = special(rest).unwrap_or(rest.len());
     }
-    Cow::Owned(out)
 }
 
 /// A sink for JSON that does the same with what is written into it. It takes whole characters, as a serialiser writes them.
