@@ -100,7 +100,14 @@ pub(super) struct Source {
     options: Options,
     failure: Option<String>,
     stopped: bool,
+    /// What was decompressed and not taken yet, from `taken` on.
+    piece: Vec<u8>,
+    taken: usize,
 }
+
+/// How much is decompressed at a time. A decompressor that comes upon damage does not say what it had made in that go: so much may be
+/// lost before the damage, and always the same, whoever reads.
+const PIECE: usize = 8 << 10;
 
 impl Source {
     pub(super) fn open(input: &Input, options: &Options) -> Result<Source, CaptureError> {
@@ -136,26 +143,34 @@ impl Source {
                 return Err(CaptureError::Foreign { input: input.name(), what });
             }
         };
-        Ok(Source { stream, produced: 0, options: *options, failure: None, stopped: false })
+        Ok(Source { stream, produced: 0, options: *options, failure: None, stopped: false, piece: Vec::new(), taken: 0 })
     }
 
     /// Reads until `buffer` is full or the stream has ended, and says how many bytes came.
     pub(super) fn fill(&mut self, buffer: &mut [u8]) -> usize {
         let mut filled = 0;
-        while filled < buffer.len() && self.failure.is_none() && !self.stopped {
+        while filled < buffer.len() && (self.taken < self.piece.len() || self.failure.is_none() && !self.stopped) {
             let rest = &mut buffer[filled..];
+            if self.taken < self.piece.len() {
+                let count = rest.len().min(self.piece.len() - self.taken);
+                rest[..count].copy_from_slice(&self.piece[self.taken..self.taken + count]);
+                self.taken += count;
+                filled += count;
+                continue;
+            }
             let read = match &mut self.stream {
                 Stream::Plain(raw) => raw.read(rest),
-                Stream::Gzip(gzip) => gzip.read(rest),
-                Stream::Zstd(zstd) => zstd.read(rest),
+                Stream::Gzip(gzip) => decompress(gzip, &mut self.piece),
+                Stream::Zstd(zstd) => decompress(zstd, &mut self.piece),
             };
             match read {
-                Ok(0) => break,
-                Ok(count) => {
-                    filled += count;
+                Ok(count) if count > 0 && !matches!(self.stream, Stream::Plain(_)) => {
+                    self.taken = 0;
                     self.produced += count as u64;
                     self.check_expansion();
                 }
+                Ok(0) => break,
+                Ok(count) => filled += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if Stopped::is(&error) => self.stopped = true,
                 Err(error) => self.failure = Some(self.describe(&error)),
@@ -213,6 +228,14 @@ impl Source {
             None => format!("cannot be read further: {error}"),
         }
     }
+}
+
+/// Puts the next piece into `piece`; nothing is in it where there was none.
+fn decompress(from: &mut impl Read, piece: &mut Vec<u8>) -> io::Result<usize> {
+    piece.resize(PIECE, 0);
+    let read = from.read(piece);
+    piece.truncate(*read.as_ref().unwrap_or(&0));
+    read
 }
 
 enum Compression {
