@@ -114,11 +114,14 @@ pub fn open(inputs: &[Input]) -> Result<Capture, CaptureError> {
 fn opened(input: &Input) -> io::Result<Opened> {
     match input {
         Input::Stdin => Ok(Some(stdin())),
-        Input::Path(path) if std::fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) => {
-            Ok(Some(Box::new(Patient::new(waiting(path)?))))
-        }
+        Input::Path(path) if goes_by(path) => Ok(Some(Box::new(Patient::new(waiting(path)?)))),
         _ => Ok(None),
     }
+}
+
+/// Whether what a name stands for can be read once: a named pipe, a device.
+pub fn goes_by(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir())
 }
 
 /// Standard input, to be read until it ends or an interrupt comes.

@@ -10,10 +10,8 @@ use crate::engine::pipeline::{self, Run};
 use crate::engine::silences::Silences;
 use crate::finding::Verdict;
 use crate::policy::hint::nearest;
-use crate::report::plain::JsonSink;
 use crate::report::{Report, json, plot, text};
 use std::ffi::OsString;
-use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
 /// Replay captures through a path of boxes: who is cut, when, by which timer.
@@ -131,13 +129,11 @@ pub fn run(args: &Args) -> Ended {
         cut |= page::write(file, usize::from(args.html_lives), &report, &args.captures, &args.options, stop)?;
     }
     if args.json || args.ndjson {
-        let mut out = JsonSink(BufWriter::new(io::stdout().lock()));
-        let done = match (args.json, args.summary) {
+        outlet::json_into(|mut out| match (args.json, args.summary) {
             (true, true) => json::write_summary(&report, &mut out),
             (true, false) => json::write(&report, &mut out),
             (false, summary) => json::write_lines(&report, !summary, &mut out),
-        };
-        outlet::written(done.and_then(|()| out.flush()))?;
+        })?;
     } else if !super::global::is_quiet() {
         outlet::coloured_into(|out| text::write(&report, layout(args), out))?;
     }

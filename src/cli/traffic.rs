@@ -282,7 +282,7 @@ pub fn kept(names: &[OsString]) -> Result<Vec<Input>, Failure> {
         .iter()
         .map(|name| match Input::from_arg(name) {
             Input::Stdin => spooled("-".to_owned(), &mut interrupt::stdin()),
-            Input::Path(path) if std::fs::metadata(&path).is_ok_and(|there| !there.is_file() && !there.is_dir()) => {
+            Input::Path(path) if interrupt::goes_by(&path) => {
                 let mut pipe = interrupt::reader(&path).map_err(|error| files::unreadable(&path, &error, files::Wanted::Capture))?;
                 spooled(path.display().to_string(), &mut pipe)
             }

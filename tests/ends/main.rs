@@ -5,33 +5,18 @@
 mod files;
 mod full;
 mod interrupts;
+#[path = "../process/mod.rs"]
+mod process;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use process::{Ran, SSH, STRICT, program};
 use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-
-const SSH: &str = "fixtures/captures/ssh-hang-firewall-established-3600-client-side.pcap";
-const STRICT: &str = "conntrack:strict,established=3600";
-
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_flowlapse"));
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    for variable in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLUMNS", "TERM", "CI"] {
-        command.env_remove(variable);
-    }
-    command
-}
 
 fn flowlapse(args: &[&str]) -> Ran {
     let output = program().args(args).output().expect("the program starts");

@@ -2,29 +2,13 @@
 
 mod ends;
 mod misses;
+#[path = "../process/mod.rs"]
+mod process;
 mod texts;
 
+use process::{Ran, SSH, STRICT, program};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-
-const SSH: &str = "fixtures/captures/ssh-hang-firewall-established-3600-client-side.pcap";
-const STRICT: &str = "conntrack:strict,established=3600";
-
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-/// The program where the fixtures are, in an environment that says nothing of colours or widths.
-fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_flowlapse"));
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
-    for variable in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLUMNS", "TERM", "CI"] {
-        command.env_remove(variable);
-    }
-    command
-}
+use std::process::Output;
 
 fn ran(output: Output) -> Ran {
     Ran {
