@@ -14,6 +14,8 @@
 //! Where to begin, each with an example that is run as a test: [`policy`] (what a box is set to), [`model::conntrack`],
 //! [`model::director`] and [`model::ipvs`] (with `secure_tcp`), [`model::idle`] (one packet at a time through one box), [`engine`] (a capture
 //! through a path), [`scenario`] (a story with two hosts), [`study::audit`] (settings held against each other, without a packet).
+#[cfg(feature = "columnar")]
+pub mod archive;
 pub mod capture;
 pub mod check;
 #[cfg(feature = "cli")]

@@ -3,11 +3,12 @@
 //! Nothing here knows captures, boxes or endpoints.
 
 use crate::time::Instant;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// An IPv4 or IPv6 address in 17 bytes with a total order: IPv4 before IPv6, then by value.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Addr {
     six: bool,
     octets: [u8; 16],
@@ -32,6 +33,11 @@ impl Addr {
     /// The bits of an IPv4 address; the first four bytes of an IPv6 address.
     pub const fn four_bits(self) -> u32 {
         u32::from_be_bytes([self.octets[0], self.octets[1], self.octets[2], self.octets[3]])
+    }
+
+    /// Its bytes: four, or sixteen.
+    pub fn octets(&self) -> &[u8] {
+        if self.six { &self.octets } else { &self.octets[..4] }
     }
 
     /// The address as the standard library knows it.
@@ -67,7 +73,7 @@ impl fmt::Debug for Addr {
 }
 
 /// The transport protocols that are followed.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Proto {
     /// TCP, IP protocol 6.
     Tcp,
@@ -86,7 +92,7 @@ impl Proto {
 }
 
 /// One end of a flow: an address and a port.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Sock {
     /// The address.
     pub addr: Addr,
@@ -103,7 +109,7 @@ impl fmt::Display for Sock {
 
 /// Which way a packet of a flow goes. At the flow level `Original` is from the client; inside a conntrack entry it is
 /// the direction of the packet that created the entry.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Direction {
     /// From the client to the server.
@@ -129,7 +135,7 @@ impl Direction {
 }
 
 /// The eight low flag bits of a TCP header.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct TcpFlags(pub u8);
 
 impl TcpFlags {
@@ -211,7 +217,7 @@ impl fmt::Debug for TcpFlags {
 }
 
 /// A TCP sequence number. It has no order modulo 2³²; it is only before or after another one.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug, Serialize, Deserialize)]
 pub struct Seq(pub u32);
 
 impl Seq {
@@ -244,7 +250,7 @@ impl Seq {
 }
 
 /// What the options of a TCP header said, and what is known to be wrong with the segment.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug, Serialize, Deserialize)]
 pub struct SegmentBits(pub u8);
 
 impl SegmentBits {
@@ -268,7 +274,7 @@ impl SegmentBits {
 }
 
 /// One TCP segment or UDP datagram as the models see it: the only per-packet type downstream of the decoder.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Segment {
     /// When it was captured.
     pub at: Instant,

@@ -2,15 +2,16 @@
 //!
 //! Nothing here knows the operating system's clock. Every model takes its time as an argument.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::ops::{Add, AddAssign, Sub};
 
 /// A point in time, in nanoseconds since an epoch that the input chose: 1970 for captures, the start for recordings.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, Serialize, Deserialize)]
 pub struct Instant(pub u64);
 
 /// A span of time, in nanoseconds; never negative. 2⁶⁴ ns are 584 years.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, Serialize, Deserialize)]
 pub struct Duration(pub u64);
 
 const NANOS_PER_SEC: u64 = 1_000_000_000;

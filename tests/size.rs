@@ -281,7 +281,7 @@ fn a_tuple_that_begins_anew_without_end_is_bounded() {
         assert!(table.observe(&book.ends(src, dst, Proto::Tcp), &mut seg, order).is_some());
     }
     assert_eq!((table.len(), table.no_room().flows, table.no_room().packets), (100, 49_900, 49_900));
-    table.close(|_, _| {});
+    table.close(false, |_, _| {});
     let orders: Vec<u64> = table.flows().map(|flow| flow.first_order).collect();
     assert!(orders.iter().copied().eq(49_900..50_000));
 }
@@ -382,7 +382,7 @@ proptest! {
                     beside[placed.flow.get()] = order;
                 }
             }
-            table.close(|one, other| beside.swap(one, other));
+            table.close(false, |one, other| beside.swap(one, other));
             (table, beside)
         };
         let (all, _) = run(None);

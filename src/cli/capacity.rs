@@ -6,12 +6,14 @@ use super::output::Names;
 use super::progress::Progress;
 use super::traffic::{self, Read, Source};
 use super::{Ended, Failure, again, exit, print_json, width, write_whole};
+#[cfg(feature = "columnar")]
+use crate::archive::part::{Asked, Study};
 use crate::engine::Path;
 use crate::engine::pipeline::Followed;
 use crate::report::capacity::{CapacityReport, json, text};
 use crate::report::html;
 use crate::study::capacity::gather::{Gather, Heard, kin, nowhere};
-use crate::study::capacity::load::{Flood, Load};
+use crate::study::capacity::load::{self, Flood};
 use crate::study::capacity::sizes::Said;
 use crate::study::capacity::{Question, answer_until};
 use crate::time::Duration;
@@ -32,6 +34,29 @@ Exit codes: 0 ran; 2 usage, or nothing could be analysed; 130 interrupted.")]
 pub struct Args {
     #[command(flatten)]
     asked: traffic::Asked,
+    #[command(flatten)]
+    load: Load,
+    /// How many flows that lost something are listed
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    limit: usize,
+    /// One JSON document (schema flowlapse-capacity/1)
+    #[arg(long)]
+    json: bool,
+    /// One page with everything: the tables over time, who is lost, the settings in force. It opens from a disk
+    #[arg(long, value_name = "FILE")]
+    html: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    draw: draw::Options,
+    #[cfg(feature = "columnar")]
+    #[command(flatten)]
+    parted: super::archived::Parted,
+    #[command(flatten)]
+    options: traffic::Options,
+}
+
+/// How the load is made, and what the tables hold.
+#[derive(clap::Args, Debug)]
+pub struct Load {
     /// So many times as many flows of the same kind, such as 10x or 2.5
     #[arg(long, value_name = "N", default_value = "1x")]
     scale: String,
@@ -53,22 +78,23 @@ pub struct Args {
     /// Repeat with so many draws and tell mean and central 95 %
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: u32,
-    /// How many flows that lost something are listed
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    limit: usize,
-    /// One JSON document (schema flowlapse-capacity/1)
-    #[arg(long)]
-    json: bool,
     /// Run all flows together even where they do not influence each other
     #[arg(long)]
     global: bool,
-    /// One page with everything: the tables over time, who is lost, the settings in force. It opens from a disk
-    #[arg(long, value_name = "FILE")]
-    html: Option<std::path::PathBuf>,
-    #[command(flatten)]
-    draw: draw::Options,
-    #[command(flatten)]
-    options: traffic::Options,
+}
+
+impl Load {
+    fn question(&self, limit: usize, json: bool) -> Result<Question, Failure> {
+        Ok(Question {
+            scale: scale(&self.scale)?,
+            seed: self.seed,
+            runs: self.runs,
+            flood: self.flood.as_deref().map(flood).transpose()?,
+            said: Said { max: self.max, buckets: self.buckets, memory: self.memory.as_deref().map(memory).transpose()? },
+            victims_max: limit.max(if json { 10_000 } else { 0 }),
+            always_together: self.global,
+        })
+    }
 }
 
 /// What can be drawn: the entries over time, by state, of the first box with a table or of the one that is named by its place.
@@ -80,16 +106,54 @@ pub fn run(args: &Args) -> Ended {
     let mut names = Names::new().reads("INPUT", &args.asked.inputs).boxes("--box", &args.asked.boxes);
     draw::Options::name(&draws, &mut names)?;
     names.write_some("--html", args.html.as_deref())?;
-    let question = Question {
-        scale: scale(&args.scale)?,
-        seed: args.seed,
-        runs: args.runs,
-        flood: args.flood.as_deref().map(flood).transpose()?,
-        said: Said { max: args.max, buckets: args.buckets, memory: args.memory.as_deref().map(memory).transpose()? },
-        victims_max: args.limit.max(if args.json { 10_000 } else { 0 }),
-        always_together: args.global,
-    };
-    let (path, run) = heard(args)?;
+    let question = args.load.question(args.limit, args.json)?;
+    #[cfg(feature = "columnar")]
+    args.parted.name(&mut names)?;
+    let source = Source::of_asked(&args.asked, Read::Once)?;
+    let (path, run) = heard(args, &source)?;
+    #[cfg(feature = "columnar")]
+    if let Some(to) = &args.parted.part {
+        let asked = Asked { boxes: args.asked.boxes.clone(), ..args.options.clock_words() };
+        super::archived::write_followed_part(to, Study::Capacity, asked, &path, &run, source.came())?;
+        return Ok(if run.interrupted { exit::INTERRUPTED } else { exit::RAN });
+    }
+    answered(&path, run, &question, |report| {
+        for draw in &draws {
+            let hop = match draw.of.as_deref() {
+                Some(place) => place.parse::<usize>().ok().and_then(|place| place.checked_sub(1)),
+                None => report.counted().next().map(|(hop, ..)| hop),
+            };
+            let none =
+                || Failure(format!("--draw occupancy:{}: there is no such box with a table of its own", draw.of.as_deref().unwrap_or("1")));
+            draw.write(&hop.and_then(|hop| report.occupancy(hop)).ok_or_else(none)?, report.is_interrupted())?;
+        }
+        if let Some(file) = &args.html {
+            let page = html::study::capacity(report, args.limit, vec![again::line()]).interrupted(report.is_interrupted());
+            write_whole(file, html::write(&page)?.as_bytes())?;
+        }
+        tell(report, args.limit, args.json)
+    })
+}
+
+/// Prints the answer.
+fn tell(report: &CapacityReport<'_>, limit: usize, json: bool) -> Result<(), Failure> {
+    if json { print_json(&json::document(report)) } else { super::report(&text::write(report, width(), limit)) }
+}
+
+/// Answers for flows that were gathered elsewhere.
+#[cfg(feature = "columnar")]
+pub(super) fn gathered(load: &Load, path: &Path, run: Followed<Heard>, limit: usize, json: bool) -> Ended {
+    let question = load.question(limit, json)?;
+    answered(path, run, &question, |report| tell(report, limit, json))
+}
+
+/// Answers for flows that were gathered.
+fn answered(
+    path: &Path,
+    run: Followed<Heard>,
+    question: &Question,
+    told: impl FnOnce(&CapacityReport<'_>) -> Result<(), Failure>,
+) -> Ended {
     if run.flows.is_empty() && run.interrupted {
         return Err(Failure(format!("{}: interrupted before there was a flow to count", run.names.join(", "))));
     }
@@ -99,41 +163,21 @@ pub fn run(args: &Args) -> Ended {
     let (input, span) = (run.without_flows(), (run.begin, run.end));
     let flows = run.flows.len() as f64 * question.scale;
     if flows > 50e6 {
-        return Err(Failure(format!("--scale {}: {flows:.0} flows; at most 50000000 can be counted", args.scale)));
+        return Err(Failure(format!("--scale {}: {flows:.0} flows; at most 50000000 can be counted", question.scale)));
     }
-    let load = Load::new(kin(run), span, question.scale, question.flood, question.seed);
+    let load = load::Load::new(kin(run), span, question.scale, question.flood, question.seed);
     let progress = Progress::steps(Some(1000), "simulating");
     // What was read until an interrupt came is simulated to its end.
     let stop = if input.interrupted { &NEVER } else { interrupt::flag() };
-    let capacity = args.options.on_threads(|| answer_until(&path, load, &question, &|share| progress.tick(share), stop))?;
+    let capacity = super::global::pool()?.install(|| answer_until(path, load, question, &|share| progress.tick(share), stop));
     drop(progress);
-    let report = CapacityReport { path: &path, capacity: &capacity, run: &input, scale: question.scale, runs: args.runs };
-    for draw in &draws {
-        let hop = match draw.of.as_deref() {
-            Some(place) => place.parse::<usize>().ok().and_then(|place| place.checked_sub(1)),
-            None => report.counted().next().map(|(hop, ..)| hop),
-        };
-        let none =
-            || Failure(format!("--draw occupancy:{}: there is no such box with a table of its own", draw.of.as_deref().unwrap_or("1")));
-        draw.write(&hop.and_then(|hop| report.occupancy(hop)).ok_or_else(none)?, report.is_interrupted())?;
-    }
-    if let Some(file) = &args.html {
-        write_whole(
-            file,
-            html::write(&html::study::capacity(&report, args.limit, vec![again::line()]).interrupted(report.is_interrupted()))?.as_bytes(),
-        )?;
-    }
-    if args.json {
-        print_json(&json::document(&report))?;
-    } else {
-        super::report(&text::write(&report, width(), args.limit))?;
-    }
+    let report = CapacityReport { path, capacity: &capacity, run: &input, scale: question.scale, runs: question.runs };
+    told(&report)?;
     Ok(if report.is_interrupted() { exit::INTERRUPTED } else { exit::RAN })
 }
 
 /// Reads the input and takes its flows apart.
-fn heard(args: &Args) -> Result<(Path, Followed<Heard>), Failure> {
-    let source = Source::of(&args.asked.inputs, Read::Once)?;
+fn heard(args: &Args, source: &Source) -> Result<(Path, Followed<Heard>), Failure> {
     let path = traffic::path(&source.boxes(&args.asked.boxes)?, args.options.clock()?)?;
     let nowhere = nowhere();
     Ok((path, source.follow(&Gather::new(&nowhere), &args.options)?))

@@ -22,6 +22,8 @@ pub enum Wanted {
     Texts,
     /// Recordings of kernels.
     Recordings,
+    /// Rows of segments or flows, or what is known of an archive.
+    Rows,
 }
 
 /// What a file is by its first bytes.
@@ -97,7 +99,7 @@ pub fn hint(path: &Path, wanted: Wanted) -> Option<String> {
     let is_scenario = || format!("is a scenario: flowlapse run {name}");
     Some(match (is, wanted) {
         // What is what it should be; a table that may well be empty, a listing that may hold anything.
-        (_, Wanted::Recordings)
+        (_, Wanted::Recordings | Wanted::Rows)
         | (Is::Empty | Is::Other, Wanted::Texts)
         | (Is::Capture, Wanted::Capture)
         | (Is::Scenario, Wanted::Scenario) => return None,

@@ -68,6 +68,14 @@ pub fn is_quiet() -> bool {
     QUIET.load(Ordering::Relaxed)
 }
 
+/// The threads that were asked for.
+///
+/// # Errors
+/// That they cannot be started.
+pub fn pool() -> Result<rayon::ThreadPool, Failure> {
+    rayon::ThreadPoolBuilder::new().num_threads(threads()).build().map_err(|error| Failure(format!("threads: {error}")))
+}
+
 /// How many threads were asked for; 0 for one a core.
 pub fn threads() -> usize {
     THREADS.load(Ordering::Relaxed)

@@ -1,6 +1,8 @@
 //! The command line: one file a command; this one parses, dispatches, and turns failures into a line and an exit code.
 
 pub mod again;
+#[cfg(feature = "columnar")]
+pub mod archived;
 pub mod audit;
 pub mod capacity;
 pub mod check;
@@ -15,12 +17,16 @@ pub mod global;
 pub mod infer;
 pub mod interrupt;
 pub mod man;
+#[cfg(feature = "columnar")]
+pub mod merge;
 pub mod outlet;
 pub mod output;
 pub mod presets;
 pub mod progress;
 pub mod replay;
 pub mod run;
+#[cfg(feature = "columnar")]
+pub mod segments;
 pub mod shrink;
 pub mod sweep;
 pub mod synth;
@@ -93,6 +99,10 @@ enum Command {
     Audit(audit::Args),
     Check(check::Args),
     Synth(synth::Args),
+    #[cfg(feature = "columnar")]
+    Segments(segments::Args),
+    #[cfg(feature = "columnar")]
+    Merge(merge::Args),
     Presets(presets::Args),
     Conform(conform::Args),
     Completions(completions::Args),
@@ -142,6 +152,10 @@ fn run(command: Command) -> Ended {
         Command::Audit(args) => audit::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Synth(args) => synth::run(&args),
+        #[cfg(feature = "columnar")]
+        Command::Segments(args) => segments::run(&args),
+        #[cfg(feature = "columnar")]
+        Command::Merge(args) => merge::run(&args),
         Command::Presets(args) => presets::run(&args),
         Command::Conform(args) => conform::run(&args),
         Command::Completions(args) => completions::run(&args),

@@ -2,6 +2,8 @@
 
 mod life;
 mod page;
+#[cfg(feature = "columnar")]
+mod segments;
 
 use super::draw::{self, Draw, Kind};
 use super::output::Names;
@@ -72,6 +74,12 @@ pub struct Args {
     /// Exit with 3 if anything was left out of the analysis
     #[arg(long)]
     strict: bool,
+    #[cfg(feature = "columnar")]
+    #[command(flatten)]
+    archived: super::archived::Archived,
+    #[cfg(feature = "columnar")]
+    #[command(flatten)]
+    parted: super::archived::Parted,
     #[command(flatten)]
     options: traffic::Options,
 }
@@ -98,7 +106,13 @@ pub fn run(args: &Args) -> Ended {
     draw::Options::name(&draws, &mut names)?;
     names.write_some("--svg", args.svg.as_deref())?;
     names.write_some("--html", args.html.as_deref())?;
+    #[cfg(feature = "columnar")]
+    args.parted.name(&mut names)?;
     let fail_on = verdicts(&args.fail_on)?;
+    #[cfg(feature = "columnar")]
+    if args.archived.segments {
+        return segments::run(args, &fail_on, svg.iter().chain(&draws));
+    }
     let path = traffic::path(&traffic::boxes(&args.boxes)?, args.options.clock()?)?;
     let job = args.options.job(&args.captures)?;
     let mut capture = traffic::open(&args.captures)?;
@@ -128,22 +142,33 @@ pub fn run(args: &Args) -> Ended {
     if let Some(file) = &args.html {
         cut |= page::write(file, usize::from(args.html_lives), &report, &args.captures, &args.options, stop)?;
     }
-    if args.json || args.ndjson {
-        outlet::json_into(|mut out| match (args.json, args.summary) {
-            (true, true) => json::write_summary(&report, &mut out),
-            (true, false) => json::write(&report, &mut out),
-            (false, summary) => json::write_lines(&report, !summary, &mut out),
-        })?;
-    } else if !super::global::is_quiet() {
-        outlet::coloured_into(|out| text::write(&report, layout(args), out))?;
-    }
+    tell(args, &report)?;
     Ok(if cut { exit::INTERRUPTED } else { exit_code(args, &report, &fail_on) })
 }
 
+/// Prints the report.
+fn tell(args: &Args, report: &Report<'_>) -> Result<(), Failure> {
+    if args.json || args.ndjson {
+        outlet::json_into(|mut out| match (args.json, args.summary) {
+            (true, true) => json::write_summary(report, &mut out),
+            (true, false) => json::write(report, &mut out),
+            (false, summary) => json::write_lines(report, !summary, &mut out),
+        })?;
+    } else if !super::global::is_quiet() {
+        outlet::coloured_into(|out| text::write(report, layout(args), out))?;
+    }
+    Ok(())
+}
+
 fn exit_code(args: &Args, report: &Report<'_>, fail_on: &[Verdict]) -> u8 {
+    exit_of(report, fail_on, args.strict)
+}
+
+/// The exit code of a report.
+pub(super) fn exit_of(report: &Report<'_>, fail_on: &[Verdict], strict: bool) -> u8 {
     if fail_on.iter().any(|v| report.count(*v) > 0) {
         exit::FOUND
-    } else if args.strict && report.is_incomplete() {
+    } else if strict && report.is_incomplete() {
         exit::INCOMPLETE
     } else {
         exit::RAN
@@ -154,7 +179,8 @@ fn layout(args: &Args) -> text::Layout {
     text::Layout { width: width(), colour: is_coloured(), flows: args.limit, stories: args.stories }
 }
 
-fn verdicts(names: &[String]) -> Result<Vec<Verdict>, Failure> {
+/// The verdicts of names.
+pub(super) fn verdicts(names: &[String]) -> Result<Vec<Verdict>, Failure> {
     let known = || Verdict::ALL.map(Verdict::name).join(", ");
     names
         .iter()

@@ -5,8 +5,10 @@ use super::output::Names;
 use super::progress::Progress;
 use super::traffic::{self, Read, Source, text_of};
 use super::{Ended, Failure, again, exit, interrupt, note, outlet, print_json, width, write_whole};
-use crate::engine::Path;
+#[cfg(feature = "columnar")]
+use crate::archive::part::{Asked, Study as Question};
 use crate::engine::many::Many;
+use crate::engine::{Clock, Path};
 use crate::policy::{Axis, BoxSpec, axis};
 use crate::report::html;
 use crate::report::study::closed;
@@ -15,6 +17,7 @@ use crate::scenario::load::load_with;
 use crate::study::Study;
 use crate::study::closed::Closed;
 use crate::study::sweep::Sweep;
+use crate::time::Duration;
 
 /// Vary settings over ranges: at each value who is cut, what the ends feel, and what the tables hold.
 ///
@@ -55,6 +58,9 @@ pub struct Args {
     html: Option<std::path::PathBuf>,
     #[command(flatten)]
     draw: draw::Options,
+    #[cfg(feature = "columnar")]
+    #[command(flatten)]
+    parted: super::archived::Parted,
     #[command(flatten)]
     options: traffic::Options,
 }
@@ -67,24 +73,49 @@ pub(super) const KINDS: [Kind; 3] =
 /// At how many moments entries are counted for a picture.
 const MOMENTS: u64 = 400;
 
+/// Every combination of the values that vary.
+pub(super) struct Settings {
+    /// What varies.
+    pub(super) axes: Vec<Axis>,
+    /// The combinations, by the places of their values.
+    pub(super) grid: Vec<Vec<usize>>,
+    /// The boxes of each.
+    pub(super) paths: Vec<Path>,
+    /// The client's keepalive in each.
+    pub(super) keepalives: Vec<Option<Duration>>,
+}
+
+impl Settings {
+    /// Reads what varies.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn of(specs: &[BoxSpec], vary: &[String], clock: Clock) -> Result<Settings, Failure> {
+        let told = |error: axis::AxisError| Failure(format!("--vary: {error}"));
+        let axes = vary.iter().map(|text| axis::parse(text, specs)).collect::<Result<Vec<_>, _>>().map_err(told)?;
+        let grid = axis::grid(&axes).map_err(told)?;
+        let mut paths = Vec::with_capacity(grid.len());
+        let mut keepalives = Vec::with_capacity(grid.len());
+        for combination in &grid {
+            paths.push(traffic::path(&axis::apply(specs, &axes, combination).map_err(told)?, clock)?);
+            keepalives.push(axis::keepalive(&axes, combination));
+        }
+        Ok(Settings { axes, grid, paths, keepalives })
+    }
+}
+
 /// Runs the command.
 pub fn run(args: &Args) -> Ended {
     let draws = args.draw.wanted(&KINDS)?;
     let mut names = Names::new().reads("INPUT", &args.asked.inputs).boxes("--box", &args.asked.boxes);
     draw::Options::name(&draws, &mut names)?;
     names.write_some("--html", args.html.as_deref())?;
-    let source = Source::of(&args.asked.inputs, Read::Once)?;
+    #[cfg(feature = "columnar")]
+    args.parted.name(&mut names)?;
+    let source = Source::of_asked(&args.asked, Read::Once)?;
     let specs = source.boxes(&args.asked.boxes)?;
     let clock = args.options.clock()?;
-    let told = |error: axis::AxisError| Failure(format!("--vary: {error}"));
-    let axes = args.vary.iter().map(|text| axis::parse(text, &specs)).collect::<Result<Vec<_>, _>>().map_err(told)?;
-    let grid = axis::grid(&axes).map_err(told)?;
-    let mut paths = Vec::with_capacity(grid.len());
-    let mut keepalives = Vec::with_capacity(grid.len());
-    for combination in &grid {
-        paths.push(traffic::path(&axis::apply(&specs, &axes, combination).map_err(told)?, clock)?);
-        keepalives.push(axis::keepalive(&axes, combination));
-    }
+    let Settings { axes, grid, paths, keepalives } = Settings::of(&specs, &args.vary, clock)?;
     let base = traffic::path(&specs, clock)?;
     if let (true, Source::Scenario { name, text, ready, .. }) = (args.beyond, &source) {
         let base = if args.asked.boxes.is_empty() { &ready.net.path } else { &base };
@@ -92,6 +123,12 @@ pub fn run(args: &Args) -> Ended {
     }
     let many = Many::with_keepalive(&paths, &keepalives, args.beyond);
     let run = source.follow(&many, &args.options)?;
+    #[cfg(feature = "columnar")]
+    if let Some(to) = &args.parted.part {
+        let asked = Asked { boxes: args.asked.boxes.clone(), vary: args.vary.clone(), beyond: args.beyond, ..args.options.clock_words() };
+        super::archived::write_followed_part(to, Question::Sweep, asked, &base, &run, source.came())?;
+        return Ok(if run.interrupted { exit::INTERRUPTED } else { exit::RAN });
+    }
     let sweep = args.options.on_threads(|| Sweep::new(&Study { many: &many, run: &run }, axes, grid))?;
     let report = Report { sweep: &sweep, path: &base, run: &run };
     for draw in &draws {

@@ -1,5 +1,7 @@
 //! What several commands take alike: the traffic, the boxes, the clock; and how they are made from the words of a command line.
 
+#[cfg(feature = "columnar")]
+use super::archived::Archived;
 use super::interrupt::Readings;
 use super::progress::Progress;
 use super::{Failure, files, global, interrupt};
@@ -29,6 +31,10 @@ pub struct Asked {
     /// A box on the path, from the client on; repeat for several. A scenario has boxes of its own
     #[arg(long = "box", value_name = "SPEC")]
     pub boxes: Vec<String>,
+    /// Whether the inputs are segments.
+    #[cfg(feature = "columnar")]
+    #[command(flatten)]
+    pub archived: Archived,
 }
 
 /// The options about traffic and clocks.
@@ -170,9 +176,31 @@ impl Packets {
     /// # Errors
     /// That threads cannot be started.
     pub fn on_threads<R: Send>(&self, work: impl FnOnce() -> R + Send) -> Result<R, Failure> {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(global::threads()).build().map_err(|e| Failure(format!("threads: {e}")))?;
-        Ok(pool.install(work))
+        Ok(global::pool()?.install(work))
     }
+}
+
+#[cfg(feature = "columnar")]
+impl Options {
+    /// The words about clocks, to be written down.
+    pub fn clock_words(&self) -> crate::archive::part::Asked {
+        let clock = match self.clock {
+            ClockArg::Ideal => "ideal",
+            ClockArg::Wheel => "wheel",
+        };
+        crate::archive::part::Asked { clock: clock.to_owned(), hz: self.hz, jiffies: self.jiffies.clone(), ..Default::default() }
+    }
+}
+
+/// The clock of words that were written down.
+///
+/// # Errors
+/// What is wrong with them.
+#[cfg(feature = "columnar")]
+pub fn clock_of(asked: &crate::archive::part::Asked) -> Result<Clock, Failure> {
+    let hz = Hz(asked.hz);
+    let phase = asked.jiffies.as_deref().map(|text| phase(text, hz)).transpose()?;
+    Ok(if asked.clock == "wheel" { Clock::Wheel { hz, phase } } else { Clock::Ideal })
 }
 
 impl Options {
@@ -208,7 +236,11 @@ impl Options {
 /// The words of a filter, for near misses.
 const FILTER_WORDS: [&str; 12] = ["tcp", "udp", "ip", "ip6", "host", "net", "port", "portrange", "src", "dst", "and", "not"];
 
-fn filter(text: &str) -> Result<Filter, Failure> {
+/// Reads a filter.
+///
+/// # Errors
+/// What is wrong with it, and what was probably meant.
+pub fn filter(text: &str) -> Result<Filter, Failure> {
     Filter::parse(text).map_err(|error| {
         let word = text.chars().skip(error.column.saturating_sub(1)).take_while(|letter| letter.is_alphanumeric()).collect::<String>();
         let near = nearest(&word, FILTER_WORDS).filter(|near| *near != word && word.len() > 1);
@@ -332,6 +364,18 @@ pub enum Source {
         /// The readings.
         readings: Readings,
     },
+    /// Segments that were decoded before.
+    #[cfg(feature = "columnar")]
+    Segments {
+        /// As they were named.
+        names: Vec<OsString>,
+        /// Where else they are told about.
+        archived: Archived,
+        /// How many segments came, and how many of them were left out, when they were read last.
+        came: std::sync::Mutex<(u64, u64)>,
+        /// The readings.
+        readings: Readings,
+    },
     /// A scenario.
     Scenario {
         /// Its file.
@@ -357,6 +401,35 @@ pub enum Read {
 }
 
 impl Source {
+    /// The same, of what a command was asked.
+    ///
+    /// # Errors
+    /// As [`Source::of`].
+    pub fn of_asked(asked: &Asked, read: Read) -> Result<Source, Failure> {
+        #[cfg(feature = "columnar")]
+        if asked.archived.segments {
+            return Source::of_segments(&asked.inputs, &asked.archived, read);
+        }
+        Source::of(&asked.inputs, read)
+    }
+
+    /// Segments.
+    ///
+    /// # Errors
+    /// A stream that would have to be read twice.
+    #[cfg(feature = "columnar")]
+    pub fn of_segments(names: &[OsString], archived: &Archived, read: Read) -> Result<Source, Failure> {
+        if read == Read::Again && names.iter().any(|name| name == "-") {
+            return Err(Failure("-: the segments are read more than once; name files".to_owned()));
+        }
+        Ok(Source::Segments {
+            names: names.to_vec(),
+            archived: archived.clone(),
+            came: std::sync::Mutex::default(),
+            readings: Readings::default(),
+        })
+    }
+
     /// Sorts the inputs of a command line: one `.json` is a scenario, everything else captures.
     ///
     /// # Errors
@@ -408,6 +481,15 @@ impl Source {
                 let (job, stop) = readings.next(Job { flows_max: options.packets.held.full(), ..options.job(names)? });
                 pipeline::follow(&mut open_inputs(inputs)?, follow, &job, stop)
             }
+            #[cfg(feature = "columnar")]
+            Source::Segments { names, archived, came, .. } => {
+                let (job, stop) = readings.next(Job { flows_max: options.packets.held.full(), watch: None, ..options.job(names)? });
+                let mut intake = archived.intake(names)?;
+                let run = crate::engine::gathered::follow_gathered(&mut intake, follow, &job, stop);
+                super::archived::whole(&intake)?;
+                *came.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = (intake.segments(), intake.filtered(&run));
+                run
+            }
             Source::Scenario { name, ready, .. } => {
                 let job = Job { watch: None, flows_max: options.packets.held.of_scenario(), ..options.job(&[])? };
                 let (job, stop) = readings.next(job);
@@ -422,8 +504,19 @@ impl Source {
         Ok(run)
     }
 
+    /// How many segments came, and how many of them were left out, when they were read last; nothing of captures.
+    #[cfg(feature = "columnar")]
+    pub fn came(&self) -> (u64, u64) {
+        match self {
+            Source::Segments { came, .. } => *came.lock().unwrap_or_else(std::sync::PoisonError::into_inner),
+            _ => (0, 0),
+        }
+    }
+
     fn readings(&self) -> &Readings {
         match self {
+            #[cfg(feature = "columnar")]
+            Source::Segments { readings, .. } => readings,
             Source::Captures { readings, .. } | Source::Scenario { readings, .. } => readings,
         }
     }

@@ -55,7 +55,7 @@ fn share(text: &str) -> Result<f64, String> {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Ended {
-    let source = Source::of(&args.asked.inputs, Read::Again)?;
+    let source = Source::of_asked(&args.asked, Read::Again)?;
     let specs = source.boxes(&args.asked.boxes)?;
     let clock = args.options.clock()?;
     let path = traffic::path(&specs, clock)?;

@@ -174,7 +174,13 @@ impl DecodeCounters {
         self.kinds[kind as usize] += 1;
     }
 
-    pub(super) fn add_link(&mut self, link: LinkType, count: u64) {
+    /// Adds records of a kind.
+    pub fn add_kind(&mut self, kind: Kind, count: u64) {
+        self.kinds[kind as usize] += count;
+    }
+
+    /// Adds records of a link type that is not decoded; they count as [`Kind::UnsupportedLink`] besides.
+    pub fn add_link(&mut self, link: LinkType, count: u64) {
         *self.links.entry(link).or_default() += count;
     }
 

@@ -98,7 +98,7 @@ pub fn gather(capture: &mut Capture, job: &Job, stop: &AtomicBool) -> Followed<S
         let print = content(record, packet).and_then(|content| Print::of(content.payload, seg.len));
         signatures[placed.flow.get()].take(packet.proto, &seg, print, &observation);
     });
-    table.close(|one, other| signatures.swap(one, other));
+    table.close(false, |one, other| signatures.swap(one, other));
     number_streams(&mut [&mut table]);
     let no_room = table.no_room();
     let flows = table.into_flows().zip(signatures).map(|(flow, run)| Judged { flow, run }).collect();

@@ -16,6 +16,7 @@ use crate::model::{Clause, CtState, DropReason, End, Lapse, Moment, Outcome, Pac
 use crate::net::{Direction, Proto, Segment, Seq, TcpFlags};
 use crate::policy::{BoxPolicy, Origins};
 use crate::time::Instant;
+use serde::{Deserialize, Serialize};
 
 /// A box of a path.
 #[derive(Clone, Debug)]
@@ -42,7 +43,7 @@ pub enum Device {
 }
 
 /// What a box remembers of one flow.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum HopState {
     /// Conntrack entries.
     Router(Table),

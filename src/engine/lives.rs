@@ -7,9 +7,10 @@ use super::timers::TimerId;
 use crate::model::Lapse;
 use crate::model::few::{Few, Slot};
 use crate::time::Instant;
+use serde::{Deserialize, Serialize};
 
 /// How an entry's life ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Until {
     /// It was removed by a packet.
     At(Instant),
@@ -23,7 +24,7 @@ pub enum Until {
 }
 
 /// One entry's life.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Life {
     /// Its first packet.
     pub from: Instant,
@@ -42,7 +43,7 @@ impl Life {
 }
 
 /// The entries that a box has kept for one flow.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Lives {
     born: Few<Instant>,
     past: Vec<Life>,

@@ -19,6 +19,7 @@ use crate::model::lateness::Lateness;
 use crate::net::{Segment, TcpFlags};
 use crate::policy::{BoxPolicy, ConntrackPolicy, IdlePolicy, IpvsPolicy};
 use crate::time::{Duration, Instant};
+use serde::{Deserialize, Serialize};
 use std::sync::OnceLock;
 
 /// Whether a box compares the lengths of timers while entries live.
@@ -47,7 +48,7 @@ pub struct Class<'p> {
 }
 
 /// Policies of one class that have not parted, and the run that they share.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Part {
     /// The policies, by their place in the class.
     pub members: Members,
@@ -58,7 +59,7 @@ pub struct Part {
 }
 
 /// What one class of policies makes of a flow.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ClassRun {
     /// The parts that its policies have come to.
     pub parts: Vec<Part>,

@@ -1,9 +1,10 @@
 //! Sets of policies, as small as they can be: nearly always it is all of them.
 
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// Which members of a class share something.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Members {
     /// All of so many.
     All(u32),

@@ -53,6 +53,7 @@ pub mod compile;
 pub mod diary;
 pub mod dossier;
 pub mod gather;
+pub mod gathered;
 pub mod hop;
 pub mod lives;
 pub mod many;
@@ -71,7 +72,7 @@ pub mod replayed;
 mod rest;
 pub mod shared;
 pub mod silences;
-mod steps;
+pub mod steps;
 pub mod timers;
 
 pub use hop::{Device, Hop, HopState};

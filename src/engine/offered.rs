@@ -103,10 +103,6 @@ impl<C: Iterator<Item = Vec<Offered>> + Send> Intake for Offer<'_, C> {
             return false;
         }
         let Some(flows) = self.chunks.next() else { return false };
-        let base = self.records;
-        for bin in bins.iter_mut() {
-            bin.base = base;
-        }
         for flow in flows {
             let ends = self.book.ends(flow.client, flow.server, flow.proto);
             for segment in flow.segments {
@@ -122,7 +118,7 @@ impl<C: Iterator<Item = Vec<Offered>> + Send> Intake for Offer<'_, C> {
                 let passes =
                     self.job.filter.as_ref().is_none_or(|filter| filter.matches(&Decoded { src, dst, proto: flow.proto, segment: seg }));
                 if passes {
-                    put(bins, &seg, ends, (self.records - 1 - base) as u32);
+                    put(bins, &seg, ends, self.records - 1);
                 } else {
                     self.filtered += 1;
                 }

@@ -23,8 +23,8 @@ const SHARDS: usize = 64;
 /// With fewer flows to hold than this there is one shard: divided among many, some would be full long before the others.
 const FEW: u64 = 1 << 16;
 /// How many segments make a window: the more, the more often what one shard knows is still in the cache when its next packet
-/// comes. Two windows of 68 bytes a segment are all the memory that does not go with flows.
-const WINDOW: u32 = 1 << 19;
+/// comes. Two windows of 72 bytes a segment are all the memory that does not go with flows.
+pub(super) const WINDOW: u32 = 1 << 19;
 /// How many ICMP errors are kept of a capture.
 pub const ERRORS_MAX: usize = 1 << 16;
 
@@ -234,9 +234,7 @@ const GROUP: usize = 32;
 #[derive(Default)]
 pub(super) struct Bin {
     pub(super) items: Vec<Item>,
-    pub(super) orders: Vec<u32>,
-    /// What the orders count from.
-    pub(super) base: u64,
+    pub(super) orders: Vec<u64>,
 }
 
 /// The flows that belong together to be looked after by one thread at a time.
@@ -258,7 +256,7 @@ impl<R> Shard<R> {
             }
             std::hint::black_box(touched);
             for ((item, order), guess) in group.iter_mut().zip(orders).zip(guesses) {
-                self.one(keep, item, guess, bin.base + u64::from(*order));
+                self.one(keep, item, guess, *order);
             }
         }
         bin.items.clear();
@@ -324,6 +322,11 @@ pub(super) trait Intake: Send {
     /// Is told that a window is filled.
     fn filled(&self) {}
 
+    /// Whether flows begin in the order of their places in the whole input.
+    fn is_in_order(&self) -> bool {
+        true
+    }
+
     /// The addresses of the packets.
     fn book(&mut self) -> &mut Book;
 }
@@ -355,8 +358,9 @@ pub(super) fn drive<K: Keep>(intake: &mut impl Intake, keep: &K, job: &Job) -> K
         );
     }
     drop((filling, working));
-    let close = |Shard { table, rack }: &mut Shard<K::Rack>| table.close(|one, other| keep.swap(rack, one, other));
-    if shards.iter().all(|shard| shard.table.no_room().is_nothing()) {
+    let sorts = !intake.is_in_order();
+    let close = |Shard { table, rack }: &mut Shard<K::Rack>| table.close(sorts, |one, other| keep.swap(rack, one, other));
+    if !sorts && shards.iter().all(|shard| shard.table.no_room().is_nothing()) {
         shards.iter_mut().for_each(close);
     } else {
         // There is something to sort.
@@ -400,9 +404,6 @@ struct Reading<'c> {
 
 impl Intake for Reading<'_> {
     fn window(&mut self, bins: &mut [Bin]) -> bool {
-        for bin in bins.iter_mut() {
-            bin.base = self.order;
-        }
         let mut count = 0;
         while count < WINDOW {
             if self.next >= self.batch.len() {
@@ -433,16 +434,15 @@ impl Intake for Reading<'_> {
             self.end = self.end.max(record.at);
             // Asked in turn, so that the usual packet goes from the block to its bin in registers.
             if let Some(packet) = self.decoder.usual(&record) {
-                count += self.put(bins, &packet, count);
+                count += self.put(bins, &packet);
             } else if let Some(packet) = self.decoder.other(&record) {
-                count += self.put(bins, &packet, count);
+                count += self.put(bins, &packet);
             } else if let Some(error) = self.decoder.icmp_error()
                 && self.errors.len() < ERRORS_MAX
             {
                 self.errors.push(error);
             }
         }
-        self.order += u64::from(count);
         count > 0
     }
 
@@ -460,20 +460,21 @@ impl Intake for Reading<'_> {
 impl Reading<'_> {
     /// Puts a packet into its bin, unless the filter leaves it out; says how many that were.
     #[inline(always)]
-    fn put(&mut self, bins: &mut [Bin], packet: &Decoded, order: u32) -> u32 {
+    fn put(&mut self, bins: &mut [Bin], packet: &Decoded) -> u32 {
         if self.job.filter.as_ref().is_some_and(|filter| !filter.matches(packet)) {
             self.filtered += 1;
             return 0;
         }
         let ends = self.book.ends(packet.src, packet.dst, packet.proto);
-        put(bins, &packet.segment, ends, order);
+        put(bins, &packet.segment, ends, self.order);
+        self.order += 1;
         1
     }
 }
 
-/// Puts a packet into the bin of its shard; `order` counts from the bins' base.
+/// Puts a packet into the bin of its shard; `order` is its place in the whole input.
 #[inline(always)]
-pub(super) fn put(bins: &mut [Bin], seg: &Segment, ends: Ends, order: u32) {
+pub(super) fn put(bins: &mut [Bin], seg: &Segment, ends: Ends, order: u64) {
     let hash = ends.hash();
     let bin = &mut bins[hash as usize & (bins.len() - 1)];
     bin.items.push(Item { seg: *seg, ends, hash });

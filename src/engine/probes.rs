@@ -7,9 +7,10 @@
 use crate::flow::{Flow, GapEvidence, Observation, Shape};
 use crate::net::{Direction, Proto, Segment, Seq, TcpFlags};
 use crate::time::{Duration, Instant};
+use serde::{Deserialize, Serialize};
 
 /// What each side has sent, as far as its next probe or answer depends on it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Ends {
     last: [Option<Segment>; 2],
     next: [Seq; 2],

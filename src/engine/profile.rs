@@ -7,9 +7,10 @@
 use super::timers::TimerId;
 use crate::flow::GapEvidence;
 use crate::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// The longest spell under one timer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Spell {
     /// How long nothing renewed the timer.
     pub idle: Duration,
@@ -22,7 +23,7 @@ pub struct Spell {
 }
 
 /// One timer's row.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Row {
     /// The box, from 0 at the client.
     pub hop: usize,
@@ -41,7 +42,7 @@ const HOPS: usize = 4;
 const NONE: u8 = 0xff;
 
 /// A row in two bytes: two bits for the box, eleven for the timer, three for the spell.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 struct Short(u16);
 
 const SPELL: u16 = 0x0007;
@@ -70,7 +71,7 @@ impl Short {
 }
 
 /// The rows of a flow, in the order of their first occurrence. What every packet asks stands together.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[repr(C)]
 pub struct Profile {
     idle: [Duration; SPELLS],
@@ -92,7 +93,7 @@ pub struct Profile {
 const _: () = assert!(size_of::<Profile>() <= 176);
 
 /// A row in full.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Long {
     row: Row,
     prior: Option<Spell>,

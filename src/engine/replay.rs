@@ -12,9 +12,10 @@ use crate::model::conntrack::rule::Comparison;
 use crate::model::{DropReason, Lapse, Moment, Outcome, Packet, Side, Tuple, What};
 use crate::net::{Direction, Proto, Segment, TcpFlags};
 use crate::time::{Duration, Instant};
+use serde::{Deserialize, Serialize};
 
 /// What became of the packet that came too late.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Fate {
     /// It disappeared.
     Dropped(DropReason),
@@ -27,7 +28,7 @@ pub enum Fate {
 }
 
 /// A packet that came after an entry had ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Late {
     /// Which box, from the client.
     pub hop: u8,
@@ -65,7 +66,7 @@ impl Late {
 }
 
 /// A flow that the clock cannot decide.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Doubt {
     /// The packet in question.
     pub late: Late,
@@ -76,7 +77,7 @@ pub struct Doubt {
 }
 
 /// One box's part of a flow.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct HopRun {
     /// What the box remembers.
     pub state: HopState,
@@ -89,7 +90,7 @@ pub struct HopRun {
 }
 
 /// A flow on its way through a path.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FlowRun {
     /// Each box's part.
     pub hops: Box<[HopRun]>,
@@ -131,7 +132,7 @@ pub struct Replay<'p> {
 }
 
 /// What there was of a flow before its first segment.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Beginning {
     /// Nothing: its beginning was seen.
     Seen,

@@ -8,7 +8,7 @@ use super::profile::Profile;
 use super::quick::When;
 use super::replay::{Beginning, FlowRun, Replay, Told};
 use super::rest::{Layout, Shelf};
-use crate::flow::{Flow, FlowIndex, FlowTable, Observation};
+use crate::flow::{Flow, FlowIndex, FlowTable, Observation, number_streams};
 use crate::net::Segment;
 
 /// Follows flows through a path and keeps them small.
@@ -93,6 +93,21 @@ pub struct Replayed {
 impl Replayed {
     pub(super) fn new(kept: Kept<Rack>, resting: Resting<'_>) -> Replayed {
         Replayed { shards: kept.shards, order: kept.order, layout: resting.layout }
+    }
+
+    /// Flows that were followed before, perhaps elsewhere, with their ways through the path, in any order; their streams are numbered.
+    pub fn gathered(path: &Path, flows: impl Iterator<Item = (Flow, FlowRun)>) -> Replayed {
+        let resting = Resting::new(path);
+        let (mut table, mut rack) = (FlowTable::default(), resting.rack());
+        for (at, (flow, mut run)) in flows.enumerate() {
+            rack.shelf.put(at);
+            *rack.shelf.profiles.at_mut(at) = std::mem::take(&mut run.profile);
+            resting.layout.rest(&mut rack.shelf, at, &mut run, &flow);
+            table.adopt(flow);
+        }
+        table.close(true, |one, other| rack.shelf.swap(one, other));
+        let order = number_streams(&mut [&mut table]);
+        Replayed { shards: vec![(table, rack)], order, layout: resting.layout }
     }
 
     /// How many there are.

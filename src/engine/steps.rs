@@ -7,22 +7,25 @@ use crate::flow::CLOCK_SLACK;
 use crate::time::{Duration, Instant};
 
 /// How often the clock of the capture went back.
-pub(super) struct Steps {
+#[derive(Clone, Debug)]
+pub struct Steps {
     /// The time of the last record.
     now: Instant,
-    pub(super) backwards: u64,
+    /// How often it went back.
+    pub backwards: u64,
     /// How far at most.
-    pub(super) largest: Duration,
+    pub largest: Duration,
     /// Where the clock was before it was set back, until it comes there again.
     limit: Instant,
     /// From where to where it went since then.
     behind: (Instant, Instant),
     /// The same for all times that it came back.
-    pub(super) wrong: Option<(Instant, Instant)>,
+    pub wrong: Option<(Instant, Instant)>,
 }
 
 impl Steps {
-    pub(super) const NONE: Steps = Steps {
+    /// No record has come.
+    pub const NONE: Steps = Steps {
         now: Instant::ZERO,
         backwards: 0,
         largest: Duration::ZERO,
@@ -33,7 +36,7 @@ impl Steps {
 
     /// Takes the time of the next record.
     #[inline(always)]
-    pub(super) fn note(&mut self, at: Instant) {
+    pub fn note(&mut self, at: Instant) {
         if at < self.now || at >= self.limit {
             self.turn(at);
         }
@@ -62,7 +65,17 @@ impl Steps {
 
     /// When the capture ended. Where the clock was set, the last record says it: a silence up to the latest time of all would be
     /// measured with two clocks.
-    pub(super) fn end(&self, latest: Instant) -> Instant {
+    pub fn end(&self, latest: Instant) -> Instant {
         if self.largest > CLOCK_SLACK { self.now } else { latest }
+    }
+
+    /// The time of the last record.
+    pub const fn last(&self) -> Instant {
+        self.now
+    }
+
+    /// From where to where the clock went since it was set back, where it has not come as far again.
+    pub fn unfinished(&self) -> Option<(Instant, Instant)> {
+        (self.limit < Instant::MAX).then(|| (self.behind.0, self.behind.1.max(self.now)))
     }
 }

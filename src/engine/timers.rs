@@ -10,10 +10,11 @@ use crate::model::ipvs::conn::{Conn, flag};
 use crate::model::ipvs::state::State as VsState;
 use crate::model::{Clause, Lapse, Tuple};
 use crate::time::{Duration, Instant};
+use serde::{Deserialize, Serialize};
 
 /// A timer of a box: a rule of conntrack, a state of IPVS or of an idle box, as a number that means the same at every box of
 /// one kind.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct TimerId(pub u16);
 
 /// Numbers of a director's timers: its states, UDP, the same for entries born under defence, and the one that has run out.

@@ -21,6 +21,11 @@ pub struct Ends {
 const SEEDS: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0x666c_6f77_6c61_7073];
 
 impl Ends {
+    /// Nobody's: what stands where the ends are kept beside a flow.
+    pub(super) const fn nobody() -> Ends {
+        Ends { addrs: [0; 2], ports: [0; 2], six: false, proto: Proto::Tcp }
+    }
+
     /// The ports, in the order of the ends.
     pub const fn ports(&self) -> [u16; 2] {
         self.ports

@@ -7,9 +7,10 @@
 use super::Rarely;
 use crate::net::{Direction, Proto};
 use crate::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// What is known about a silence.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum GapEvidence {
     /// Sequence and acknowledgement numbers continue across the gap: no byte was exchanged in it.
@@ -55,7 +56,7 @@ pub struct Revision {
 const SETTLED: Duration = Duration::from_secs(1);
 
 /// A gap in 16 bytes; its direction and class are kept aside.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Record {
     length: Duration,
     before: u32,
@@ -63,7 +64,7 @@ struct Record {
 }
 
 /// What a pending gap waits for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[repr(u8)]
 enum Pending {
     Nothing,
@@ -104,7 +105,7 @@ pub(super) struct Reading {
 }
 
 /// The longest gap of the class that nearly all of a flow's gaps have, and the one that is not settled yet.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Gaps {
     longest: Record,
     pending: Record,
@@ -116,7 +117,7 @@ pub(super) struct Gaps {
 }
 
 /// The longest gaps of the other classes, which few flows have.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct OtherGaps {
     longest: [(Record, Direction); 2],
 }

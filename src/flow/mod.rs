@@ -30,6 +30,7 @@ use crate::time::{Duration, Instant};
 use gaps::{Gaps, OtherGaps, Reading, Step};
 use probes::Probes;
 use sequence::{Context, Side};
+use serde::{Deserialize, Serialize};
 
 /// How much of the beginning of a TCP connection was captured.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -40,6 +41,17 @@ pub enum Opening {
     SynOnly,
     /// Neither: the capture began in mid-flow. Always so for UDP.
     Midstream,
+}
+
+impl Opening {
+    /// The name for machines.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Opening::Handshake => "handshake",
+            Opening::SynOnly => "syn-only",
+            Opening::Midstream => "midstream",
+        }
+    }
 }
 
 /// How a TCP connection ended, as far as captured.
@@ -53,6 +65,18 @@ pub enum Closing {
     Reset,
     /// Nothing of the kind. Always so for UDP.
     Open,
+}
+
+impl Closing {
+    /// The name for machines.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Closing::Fin => "fin",
+            Closing::HalfClosed => "half-closed",
+            Closing::Reset => "reset",
+            Closing::Open => "open",
+        }
+    }
 }
 
 /// What one segment says.
@@ -69,7 +93,7 @@ pub struct Observation {
 }
 
 /// What few flows have: keepalive probes, silences that are not of the usual kind, copies, a clock that went back.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Rare {
     probes: [Probes; 2],
     gaps: OtherGaps,
@@ -89,10 +113,11 @@ impl Default for Rare {
 type Rarely = Option<Box<Rare>>;
 
 /// A flow: one incarnation of a tuple. Three cache lines, of which each segment needs all.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[repr(align(64))]
 pub struct Flow {
     /// The client, which opened it, and the server, which was called.
+    #[serde(skip, default = "Ends::nobody")]
     pub ends: Ends,
     /// How the sides were told apart.
     pub orientation: Orientation,
@@ -100,7 +125,8 @@ pub struct Flow {
     pub first_file: u16,
     /// The `tcp.stream` or `udp.stream` of Wireshark, once [`number_streams`] has set it.
     pub stream: u32,
-    /// The position of its first segment in the whole input.
+    /// The position of its first segment in the whole input: a number that grows with it. Where several flows have one, the file and
+    /// then the frame of the first segment decide.
     pub first_order: u64,
     /// The time of its first segment.
     pub first: Instant,
@@ -182,6 +208,11 @@ impl Flow {
     /// The client's port and the server's.
     pub const fn ports(&self) -> [u16; 2] {
         self.ends.ports()
+    }
+
+    /// The place of its first segment in the whole input.
+    const fn first_place(&self) -> (u64, u16, u32) {
+        (self.first_order, self.first_file, self.first_frame)
     }
 
     /// Whether no newer flow has the same tuple.

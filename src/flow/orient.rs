@@ -4,9 +4,10 @@
 //! Nothing here looks at a second packet: an orientation that changed later would turn earlier verdicts around.
 
 use crate::net::{Proto, TcpFlags};
+use serde::{Deserialize, Serialize};
 
 /// How it is known which side is the client.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Orientation {
     /// The client sent the SYN that began the flow.
@@ -15,6 +16,17 @@ pub enum Orientation {
     SynAck,
     /// Guessed from port numbers or, where they say nothing, from who spoke first.
     Guessed,
+}
+
+impl Orientation {
+    /// The name for machines.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Orientation::Handshake => "syn",
+            Orientation::SynAck => "syn-ack",
+            Orientation::Guessed => "guessed",
+        }
+    }
 }
 
 /// Registered ports from 1024 up on which servers commonly listen, in ascending order. Ports below 1024 need no entry.

@@ -3,6 +3,7 @@
 //! What a probe looks like is decided in `sequence`; this only counts.
 
 use crate::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// The keepalive probes that one side sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,7 +20,7 @@ pub struct ProbeTrain {
 
 /// The same in 16 bytes. Instants are milliseconds since the start of the flow and may wrap after 49 days: only their
 /// differences are used.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Probes {
     count: u16,
     answered: u16,

@@ -8,6 +8,7 @@ use super::Rarely;
 use super::gaps::{GapEvidence, Reading};
 use crate::net::{Direction, Segment, Seq, TcpFlags};
 use crate::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// What a segment is to its flow.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -53,7 +54,7 @@ const SAME_PACKET_MAX: Duration = Duration::from_millis(100);
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// What is known of one direction.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Side {
     /// Wireshark's base sequence number; kept by `stream`.
     pub(super) base: Seq,

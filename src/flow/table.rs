@@ -41,6 +41,9 @@ struct Slot {
     flow: FlowIndex,
 }
 
+/// The place of a flow's first segment in the whole input: its order, and where several have one, file and frame.
+type Place = (u64, u16, u32);
+
 /// All flows of one shard.
 #[derive(Clone, Debug, Default)]
 pub struct FlowTable {
@@ -64,6 +67,11 @@ impl FlowTable {
     /// An empty table that begins new flows by `rule`.
     pub fn new(rule: StreamRule) -> FlowTable {
         FlowTable { rule, ..FlowTable::default() }
+    }
+
+    /// Adds a flow that was followed before; nothing is asked of such a table by tuple.
+    pub fn adopt(&mut self, flow: Flow) {
+        self.flows.push(flow);
     }
 
     /// How many flows there are.
@@ -121,14 +129,14 @@ impl FlowTable {
     }
 
     /// Nothing more is asked by tuple: flows are put into the order of their first segments, and whoever keeps something for them
-    /// is told which places are swapped.
-    pub fn close(&mut self, mut swapped: impl FnMut(usize, usize)) {
+    /// is told which places are swapped. `sorts`: they did not begin in this order.
+    pub fn close(&mut self, sorts: bool, mut swapped: impl FnMut(usize, usize)) {
         self.index = HashTable::new();
-        if !self.room.is_disordered() {
+        if !sorts && !self.room.is_disordered() {
             return;
         }
         let mut sorted: Vec<u32> = (0..self.flows.len() as u32).collect();
-        sorted.sort_unstable_by_key(|at| self.flows.at(*at as usize).first_order);
+        sorted.sort_unstable_by_key(|at| self.flows.at(*at as usize).first_place());
         let mut target = vec![0; sorted.len()];
         for (place, at) in sorted.iter().enumerate() {
             target[*at as usize] = place;
@@ -250,10 +258,10 @@ impl FlowTable {
 pub fn number_streams(tables: &mut [&mut FlowTable]) -> Vec<(u32, FlowIndex)> {
     // Each table has its flows in this order already, or was closed: they are merged.
     let head = |tables: &[&mut FlowTable], table: usize, at: usize| {
-        (at < tables[table].len()).then(|| Reverse((tables[table].flows.at(at).first_order, table, at)))
+        (at < tables[table].len()).then(|| Reverse((tables[table].flows.at(at).first_place(), table, at)))
     };
     let mut order = Vec::with_capacity(tables.iter().map(|table| table.len()).sum());
-    let mut heads: BinaryHeap<Reverse<(u64, usize, usize)>> = (0..tables.len()).filter_map(|table| head(tables, table, 0)).collect();
+    let mut heads: BinaryHeap<Reverse<(Place, usize, usize)>> = (0..tables.len()).filter_map(|table| head(tables, table, 0)).collect();
     let mut next = [0; 2];
     while let Some(Reverse((_, table, at))) = heads.pop() {
         heads.extend(head(tables, table, at + 1));

@@ -48,6 +48,7 @@ use super::lateness::Lateness;
 use super::{CtState, DropReason, End, Moment, Outcome, Packet, Sent, Side, Tuple, What};
 use crate::net::{Proto, Segment, TcpFlags};
 use crate::time::{Duration, Instant};
+use serde::{Deserialize, Serialize};
 use std::ops::{Deref, DerefMut};
 
 /// A director.
@@ -69,7 +70,7 @@ pub struct Director {
 }
 
 /// What administration made of the real server.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub enum DestState {
     /// It takes connections.
     #[default]
@@ -81,7 +82,7 @@ pub enum DestState {
 }
 
 /// Conntrack entries of a director, which most directors do not have: nothing is allocated before there is one.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct RareTable(Option<Box<Table>>);
 
 static NO_ENTRIES: Table = Table::EMPTY;
@@ -101,7 +102,7 @@ impl DerefMut for RareTable {
 }
 
 /// What a director remembers of one flow.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct DirectorState {
     /// IPVS entries.
     pub conns: Conns,

@@ -2,8 +2,10 @@
 //!
 //! A flow is simulated alone; its tables hold only what its own packets made.
 
+use serde::{Deserialize, Serialize};
+
 /// Nearly always one `T`, sometimes a few more.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Few<T> {
     first: Option<T>,
     /// Boxed, because a flow that needs it is rare, and every byte of a flow counts a million times.

@@ -11,14 +11,16 @@ pub mod few;
 pub mod idle;
 pub mod ipvs;
 pub mod lateness;
+mod named;
 
 use crate::net::{Proto, Segment, Seq};
 use crate::time::{Duration, Instant};
 use conntrack::entry::State;
 use conntrack::rule::Comparison;
+use serde::{Deserialize, Serialize};
 
 /// A host as the models know it; the path says which address it stands for.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Host(pub u8);
 
 impl Host {
@@ -29,7 +31,7 @@ impl Host {
 }
 
 /// A host and a port.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct End {
     /// The host.
     pub host: Host,
@@ -38,7 +40,7 @@ pub struct End {
 }
 
 /// Source and destination of a packet.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Tuple {
     /// Where it comes from.
     pub src: End,
@@ -143,7 +145,7 @@ pub struct Sent {
 }
 
 /// Why a box kept a packet to itself.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum DropReason {
     /// A filter rule drops INVALID packets.
     InvalidByRule,
@@ -186,7 +188,7 @@ impl DropReason {
 }
 
 /// Which rule set a timer.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Clause {
     /// No timer yet.
     None,
@@ -219,7 +221,7 @@ pub enum Clause {
 }
 
 /// An entry that had ended when a packet came.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub struct Lapse {
     /// When its timer had last been set.
     pub refreshed: Instant,

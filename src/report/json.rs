@@ -8,7 +8,7 @@ use crate::engine::{Clock, Device, Path};
 use crate::finding::advice::{Where, keep_secs, saving_keepalive};
 use crate::finding::cause::cause;
 use crate::finding::{BreakPoint, Finding, Verdict, evidence_name};
-use crate::flow::{Closing, NoRoom, Opening, Orientation};
+use crate::flow::NoRoom;
 use crate::model::conntrack::entry::State as CtState;
 use crate::model::idle::Clause as IdleClause;
 use crate::model::ipvs::state::State as VsState;
@@ -331,22 +331,9 @@ pub(super) fn flow<'a>(report: &'a Report<'_>, f: &Finding) -> impl Serialize + 
         input: report.run.names.get(usize::from(f.file)).map_or("", String::as_str),
         packets: f.packets,
         bytes: f.bytes,
-        opening: match f.opening {
-            Opening::Handshake => "handshake",
-            Opening::SynOnly => "syn-only",
-            Opening::Midstream => "midstream",
-        },
-        closing: match f.closing {
-            Closing::Fin => "fin",
-            Closing::HalfClosed => "half-closed",
-            Closing::Reset => "reset",
-            Closing::Open => "open",
-        },
-        orientation: match f.orientation {
-            Orientation::Handshake => "syn",
-            Orientation::SynAck => "syn-ack",
-            Orientation::Guessed => "guessed",
-        },
+        opening: f.opening.name(),
+        closing: f.closing.name(),
+        orientation: f.orientation.name(),
         caveats: f.caveats.iter().map(|c| c.name()).collect(),
     }
 }

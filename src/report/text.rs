@@ -86,6 +86,7 @@ const LINKS_MAX: usize = 10;
 /// What was read, and what of it could not be.
 pub(super) fn input<R>(out: &mut String, run: &Run<R>, width: usize) {
     let names = match &run.names[..] {
+        [] => "no input".to_owned(),
         [one] => printable(one),
         many => format!("{} files ({} … {})", many.len(), printable(&many[0]), printable(&many[many.len() - 1])),
     };

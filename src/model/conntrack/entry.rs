@@ -6,9 +6,10 @@ use super::rule::Rule;
 use crate::model::{Clause, Lapse, Tuple};
 use crate::net::Seq;
 use crate::time::{Duration, Instant};
+use serde::{Deserialize, Serialize};
 
 /// TCP states in the kernel's order (`enum tcp_conntrack`), and the two verdicts that a transition table may hold instead.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum State {
     /// No state yet.
@@ -89,7 +90,7 @@ impl State {
 }
 
 /// Kinds of packet in the order of the transition tables' rows.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Kind {
     /// SYN without ACK.
@@ -141,7 +142,7 @@ pub mod side_flag {
 }
 
 /// What was seen of one direction (`struct ip_ct_tcp_state`).
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct Seen {
     /// The highest end of a segment.
     pub end: Seq,
@@ -160,7 +161,7 @@ pub struct Seen {
 }
 
 /// The TCP part of an entry (`struct ip_ct_tcp`).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct TcpTrack {
     /// Both directions, original first.
     pub seen: [Seen; 2],
@@ -224,7 +225,7 @@ pub mod status {
 }
 
 /// One conntrack entry.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Entry {
     /// The tuple of the original direction.
     pub original: Tuple,

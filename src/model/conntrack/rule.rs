@@ -9,9 +9,10 @@ use super::entry::State;
 use super::{Settings, Timer};
 use crate::model::Clause;
 use crate::time::{Duration, Instant};
+use serde::{Deserialize, Serialize};
 
 /// A state with the conditions that held when its timer was set, in eleven bits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Rule(u16);
 
 impl Rule {

@@ -5,10 +5,11 @@
 
 use crate::net::{Direction, Segment, Seq, TcpFlags};
 use crate::time::Instant;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The state that a flow is in, which is also the name of the timer that runs.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Clause {
     /// The client's SYN was seen.
@@ -67,7 +68,7 @@ impl fmt::Display for Clause {
 }
 
 /// What the box remembers about one flow.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct IdleEntry {
     /// When the timer was last set.
     pub(super) set_at: Instant,

@@ -9,6 +9,7 @@ use crate::model::few::Few;
 use crate::model::{Clause, End, Lapse, Tuple};
 use crate::net::{Proto, TcpFlags};
 use crate::time::{Duration, Instant};
+use serde::{Deserialize, Serialize};
 
 /// Flags of an entry (`IP_VS_CONN_F_*`).
 pub mod flag {
@@ -25,7 +26,7 @@ pub mod flag {
 }
 
 /// One IPVS entry.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Conn {
     /// The client.
     pub client: End,
@@ -133,7 +134,7 @@ impl Conn {
 }
 
 /// A persistence template: it binds a client to a real server.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Template {
     /// When its timer was last set.
     pub refreshed: Instant,

@@ -4,9 +4,10 @@
 //! spec's ipvs.md sections 1 and 4. IPVS never reads a sequence number, and nothing in here could.
 
 use crate::net::TcpFlags;
+use serde::{Deserialize, Serialize};
 
 /// TCP states in the kernel's order.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum State {
     /// Just created.

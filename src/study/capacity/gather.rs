@@ -8,9 +8,10 @@ use crate::engine::{Clock, Path};
 use crate::flow::{Flow, GapEvidence, Observation, Shape};
 use crate::net::{Direction, Proto, Segment, Seq, Sock, TcpFlags};
 use crate::time::{Duration, Instant};
+use serde::{Deserialize, Serialize};
 
 /// A segment and what the flow said of it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Step {
     /// The segment.
     pub seg: Segment,
@@ -87,7 +88,7 @@ pub struct Gather<'p> {
 }
 
 /// A flow that is being followed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Heard {
     run: FlowRun,
     beginning: Beginning,

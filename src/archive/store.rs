@@ -1,0 +1,176 @@
+//! Rows as Parquet and as Arrow IPC, into writers and out of readers that somebody else opens.
+
+use super::intake::Batches;
+use super::ledger::Ledger;
+use super::rows::{LEDGERS_KEY, segments_schema};
+use arrow_array::RecordBatch;
+use arrow_ipc::reader::{FileReader, StreamReader};
+use arrow_ipc::writer::StreamWriter;
+use arrow_schema::{Schema, SchemaRef};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
+use parquet::schema::types::ColumnPath;
+use std::fs::File;
+use std::io::{BufReader, Read, Write};
+use std::path::Path;
+
+/// Rows of a row group: what a reader of one file holds at a time.
+const GROUP_ROWS: usize = 1 << 18;
+/// Rows that are read at a time; of very many files that are merged at once, few.
+const READ_ROWS: usize = 2048;
+/// Columns whose values mostly grow by little.
+const GROWING: [&str; 3] = ["order_ns", "at_ns", "frame"];
+/// Columns that hardly ever have a value twice.
+const RANDOM: [&str; 4] = ["seq", "ack", "sack", "ip_id"];
+
+fn told(error: &dyn std::fmt::Display) -> String {
+    error.to_string()
+}
+
+fn properties() -> WriterPropertiesBuilder {
+    let zstd = ZstdLevel::try_new(1).map(Compression::ZSTD).unwrap_or(Compression::UNCOMPRESSED);
+    WriterProperties::builder()
+        .set_compression(zstd)
+        .set_max_row_group_row_count(Some(GROUP_ROWS))
+        .set_created_by(crate::archive::CREATED_BY.to_owned())
+}
+
+/// A Parquet file under way.
+pub struct ParquetSink<W: Write + Send> {
+    writer: ArrowWriter<W>,
+}
+
+impl<W: Write + Send> ParquetSink<W> {
+    /// A file of segments.
+    ///
+    /// # Errors
+    /// That it cannot be written.
+    pub fn segments(sink: W) -> Result<ParquetSink<W>, String> {
+        let mut properties = properties();
+        for name in GROWING {
+            let path = ColumnPath::from(name);
+            properties =
+                properties.set_column_dictionary_enabled(path.clone(), false).set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
+        }
+        for name in RANDOM {
+            properties = properties.set_column_dictionary_enabled(ColumnPath::from(name), false);
+        }
+        ParquetSink::new(sink, segments_schema(), properties.build())
+    }
+
+    /// A file of other rows.
+    ///
+    /// # Errors
+    /// That it cannot be written.
+    pub fn rows(sink: W, schema: SchemaRef) -> Result<ParquetSink<W>, String> {
+        ParquetSink::new(sink, schema, properties().build())
+    }
+
+    fn new(sink: W, schema: SchemaRef, properties: WriterProperties) -> Result<ParquetSink<W>, String> {
+        let options = ArrowWriterOptions::new().with_properties(properties);
+        ArrowWriter::try_new_with_options(sink, schema, options).map(|writer| ParquetSink { writer }).map_err(|error| told(&error))
+    }
+
+    /// Adds rows.
+    ///
+    /// # Errors
+    /// That they cannot be written.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<(), String> {
+        self.writer.write(batch).map_err(|error| told(&error))
+    }
+
+    /// Ends the file with the ledgers of the captures that it was made of.
+    ///
+    /// # Errors
+    /// That it cannot be written.
+    pub fn finish(mut self, ledgers: &[Ledger]) -> Result<(), String> {
+        if !ledgers.is_empty() {
+            let lines = ledgers.iter().map(Ledger::line).collect::<Result<Vec<String>, String>>()?;
+            self.writer.append_key_value_metadata(KeyValue::new(LEDGERS_KEY.to_owned(), lines.join("\n")));
+        }
+        self.writer.close().map(|_| ()).map_err(|error| told(&error))
+    }
+}
+
+/// A stream of rows under way.
+pub struct StreamSink<W: Write> {
+    writer: StreamWriter<W>,
+}
+
+impl<W: Write> StreamSink<W> {
+    /// Begins a stream.
+    ///
+    /// # Errors
+    /// That it cannot be written.
+    pub fn new(sink: W, schema: &Schema) -> Result<StreamSink<W>, String> {
+        StreamWriter::try_new(sink, schema).map(|writer| StreamSink { writer }).map_err(|error| told(&error))
+    }
+
+    /// Adds rows.
+    ///
+    /// # Errors
+    /// That they cannot be written.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<(), String> {
+        self.writer.write(batch).map_err(|error| told(&error))
+    }
+
+    /// Ends it.
+    ///
+    /// # Errors
+    /// That it cannot be written.
+    pub fn finish(mut self) -> Result<(), String> {
+        self.writer.finish().map_err(|error| told(&error))
+    }
+}
+
+/// Rows that can be read, and what is known of them beforehand.
+pub struct Rows {
+    /// Their columns.
+    pub schema: SchemaRef,
+    /// The ledgers that stand beside them.
+    pub ledgers: Vec<Ledger>,
+    /// The rows.
+    pub batches: Batches,
+}
+
+/// Reads a stream of rows.
+///
+/// # Errors
+/// That it is none.
+pub fn stream(reader: impl Read + Send + 'static) -> Result<Rows, String> {
+    let reader = StreamReader::try_new(BufReader::with_capacity(1 << 20, reader), None).map_err(|error| told(&error))?;
+    let schema = reader.schema();
+    Ok(Rows { schema, ledgers: Vec::new(), batches: Box::new(reader.map(|batch| batch.map_err(|error| told(&error)))) })
+}
+
+/// Opens a file of rows: Parquet, or Arrow IPC as a file or as a stream, by what it begins with.
+///
+/// # Errors
+/// That it cannot be read, or is none.
+pub fn open(path: &Path) -> Result<Rows, String> {
+    let mut begin = Vec::new();
+    let file = || File::open(path).map_err(|error| told(&error));
+    file()?.take(8).read_to_end(&mut begin).map_err(|error| told(&error))?;
+    if begin.starts_with(b"PAR1") {
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file()?).map_err(|error| told(&error))?;
+        let pairs = builder.metadata().file_metadata().key_value_metadata();
+        let lines = pairs.and_then(|pairs| pairs.iter().find(|pair| pair.key == LEDGERS_KEY)).and_then(|pair| pair.value.as_deref());
+        let ledgers = lines.unwrap_or_default().lines().map(Ledger::parse).collect::<Result<_, String>>()?;
+        let schema = std::sync::Arc::clone(builder.schema());
+        let reader = builder.with_batch_size(READ_ROWS).build().map_err(|error| told(&error))?;
+        return Ok(Rows { schema, ledgers, batches: Box::new(reader.map(|batch| batch.map_err(|error| told(&error)))) });
+    }
+    if begin.starts_with(b"ARROW1") {
+        let reader = FileReader::try_new(file()?, None).map_err(|error| told(&error))?;
+        let schema = reader.schema();
+        return Ok(Rows { schema, ledgers: Vec::new(), batches: Box::new(reader.map(|batch| batch.map_err(|error| told(&error)))) });
+    }
+    if begin.starts_with(&[0xff; 4]) {
+        return stream(file()?);
+    }
+    Err("it is neither Parquet nor Arrow IPC".to_owned())
+}
