@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// For each top-level module the ones that it may use. `model` is above `policy`, but only its idle boxes may know.
-const LAYERS: [(&str, &[&str]); 24] = [
+const LAYERS: [(&str, &[&str]); 25] = [
     ("time", &[]),
     ("rng", &[]),
     ("net", &["time"]),
@@ -84,6 +84,7 @@ const LAYERS: [(&str, &[&str]); 24] = [
             "check",
         ],
     ),
+    ("archive", &["time", "net", "kernel", "capture", "decode", "flow", "policy", "model", "engine", "finding", "study", "report"]),
     ("cli", &["*"]),
     ("lib", &[]),
     ("main", &["*"]),

@@ -251,7 +251,7 @@ impl Slices {
         let bytes = slices.as_binary::<i32>().value(self.row).to_vec();
         self.row += 1;
         let mut rest = Unpacker::new(bytes, order.cast_unsigned()).map_err(|error| error.to_string())?;
-        if let Some(given) = rest.next().map_err(|error| error.to_string())? {
+        if let Some(given) = rest.segment().map_err(|error| error.to_string())? {
             self.active.push(Head { given, rest });
         }
         Ok(())
@@ -278,7 +278,7 @@ impl Slices {
             let until = coming.filter(|row| self.last.is_some_and(|(hash, _)| row.0 == hash)).map(|row| row.1.cast_unsigned());
             loop {
                 into.push(head.given);
-                let Some(given) = head.rest.next().map_err(|error| error.to_string())? else { break };
+                let Some(given) = head.rest.segment().map_err(|error| error.to_string())? else { break };
                 head.given = given;
                 let waits = into.len() >= HANDFUL
                     || until.is_some_and(|until| until <= given.order)

@@ -433,7 +433,9 @@ fn batch(rows: Vec<(Row, Vec<u8>)>) -> Result<RecordBatch, String> {
     decoder.serialize(&rows).map_err(told)?;
     let Some(shown) = decoder.flush().map_err(told)? else { return Ok(RecordBatch::new_empty(whole)) };
     let mut runs = BinaryBuilder::with_capacity(states.len(), states.iter().map(Vec::len).sum());
-    states.iter().for_each(|state| runs.append_value(state));
+    for state in &states {
+        runs.append_value(state);
+    }
     let mut columns: Vec<ArrayRef> = shown.columns().to_vec();
     columns.push(Arc::new(runs.finish()));
     columns.push(new_null_array(&DataType::Utf8, rows.len()));

@@ -296,7 +296,7 @@ impl Unpacker {
     ///
     /// # Errors
     /// That the bytes end in its middle.
-    pub fn next(&mut self) -> Result<Option<Given>, SliceError> {
+    pub fn segment(&mut self) -> Result<Option<Given>, SliceError> {
         if self.at >= self.bytes.len() {
             return Ok(None);
         }
@@ -387,22 +387,24 @@ mod tests {
                 given.push(Given { packet: Decoded { src, dst, proto, segment }, order });
             }
             let mut packer = Packer::new(&given[0].packet, given[0].order);
-            given.iter().for_each(|one| packer.push(&one.packet, one.order));
+            for one in &given {
+                packer.push(&one.packet, one.order);
+            }
             prop_assert_eq!(packer.count() as usize, given.len());
             let mut unpacker = Unpacker::new(packer.bytes().to_vec(), packer.first()).expect("a slice");
             for one in &given {
-                let read = unpacker.next().expect("a segment").expect("one more");
+                let read = unpacker.segment().expect("a segment").expect("one more");
                 prop_assert_eq!(read.packet, one.packet);
                 prop_assert_eq!(read.order, one.order);
             }
-            prop_assert!(unpacker.next().is_ok_and(|more| more.is_none()));
+            prop_assert!(unpacker.segment().is_ok_and(|more| more.is_none()));
         }
 
         #[test]
         fn any_bytes_end_in_an_error_or_in_segments(bytes in prop::collection::vec(any::<u8>(), 0..200), order in any::<u64>()) {
             let Ok(mut slice) = Unpacker::new(bytes, order) else { return Ok(()) };
             for _ in 0..300 {
-                if !matches!(slice.next(), Ok(Some(_))) { return Ok(()) }
+                if !matches!(slice.segment(), Ok(Some(_))) { return Ok(()) }
             }
             prop_assert!(false, "it does not end");
         }

@@ -32,7 +32,7 @@ fn told(error: &dyn std::fmt::Display) -> String {
 }
 
 fn properties() -> WriterPropertiesBuilder {
-    let zstd = ZstdLevel::try_new(1).map(Compression::ZSTD).unwrap_or(Compression::UNCOMPRESSED);
+    let zstd = ZstdLevel::try_new(1).map_or(Compression::UNCOMPRESSED, Compression::ZSTD);
     WriterProperties::builder()
         .set_compression(zstd)
         .set_max_row_group_row_count(Some(GROUP_ROWS))

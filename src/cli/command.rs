@@ -12,10 +12,11 @@ use std::fmt::Write;
 const WIDTH: usize = 80;
 
 /// The commands by what people come for. One that is in no group is listed last.
-pub const GROUPS: [(&str, &[&str]); 5] = [
+pub const GROUPS: [(&str, &[&str]); 6] = [
     ("Look at captures", &["replay", "explain", "infer", "shrink"]),
     ("What if", &["run", "sweep", "tune", "diff", "capacity", "synth"]),
     ("Gate and audit", &["check", "audit"]),
+    ("Archives", &["segments", "merge"]),
     ("Models", &["presets", "conform"]),
     ("Set-up", &["completions", "man"]),
 ];
@@ -36,6 +37,13 @@ const HEADINGS: [(&str, &[&str]); 4] = [
             "filter",
             "count",
             "max_flows",
+            "segments",
+            "archive",
+            "parts",
+            "ledgers",
+            "file_index",
+            "name",
+            "keep_going",
             "client",
             "server",
             "sysctl",
@@ -78,6 +86,8 @@ const HEADINGS: [(&str, &[&str]); 4] = [
             "format",
             "micros",
             "snaplen",
+            "slices",
+            "part",
         ],
     ),
     ("Gate", &["policy", "baseline", "update_baseline", "lint", "fail_on", "fail_on_new_cut", "strict"]),

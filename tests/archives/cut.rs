@@ -63,7 +63,9 @@ pub(crate) fn cut(capture: &[u8], into: &Path, how: How) -> Vec<PathBuf> {
                     set_time(record, unit, back);
                 }
             }
-            records.iter().for_each(|record| bytes.extend_from_slice(record));
+            for record in &records {
+                bytes.extend_from_slice(record);
+            }
             let name = into.join(format!("point{point}-{number:04}.pcap"));
             fs::write(&name, bytes).expect("it can be written");
             names.push(name);

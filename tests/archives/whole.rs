@@ -40,7 +40,7 @@ fn slices(file: usize, name: &Path) -> (Vec<Row>, String) {
             if lines.is_null(row) {
                 rows.push((hashes.value(row), orders.value(row), slices.value(row).to_vec()));
             } else {
-                ledger = lines.value(row).to_owned();
+                lines.value(row).clone_into(&mut ledger);
             }
         }
     }
@@ -199,7 +199,7 @@ fn every_fixture_is_the_same_in_columns_as_it_is() {
     let mut captures: Vec<PathBuf> = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/captures"))
         .expect("fixtures")
         .map(|entry| entry.expect("a fixture").path())
-        .filter(|path| path.is_file() && !path.extension().is_some_and(|ending| ending == "md"))
+        .filter(|path| path.is_file() && path.extension().is_none_or(|ending| ending != "md"))
         .collect();
     captures.sort();
     assert!(captures.len() > 20);
