@@ -1,7 +1,6 @@
 //! `flowlapse merge`: the parts of an archive to the one answer; and the ledgers of its captures to what is known of it as a whole.
 
 use super::archived::{archive, listed, open};
-use super::output::Names;
 use super::{Ended, Failure, exit, files, outlet, traffic, width};
 use crate::archive::ledger::{Archive, Ledger};
 use crate::archive::merge::{followed, replayed};
@@ -49,9 +48,9 @@ pub struct Args {
     /// Of a sweep: one row for each combination, as CSV
     #[arg(long, conflicts_with_all = ["json", "ndjson"])]
     csv: bool,
-    /// How many flows the table lists
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    limit: usize,
+    /// How many flows the table lists: 20 of a replay, 10 of a load without it
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
     /// How many flows are told in full
     #[arg(long, value_name = "N", default_value_t = 3)]
     stories: usize,
@@ -127,7 +126,6 @@ impl Parts {
             }
         }
         let known = known.ok_or_else(|| Failure("there is no archive.json beside the parts; name it with --archive FILE".to_owned()))?;
-        let _ = Names::new().reads("PART", &names);
         Ok(Parts { files: listed(&names)?, archive: archive(&known)?, beside })
     }
 
@@ -204,7 +202,7 @@ fn report(args: &Args, parts: &Parts, first: &PartLedger, fail_on: &[Verdict]) -
             (false, summary) => json::write_lines(&report, !summary, &mut out),
         })?;
     } else if !super::global::is_quiet() {
-        let layout = text::Layout { width: width(), colour: super::is_coloured(), flows: args.limit, stories: args.stories };
+        let layout = text::Layout { width: width(), colour: super::is_coloured(), flows: args.limit.unwrap_or(20), stories: args.stories };
         outlet::coloured_into(|out| text::write(&report, layout, out))?;
     }
     Ok(super::replay::exit_of(&report, fail_on, args.strict))
@@ -235,5 +233,5 @@ fn capacity(args: &Args, parts: &Parts) -> Ended {
     let first = ledgers.first().ok_or_else(|| Failure("no part was given".to_owned()))?;
     let path = traffic::path(&traffic::boxes(&first.asked.boxes)?, traffic::clock_of(&first.asked)?)?;
     let run = followed(flows, parts.archive.facts().map_err(Failure)?, &ledgers);
-    super::capacity::gathered(&args.load, &path, run, args.limit, args.json)
+    super::capacity::gathered(&args.load, &path, run, args.limit.unwrap_or(10), args.json)
 }

@@ -162,13 +162,23 @@ fn several_capture_points_and_clocks_that_go_back_make_no_difference() {
 }
 
 #[test]
+fn many_boxes_and_a_clock_with_ticks_make_no_difference() {
+    let archive = ready("boxes", How { files: 40, points: 2, steps: 1, seed: 11 });
+    let boxes = ["--box", "openwrt", "--box", "conntrack:masquerade,established=900", "--box", "ipvs:dr,tcp=1200", "--box", "aws-nlb"];
+    for clock in [&[][..], &["--clock", "wheel", "--hz", "100"], &["--clock", "wheel", "--jiffies", "4294892296@1700000000.25"]] {
+        let replay = [&["replay"], &boxes[..], clock].concat();
+        assert_eq!(archive.merged(&replay, &["--ndjson"]), archive.one_machine(&replay, &["--ndjson"]));
+    }
+}
+
+#[test]
 fn sweeps_and_capacities_come_out_the_same() {
     let archive = ready("studies", How { files: 40, ..PLAIN });
     let sweep = [&["sweep"], &BOXES[..2], &["--vary", "conntrack.established=60..7200:log12", "--vary", "keepalive=120,1800"]].concat();
     assert_eq!(archive.merged(&sweep, &["--json"]), archive.one_machine(&sweep, &["--json"]));
     assert_eq!(archive.merged(&sweep, &["--csv"]), archive.one_machine(&sweep, &["--csv"]));
     let capacity = ["capacity", BOXES[0], BOXES[1]];
-    for load in [&["--scale", "3x", "--json"][..], &["--scale", "2x", "--max", "50", "--json"]] {
+    for load in [&["--scale", "3x", "--json"][..], &["--scale", "2x", "--max", "50", "--json"], &["--scale", "2x", "--max", "50"]] {
         assert_eq!(archive.merged(&capacity, load), archive.one_machine(&capacity, load));
     }
 }
