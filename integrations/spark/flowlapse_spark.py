@@ -12,6 +12,7 @@ Python workers and speaks Arrow on its standard streams. README.md has the layou
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import glob
 import heapq
@@ -288,8 +289,9 @@ class Tool:
             raise Mistake(f"--binary {self.path}: {error.strerror}") from None
         if done.returncode == 0:
             return done.stdout
-        said = last_lines(done.stderr, 1) or f"flowlapse {words[0]} ended with {done.returncode}"
-        raise (Mistake if done.returncode == 2 else Failure)(said)
+        said = said_lines(done.stderr)[:1]
+        text = said[0] if said else f"flowlapse {words[0]} ended with {done.returncode}"
+        raise (Mistake if done.returncode == 2 else Failure)(text)
 
 
 def find_tool(name: str) -> Tool:
@@ -301,9 +303,10 @@ def find_tool(name: str) -> Tool:
     return Tool(os.path.abspath(found), shipped)
 
 
-def last_lines(stderr: bytes, count: int) -> str:
-    lines = [line for line in stderr.decode("utf-8", "replace").splitlines() if line.strip()]
-    return re.sub(r"^(flowlapse|error): ", "", " / ".join(lines[-count:]))
+def said_lines(stderr: bytes) -> List[str]:
+    """What the binary said, without its name before it."""
+    lines_ = [line for line in stderr.decode("utf-8", "replace").splitlines() if line.strip()]
+    return [re.sub(r"^(flowlapse|error): ", "", line) for line in lines_]
 
 
 def decode_words(index: int, name: str, where: str) -> List[str]:
@@ -475,12 +478,14 @@ class Feeder(threading.Thread):
         sink = self.child.stdin
         try:
             self.write(sink)
-            sink.close()
-        except (BrokenPipeError, ValueError):
+            sink.flush()
+        except BrokenPipeError:
             self.cut_short = True
         except BaseException as error:  # whatever it is, the thread that reads has to know
             self.error = error
             self.child.kill()  # before its input ends: it must not take what it has for everything
+        with contextlib.suppress(OSError):
+            sink.close()
 
 
 def conversation(command: List[str], write: Optional[Callable[[BinaryIO], None]] = None,
@@ -514,7 +519,7 @@ def finish(child: "subprocess.Popen[bytes]", feeder: Optional[Feeder], errors: B
         raise feeder.error
     if code != 0:
         errors.seek(0)
-        said = last_lines(errors.read(), 3)
+        said = " / ".join(said_lines(errors.read())[-3:])
         raise RuntimeError(f"flowlapse {child.args[1]} ended with {code}: {said or 'it said nothing'}")
     if broken:
         raise RuntimeError(f"flowlapse {child.args[1]} wrote what is no Arrow stream: {first_line(broken)}")
@@ -556,7 +561,10 @@ def decode_one(binary: str, index: int, name: str, where: str) -> Batches:
 
 def copy(source: Any, sink: BinaryIO) -> None:
     while True:
-        piece = source.read(PIECE)
+        try:
+            piece = source.read(PIECE)
+        except OSError as error:  # not to be taken for a child that has gone
+            raise RuntimeError(f"reading on failed: {first_line(error)}") from error
         if not piece:
             return
         sink.write(piece)
