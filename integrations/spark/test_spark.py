@@ -225,6 +225,19 @@ def executors(pid: int) -> List[int]:
     return found
 
 
+def wait_for(path: str, limit: float = 120) -> str:
+    """What is in a file, as soon as there is something."""
+    deadline = time.monotonic() + limit
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            with open(path) as file:
+                text = file.read()
+            if text:
+                return text
+        time.sleep(0.05)
+    raise AssertionError(f"{path} did not come")
+
+
 class InDirectory(unittest.TestCase):
     """Tests with a directory of their own."""
 
@@ -309,16 +322,24 @@ class Archive(InDirectory):
         self.assert_as_replay(files)
 
     def test_executor_killed(self) -> None:
-        """One executor goes while segments are on their way, with all that it had decoded."""
+        """One executor goes while it judges, with all that it had decoded and half of the slices that were written."""
         files = rotated(synth(self.directory, 1500), self.subdirectory("in"), 40)
+        armed, waiting = self.path("armed"), self.path("waiting")
+        slow = self.file("slow", f'''#!/bin/sh
+case "$*" in *--part*) if [ -e {armed} ] && mkdir {waiting}; then echo $$ > {waiting}/pid; sleep 20; fi ;; esac 2>/dev/null
+exec {shutil.which(BINARY)} "$@"
+'''.encode())
+        os.chmod(slow, 0o755)
         killed: List[int] = []
 
         def kill(line: str, pid: int) -> None:
-            if line.startswith("judging") and not killed:
-                killed.append(executors(pid)[0])
+            if line.startswith("judging"):
+                self.file("armed")
+                child = int(wait_for(waiting + "/pid"))
+                killed.append(next(executor for executor in executors(pid) if child in descendants(executor)))
                 os.kill(killed[0], signal.SIGKILL)
 
-        summary = self.run_job(files, on_line=kill)
+        summary = self.run_job(files, "--binary", slow, on_line=kill)
         self.assertEqual(len(killed), 1)
         self.assertGreaterEqual(summary["executors_lost"], 1)
         self.assertGreaterEqual(summary["tasks_tried_again"], 1)
