@@ -404,14 +404,20 @@ def pack_boxes(boxes: List[str], scratch: str) -> Optional[str]:
     return archive
 
 
-def unpack_boxes() -> str:
-    """On an executor: the directory that stands for the driver's root, unpacked once however many tasks ask."""
+def shipped(name: str) -> str:
+    """On an executor: where a file that was sent to it lies. Spark's own answer is relative to a directory that the
+    binary is not started in."""
     from pyspark import SparkFiles
 
-    root = os.path.join(SparkFiles.getRootDirectory(), "flowlapse-boxes")
+    return os.path.abspath(SparkFiles.get(name))
+
+
+def unpack_boxes() -> str:
+    """On an executor: the directory that stands for the driver's root, unpacked once however many tasks ask."""
+    root = shipped("flowlapse-boxes")
     if not os.path.isdir(root):
-        mine = tempfile.mkdtemp(dir=SparkFiles.getRootDirectory())
-        with tarfile.open(SparkFiles.get(BOXES)) as tar:
+        mine = tempfile.mkdtemp(dir=os.path.dirname(root))
+        with tarfile.open(shipped(BOXES)) as tar:
             tar.extractall(mine)
         try:
             os.rename(mine, root)
@@ -448,9 +454,7 @@ class Program:
     def command(self) -> str:
         if not self.shipped:
             return self.name
-        from pyspark import SparkFiles
-
-        path = SparkFiles.get(self.name)
+        path = shipped(self.name)
         if not os.access(path, os.X_OK):
             os.chmod(path, 0o755)
         return path
@@ -583,8 +587,6 @@ def judging(program: Program, schema: pa.Schema, boxes: List[str], others: List[
     """Slices, sorted by flow and time, to flows: one binary a partition."""
 
     def run(batches: Batches) -> Batches:
-        from pyspark import SparkFiles
-
         def write(sink: BinaryIO) -> None:
             writer = pa.ipc.new_stream(sink, schema)
             for batch in batches:
@@ -592,7 +594,7 @@ def judging(program: Program, schema: pa.Schema, boxes: List[str], others: List[
             writer.close()
 
         here, cwd = program.place(boxes)
-        words = judge_words(SparkFiles.get("archive.json"), here, others)
+        words = judge_words(shipped("archive.json"), here, others)
         yield from conversation([program.command(), *words], write, cwd, whole=True)
 
     return run
@@ -731,9 +733,10 @@ PREFERRED = {
 
 
 def start_spark() -> Any:
-    from pyspark import SparkConf
+    from pyspark import SparkConf, SparkContext
     from pyspark.sql import SparkSession
 
+    SparkContext._ensure_initialized()  # before it, a SparkConf does not know what was submitted, and would override it
     conf = SparkConf()
     for key, value in PREFERRED.items():
         conf.setIfMissing(key, value)
@@ -879,7 +882,7 @@ class Job:
             "damaged": [hurt for ledger in ledgers for hurt in reasons_damaged(ledger)],
             "segments": segments, "flows": sum(verdicts.values()), "verdicts": dict(sorted(verdicts.items())),
             "judge_tasks": len(parts), "flow_files": files,
-            "shuffle_bytes": shuffled, "shuffle_bytes_per_segment": round(shuffled / max(segments, 1), 2),
+            "codec": self.context.getConf().get("spark.io.compression.codec"), "shuffle_bytes": shuffled, "shuffle_bytes_per_segment": round(shuffled / max(segments, 1), 2),
             "seconds": {name: round(spent, 1) for name, spent in self.seconds.items()},
             "executors_lost": ear.executors_lost(), "tasks_tried_again": ear.tried_again(),
         }
@@ -928,7 +931,8 @@ def told(summary: Dict[str, Any]) -> str:
         text.append(f"  and {len(wrong) - MOST_LINES} more, in summary.json")
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in summary["verdicts"].items())
     text.append(f"{summary['segments']} segments in {summary['flows']} flows" + (f": {verdicts}" if verdicts else ""))
-    text.append(f"shuffle: {summary['shuffle_bytes']} bytes, {summary['shuffle_bytes_per_segment']} a segment")
+    text.append(f"shuffle: {summary['shuffle_bytes']} bytes, {summary['shuffle_bytes_per_segment']} a segment "
+                f"({summary['codec']})")
     text.append("seconds: " + ", ".join(f"{name} {spent}" for name, spent in summary["seconds"].items()))
     text.append(f"executors lost: {summary['executors_lost']}; tasks tried again: {summary['tasks_tried_again']}")
     return "\n".join(text)
