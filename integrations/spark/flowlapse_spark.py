@@ -426,17 +426,14 @@ def unpack_boxes() -> str:
     return root
 
 
-ROOT = "\0root"
-"""Stands for the directory that an executor unpacks to."""
-
-
-def rooted(box: str) -> str:
-    """A --box whose file has an absolute path, with a mark where the executor's root belongs."""
+def relative(box: str) -> str:
+    """A --box whose file has an absolute path, as seen from here: the same words on every executor, since reports
+    repeat them and `flowlapse merge` reads them again."""
     name = box_file(box)
     if not name or not os.path.isabs(name):
         return box
     at = "@" if box.startswith("@") else ""
-    return at + ROOT + box[len(at):]
+    return at + os.path.relpath(name) + box[len(at) + len(name):]
 
 
 # --- on the executors --------------------------------------------------------------------------------------------
@@ -459,14 +456,13 @@ class Program:
             os.chmod(path, 0o755)
         return path
 
-    def place(self, boxes: List[str]) -> Tuple[List[str], Optional[str]]:
-        """The boxes as they are called here, and where the binary has to stand so that their files are found."""
+    def place(self) -> Optional[str]:
+        """Where the binary has to stand so that it finds the files of boxes."""
         if not self.boxes:
-            return boxes, None
-        root = unpack_boxes()
-        cwd = root + self.cwd
+            return None
+        cwd = unpack_boxes() + self.cwd
         os.makedirs(cwd, exist_ok=True)
-        return [box.replace(ROOT, root) for box in boxes], cwd
+        return cwd
 
 
 class Feeder(threading.Thread):
@@ -593,9 +589,8 @@ def judging(program: Program, schema: pa.Schema, boxes: List[str], others: List[
                 writer.write_batch(pa.RecordBatch.from_arrays(batch.columns, schema=schema))
             writer.close()
 
-        here, cwd = program.place(boxes)
-        words = judge_words(shipped("archive.json"), here, others)
-        yield from conversation([program.command(), *words], write, cwd, whole=True)
+        words = judge_words(shipped("archive.json"), boxes, others)
+        yield from conversation([program.command(), *words], write, program.place(), whole=True)
 
     return run
 
@@ -728,6 +723,7 @@ REQUIRED = {
 PREFERRED = {
     "spark.io.compression.codec": "zstd",
     "spark.sql.execution.arrow.maxRecordsPerBatch": "2000",
+    "spark.sql.debug.maxToStringFields": "1000",  # or it warns of the width of the table
     "spark.sql.shuffle.partitions": "8",  # only for counts; the exchanges that matter say how many they want
 }
 
@@ -821,7 +817,7 @@ class Job:
         progress(f"judging {segments} segments in {count} tasks")
         slices = (decoded.filter("ledger is null").select(*SLICE_COLUMNS).repartition(count, "flow_hash")
                   .sortWithinPartitions("flow_hash", "order_ns"))
-        run = judging(self.program, self.schemas.judged, [rooted(box) for box in self.options.box],
+        run = judging(self.program, self.schemas.judged, [relative(box) for box in self.options.box],
                       passed_on(self.options))
         judged = slices.mapInArrow(run, spark_schema(self.schemas.flows))
         if self.options.no_state:

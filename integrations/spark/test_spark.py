@@ -554,9 +554,10 @@ class Boxes(InDirectory):
         with tarfile.open(job.pack_boxes(["ipvs:tcp=900", "@" + path], self.directory)) as tar:
             self.assertEqual(sorted(tar.getnames()), sorted(
                 os.path.join(self.directory, name)[1:] for name in ("gw/sysctl.d/90.conf", "gw/boxes/path.json")))
-        self.assertEqual(job.rooted("@" + path), "@" + job.ROOT + path)
-        self.assertEqual(job.rooted(path), job.ROOT + path)
-        self.assertEqual(job.rooted("ipvs:tcp=900"), "ipvs:tcp=900")
+        near = os.path.relpath(path)
+        self.assertEqual(job.relative("@" + path + ":strict"), "@" + near + ":strict")
+        self.assertEqual(job.relative(path), near)
+        self.assertEqual(job.relative("ipvs:tcp=900"), "ipvs:tcp=900")
         self.assertIsNone(job.pack_boxes(["ipvs:tcp=900"], self.directory))
 
 
