@@ -356,7 +356,7 @@ pub fn segments_of(batch: &RecordBatch, into: &mut Vec<Given>) -> Result<(), Str
 /// A column of addresses: each different one was read once.
 struct Ends {
     keys: ArrayRef,
-    addrs: Vec<Addr>,
+    addrs: Vec<Option<Addr>>,
 }
 
 impl Ends {
@@ -364,16 +364,23 @@ impl Ends {
         let column = column(batch, name, &text())?;
         let dictionary = column.as_dictionary::<Int32Type>();
         let values = dictionary.values().as_string::<i32>();
-        let parse = |text: Option<&str>| {
-            let text = text.unwrap_or_default();
-            text.parse::<IpAddr>().map(Addr::from).map_err(|_| format!("column '{name}': '{text}' is no address"))
-        };
-        let addrs = values.iter().map(parse).collect::<Result<_, String>>()?;
+        // A dictionary may be that of a whole file, and a batch have few of its addresses.
+        let mut addrs = vec![None; values.len()];
+        for key in dictionary.keys().values() {
+            let Some(slot) = usize::try_from(*key).ok().and_then(|key| addrs.get_mut(key)) else {
+                return Err(format!("column '{name}' has a value that is not in its dictionary"));
+            };
+            if slot.is_none() {
+                let text = values.value(*key as usize);
+                let addr = text.parse::<IpAddr>().map_err(|_| format!("column '{name}': '{text}' is no address"))?;
+                *slot = Some(Addr::from(addr));
+            }
+        }
         Ok(Ends { keys: Arc::new(dictionary.keys().clone()), addrs })
     }
 
     fn at(&self, row: usize) -> Addr {
         let key = self.keys.as_primitive::<Int32Type>().value(row);
-        usize::try_from(key).ok().and_then(|key| self.addrs.get(key)).copied().unwrap_or(Addr::v4([0; 4]))
+        usize::try_from(key).ok().and_then(|key| self.addrs.get(key).copied()?).unwrap_or(Addr::v4([0; 4]))
     }
 }

@@ -155,7 +155,8 @@ fn version() -> String {
     // What a distribution calls its kernel is another name for one of these.
     list(&mut out, "conntrack", crate::model::conntrack::dialect::DIALECTS.iter().map(|row| row.name).collect());
     list(&mut out, "IPVS", crate::model::ipvs::dialect::DIALECTS.iter().map(|row| row.name).collect());
-    let built = [("png", cfg!(feature = "png")), ("live", cfg!(all(feature = "live", target_os = "linux")))];
+    let live = cfg!(all(feature = "live", target_os = "linux"));
+    let built = [("png", cfg!(feature = "png")), ("live", live), ("columnar", cfg!(feature = "columnar"))];
     let built: Vec<&str> = built.into_iter().filter_map(|(name, is)| is.then_some(name)).collect();
     out.push_str(&format!("\nboxes and presets: {}; built with: {}", crate::policy::presets::all().len(), built.join(" ")));
     out

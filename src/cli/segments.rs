@@ -8,10 +8,15 @@ use crate::archive::rows::{SegmentRows, SliceRows, segments_schema, slices_schem
 use crate::archive::store::{ParquetSink, StreamSink};
 use crate::capture::Input;
 use crate::decode::Filter;
+use arrow_array::RecordBatch;
 use rayon::prelude::*;
 use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{SyncSender, sync_channel};
+
+/// How many batches wait for being written.
+const AHEAD: usize = 4;
 
 /// Decode captures to columns, a row a segment: for archives that one machine cannot hold.
 ///
@@ -98,7 +103,7 @@ fn tell(ledger: &Ledger) {
         note(&format!("{}: damaged after frame {}, at byte {}: {}", ledger.name, harm.after_frame, harm.offset, harm.what));
     }
     if let Some(error) = &ledger.error {
-        note(error);
+        note(&format!("{}: {error}", ledger.name));
     }
     if ledger.interrupted {
         note(&format!("{}: interrupted; only what was read so far is there", ledger.name));
@@ -119,7 +124,9 @@ fn one(
     let mut capture = match traffic::open_inputs(&[input]) {
         Ok(capture) => capture,
         Err(Failure(why)) if args.keep_going && !interrupt::is_asked() => {
-            ledger.error = Some(why);
+            // Its name stands beside.
+            let opened = format!("{}: ", Input::from_arg(name).name());
+            ledger.error = Some(why.strip_prefix(&opened).unwrap_or(&why).to_owned());
             return Ok(ledger);
         }
         Err(failure) => return Err(failure),
@@ -144,16 +151,40 @@ fn to_file(args: &Args, at: usize, name: &OsString, place: &Path, filter: Option
         sink.finish(std::slice::from_ref(&ledger)).map_err(unwritable)?;
         ledger
     } else {
-        let (mut sink, rows) = (ParquetSink::segments(sink).map_err(unwritable)?, SegmentRows::default());
-        let ledger = one(args, at, name, filter, |given| {
-            let batch = rows.batch(given).map_err(|error| error.to_string())?;
-            sink.write(&batch)
-        })?;
+        let (sink, rows) = (ParquetSink::segments(sink).map_err(unwritable)?, SegmentRows::default());
+        let (ledger, written) = beside(sink, |send| {
+            one(args, at, name, filter, |given| {
+                let batch = rows.batch(given).map_err(|error| error.to_string())?;
+                // Whoever writes says itself why it does so no more.
+                send.send(batch).map_err(|_| "the rest was not written".to_owned())
+            })
+        });
+        let sink = written.map_err(unwritable)?;
+        let ledger = ledger?;
         sink.finish(std::slice::from_ref(&ledger)).map_err(unwritable)?;
         ledger
     };
     pending.commit().map_err(|error| files::unwritable(place, &error))?;
     Ok(ledger)
+}
+
+/// Writes batches in a thread of their own while the next ones are made.
+fn beside<W: Write + Send, R>(
+    mut sink: ParquetSink<W>,
+    make: impl FnOnce(&SyncSender<RecordBatch>) -> R,
+) -> (R, Result<ParquetSink<W>, String>) {
+    std::thread::scope(|scope| {
+        let (send, receive) = sync_channel::<RecordBatch>(AHEAD);
+        let writer = scope.spawn(move || {
+            for batch in receive {
+                sink.write(&batch)?;
+            }
+            Ok(sink)
+        });
+        let made = make(&send);
+        drop(send);
+        (made, writer.join().unwrap_or_else(|_| Err("its writer broke off".to_owned())))
+    })
 }
 
 /// One capture as a stream.

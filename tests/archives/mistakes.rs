@@ -1,7 +1,12 @@
 //! Mistakes in one line, and what cannot be read.
 
 use crate::{folder, piped, ran, told};
+use flowlapse::archive::{intake::Intake, ledger::Archive, part, store};
+use flowlapse::engine::gathered::Segments;
+use flowlapse::engine::replay::FlowRun;
+use flowlapse::rng::Rng;
 use std::fs;
+use std::path::Path;
 
 use crate::process::{SSH, STRICT};
 
@@ -70,8 +75,74 @@ fn what_cannot_be_opened_or_is_damaged_is_told_and_the_rest_is_judged() {
         ledgers.push_str(&ran.err);
     }
     assert!(ledgers.contains("cut.pcap: damaged after frame") && ledgers.contains("text.pcap: is text, not a capture"), "{ledgers}");
-    let report = told(&["replay", &here("columns-0"), &here("columns-1"), "--segments", "--box", STRICT]);
-    assert!(report.contains("damaged after frame") && report.contains("is text, not a capture"), "{report}");
+    let report = told(&["replay", &here("columns-0"), &here("columns-1"), "--segments", "--json", "--box", STRICT]);
+    let report: serde_json::Value = serde_json::from_str(&report).expect("a document");
+    let what = |at: usize| report["damage"][at]["what"].as_str().unwrap_or_default().to_owned();
+    assert!(what(0).starts_with("cut short") && what(1).starts_with("is text, not a capture"), "{report}");
+    assert_eq!((report["damage"][1]["after_frame"].as_u64(), report["complete"].as_bool()), (Some(0), Some(false)));
     let strict = ran(&["replay", &here("columns-0"), "--segments", "--box", STRICT, "--strict"]);
     assert_eq!(strict.code, 3);
+}
+
+/// Some bytes of a file changed, left out or put in.
+fn changed(bytes: &[u8], rng: &mut Rng) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for _ in 0..*rng.pick(&[1, 1, 2, 5, 20]) {
+        let at = rng.below(bytes.len() as u64) as usize;
+        match rng.below(10) {
+            0 => bytes.truncate(at + 1),
+            1 => {
+                bytes.splice(at..at, [rng.number() as u8; 3]);
+            }
+            _ => bytes[at] = *rng.pick(&[0, 1, 0x80, 0xff, rng.clone().number() as u8]),
+        }
+    }
+    bytes
+}
+
+/// Everything that a file holds is read, as segments or as flows; says whether all of it could be.
+fn read_all(path: &Path, archive: &Archive, is_part: bool) -> Result<(), String> {
+    let rows = store::open(path)?;
+    if is_part {
+        for batch in rows.batches {
+            part::read::<FlowRun>(&batch?)?;
+        }
+        return Ok(());
+    }
+    let slices = rows.schema.column_with_name("slice").is_some();
+    let (mut intake, mut given) = (Intake::stream(slices, rows.batches, Some(archive))?, Vec::new());
+    while intake.next(&mut given) {
+        given.clear();
+    }
+    intake.error().map_or(Ok(()), |error| Err(error.clone()))
+}
+
+#[test]
+fn rows_that_were_changed_are_told_or_read_and_nothing_panics() {
+    let folder = folder("changed");
+    let here = |name: &str| folder.join(name).display().to_string();
+    told(&["segments", SSH, "-o", &here("columns")]);
+    let columns = fs::read_dir(folder.join("columns")).expect("a folder").next().expect("a file").expect("a file").path();
+    let archive = Archive::parse(&told(&["merge", "--ledgers", &here("columns")])).expect("an archive");
+    told(&["replay", &here("columns"), "--segments", "--box", STRICT, "--part", &here("part.parquet")]);
+    let stream = |args: &[&str]| piped(args, &[]).1;
+    let kinds = [
+        (fs::read(columns).expect("a file"), false),
+        (stream(&["segments", SSH, "-o", "-"]), false),
+        (stream(&["segments", SSH, "--slices", "-o", "-"]), false),
+        (fs::read(folder.join("part.parquet")).expect("a file"), true),
+        (stream(&["replay", &here("columns"), "--segments", "--box", STRICT, "--part", "-"]), true),
+    ];
+    let mut rng = Rng::new(5);
+    let file = folder.join("changed");
+    for (bytes, is_part) in &kinds {
+        fs::write(&file, bytes).expect("it can be written");
+        assert_eq!(read_all(&file, &archive, *is_part), Ok(()));
+        let mut told = 0;
+        for _ in 0..600 {
+            fs::write(&file, changed(bytes, &mut rng)).expect("it can be written");
+            told += u32::from(read_all(&file, &archive, *is_part).is_err());
+        }
+        assert!(told > 200, "{told}");
+    }
 }
