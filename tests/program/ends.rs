@@ -65,8 +65,10 @@ fn a_reader_that_goes_away_is_told_and_no_panic() {
         &["replay", SSH, "--box", STRICT, "--json"],
         &["nonsense"],
     ] {
-        let mut child = program().args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
-        drop(child.stdout.take());
+        // Gone before the program begins.
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut child = program().args(args).stdout(writer).stderr(Stdio::piped()).spawn().expect("it starts");
         let mut err = String::new();
         child.stderr.take().expect("a pipe").read_to_string(&mut err).expect("text");
         let status = child.wait().expect("it ends");
