@@ -13,8 +13,9 @@ use crate::time::Instant;
 /// The longest packet that is believed even where the file announces longer ones. Wireshark's ordinary limit is 256 KiB.
 pub(super) const PACKET_MAX: u32 = 16 << 20;
 
-/// How much is read to recognise a file, at most.
+/// How much is read to recognise a file, at most and at least. What it is said to be does not depend on what is read beyond the least.
 const FIRST_BYTES: usize = 64 << 10;
+const FIRST_LEAST: usize = 4 << 10;
 
 /// Why a format stopped reading a block.
 pub(super) enum Stop {
@@ -79,7 +80,7 @@ pub(super) struct File {
 impl File {
     pub(super) fn open(input: &Input, index: u16, options: &Options) -> Result<File, CaptureError> {
         let mut source = Source::open(input, options)?;
-        let first = options.block_bytes.clamp(4 << 10, FIRST_BYTES);
+        let first = options.block_bytes.clamp(FIRST_LEAST, FIRST_BYTES);
         let mut rest = vec![0; first];
         let filled = source.fill(&mut rest);
         rest.truncate(filled);
@@ -89,7 +90,7 @@ impl File {
             let empty = || format!("the {} stream holds no bytes; expected a capture", source.compression().unwrap_or("input"));
             return Err(header(source.failure().map_or_else(empty, str::to_owned)));
         }
-        let (format, used) = detect(&rest, filled < first).map_err(|refusal| match refusal {
+        let (format, used) = detect(&rest, filled < FIRST_LEAST).map_err(|refusal| match refusal {
             Refusal::Foreign(what) => CaptureError::Foreign { input: input.name(), what },
             Refusal::Header(what) => header(match source.failure() {
                 Some(failure) => format!("{what}: {failure}"),
