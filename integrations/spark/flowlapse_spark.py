@@ -84,7 +84,8 @@ def parse(arguments: List[str]) -> argparse.Namespace:
     p.add_argument("-o", "--output", required=True, metavar="OUT", help="a directory: path or URI")
     p.add_argument("--overwrite", action="store_true", help="delete what an earlier run left in OUT")
     p.add_argument("--binary", metavar="PATH", default="flowlapse",
-                   help="the program; it is sent to the executors, unless it is local:PATH, which is there already")
+                   help="the program, built with the feature columnar: on the PATH, or target/release of this tree, without it; it is "
+                        "sent to the executors, unless it is local:PATH, which is there already")
     p.add_argument("--partitions", type=positive, metavar="N",
                    help="into how many parts the segments are spread; without it by their number")
     p.add_argument("--partition-bytes", type=positive, default=BYTES_PER_PARTITION, metavar="N",
@@ -295,6 +296,9 @@ class Tool:
 
 
 def find_tool(name: str) -> Tool:
+    built = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "target", "release", "flowlapse")
+    if name == "flowlapse" and not shutil.which(name) and os.access(built, os.X_OK):
+        name = os.path.normpath(built)
     shipped = not name.startswith("local:")
     path = name if shipped else name[len("local:"):]
     found = shutil.which(path)

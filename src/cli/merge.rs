@@ -12,7 +12,7 @@ use crate::study::sweep::Sweep;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 
-/// Put the parts of an archive together: the one report or sweep, as if one machine had read all captures.
+/// Put the parts of an archive together: the one report, sweep or load, as if one machine had read all captures.
 ///
 /// Parts are what 'replay', 'sweep' or 'capacity' write with --part; a directory holds parts, archive.json and perhaps parts.ndjson.
 /// With --ledgers it puts together what 'segments' says of each capture instead, and prints it.
@@ -24,8 +24,8 @@ Examples:
   flowlapse merge verdicts/ --json --summary
   flowlapse merge load/ --scale 10x --max 65536
 
-Exit codes: 0 ran; 1 found what --fail-on names; 2 usage, or something could not be read; 3 something was left out and
---strict was given.")]
+Exit codes: 0 ran; 1 found what --fail-on names; 2 usage, or something could not
+be read; 3 something was left out and --strict was given.")]
 pub struct Args {
     /// Parts: files, or a directory that has them in itself or in flows/
     #[arg(required_unless_present = "ledgers", value_name = "PART")]

@@ -119,6 +119,10 @@ pub fn main() -> ExitCode {
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
+            if let Some(why) = unbuilt(&error) {
+                outlet::complain(&why);
+                return ExitCode::from(exit::USAGE);
+            }
             // Help and version are answers, not errors.
             return ExitCode::from(outlet::parsed(&hinted(error)));
         }
@@ -161,6 +165,18 @@ fn run(command: Command) -> Ended {
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
     }
+}
+
+/// What the program would know if it had been built with more.
+fn unbuilt(error: &clap::Error) -> Option<String> {
+    let asked = [ContextKind::InvalidSubcommand, ContextKind::InvalidArg].into_iter().find_map(|kind| match error.get(kind) {
+        Some(ContextValue::String(word)) if ["segments", "merge", "--segments", "--part", "--archive"].contains(&word.as_str()) => {
+            Some(word)
+        }
+        _ => None,
+    })?;
+    let missing = cfg!(not(feature = "columnar"));
+    missing.then(|| format!("{asked}: this program was built without archives; build it with --features columnar"))
 }
 
 /// A mistake with the option that was probably meant, where the parser knows none: it compares otherwise, and misses swapped letters.

@@ -144,3 +144,13 @@ fn threads_are_everybodys_and_change_nothing() {
     }
     assert_eq!(flowlapse(&["presets", "--threads", "many"]).code, 2);
 }
+
+#[cfg(not(feature = "columnar"))]
+#[test]
+fn a_program_without_archives_says_what_it_was_built_without() {
+    for args in [&["segments", SSH, "-o", "-"][..], &["merge", "parts"], &["replay", SSH, "--box", STRICT, "--segments"]] {
+        let ran = flowlapse(args);
+        assert_eq!((ran.code, ran.out.as_str(), ran.err.lines().count()), (2, "", 1), "{args:?}: {}", ran.err);
+        assert!(ran.err.contains("built without archives"), "{args:?}: {}", ran.err);
+    }
+}
