@@ -11,7 +11,7 @@
 //! | varint | the file |
 //! | … | segments |
 //!
-//! A segment: a byte of [`bit`]s; the TCP flags; order since the segment before (the first: since the slice's order); frames since
+//! A segment: a byte of bits; the TCP flags; order since the segment before (the first: since the slice's order); frames since
 //! that one; payload bytes; the change of the IP identification; then what the bits name, in their order. It knows neither files nor
 //! engines, and believes nothing: whatever the bytes are, reading ends with an error or with segments.
 
