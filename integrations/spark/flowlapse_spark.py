@@ -41,7 +41,7 @@ PIECE = 1 << 20
 
 SEGMENTS_PER_PARTITION = 20_000_000
 BYTES_PER_PARTITION = 256 << 20
-FLOWS_PER_FILE = 500_000
+FLOWS_PER_FILE = 2_000_000
 
 OURS = ("_SUCCESS", "archive.json", "flows", "ledgers.ndjson", "parts.ndjson", "summary.json")
 """What this job writes into OUT, and therefore all that --overwrite deletes."""
@@ -701,6 +701,10 @@ class Ear:
             wanted.update(ids.apply(at) for at in range(ids.size()))
         return sum(stage.shuffleWriteBytes() for stage in self.stages() if stage.stageId() in wanted)
 
+    def shuffle_bytes_in_all(self) -> int:
+        """What all stages wrote for shuffles."""
+        return sum(stage.shuffleWriteBytes() for stage in self.stages())
+
     def tried_again(self) -> int:
         """Tasks that had to run more than once: they failed, or what they had written was lost."""
         return sum(stage.numFailedTasks() + (stage.numTasks() if stage.attemptId() > 0 else 0)
@@ -837,7 +841,9 @@ class Job:
         flows = judged.filter("ledger is null").drop("ledger")
         order = ("order_ns", "first_file", "first_frame")
         files = max(1, -(-flows.count() // FLOWS_PER_FILE))
-        ranked = self.keep(flows.repartitionByRange(files, *order).sortWithinPartitions(*order))
+        # One file is made where the flows are read; for several they are exchanged once more, by their order.
+        spread_ = flows.coalesce(1) if files == 1 else flows.repartitionByRange(files, *order)
+        ranked = self.keep(spread_.sortWithinPartitions(*order))
         counts = (ranked.selectExpr("spark_partition_id() as part", "proto", "verdict")
                   .groupBy("part", "proto", "verdict").count().collect())
         verdicts: Dict[str, int] = {}
@@ -882,7 +888,9 @@ class Job:
             "damaged": [hurt for ledger in ledgers for hurt in reasons_damaged(ledger)],
             "segments": segments, "flows": sum(verdicts.values()), "verdicts": dict(sorted(verdicts.items())),
             "judge_tasks": len(parts), "flow_files": files,
-            "codec": self.context.getConf().get("spark.io.compression.codec"), "shuffle_bytes": shuffled, "shuffle_bytes_per_segment": round(shuffled / max(segments, 1), 2),
+            "codec": self.context.getConf().get("spark.io.compression.codec"), "shuffle_bytes": shuffled,
+            "shuffle_bytes_per_segment": round(shuffled / max(segments, 1), 2),
+            "shuffle_bytes_in_all": ear.shuffle_bytes_in_all(),
             "seconds": {name: round(spent, 1) for name, spent in self.seconds.items()},
             "executors_lost": ear.executors_lost(), "tasks_tried_again": ear.tried_again(),
         }
@@ -932,7 +940,7 @@ def told(summary: Dict[str, Any]) -> str:
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in summary["verdicts"].items())
     text.append(f"{summary['segments']} segments in {summary['flows']} flows" + (f": {verdicts}" if verdicts else ""))
     text.append(f"shuffle: {summary['shuffle_bytes']} bytes, {summary['shuffle_bytes_per_segment']} a segment "
-                f"({summary['codec']})")
+                f"({summary['codec']}); {summary['shuffle_bytes_in_all']} in all exchanges")
     text.append("seconds: " + ", ".join(f"{name} {spent}" for name, spent in summary["seconds"].items()))
     text.append(f"executors lost: {summary['executors_lost']}; tasks tried again: {summary['tasks_tried_again']}")
     return "\n".join(text)

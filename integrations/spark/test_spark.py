@@ -308,6 +308,7 @@ class Archive(InDirectory):
         summary = self.run_job([os.path.join(self.directory, "in", "*.pcap")])
         self.assertEqual(summary["files"], FILES)
         self.assertLessEqual(summary["shuffle_bytes_per_segment"], 64)
+        self.assertLessEqual(summary["shuffle_bytes_in_all"], 64 * summary["segments"])
         self.assertGreater(summary["verdicts"]["cut"], 0)
         self.assert_as_replay(files)
 
