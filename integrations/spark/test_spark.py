@@ -35,7 +35,7 @@ import pyarrow.parquet as pq  # noqa: E402
 
 import flowlapse_spark as job  # noqa: E402
 
-BINARY = os.environ.get("FLOWLAPSE") or shutil.which("flowlapse") or "flowlapse"
+BINARY = os.path.abspath(os.environ.get("FLOWLAPSE") or shutil.which("flowlapse") or "flowlapse")
 TREE = os.path.dirname(os.path.dirname(HERE))
 FILES = int(os.environ.get("FLOWLAPSE_TEST_FILES", "500"))
 BOX = ["--box", "conntrack:strict,established=300", "--box", "ipvs:nat,tcp=120"]
