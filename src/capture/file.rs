@@ -92,7 +92,8 @@ impl File {
         }
         let (format, used) = detect(&rest, filled < FIRST_LEAST).map_err(|refusal| match refusal {
             Refusal::Foreign(what) => CaptureError::Foreign { input: input.name(), what },
-            Refusal::Header(what) => header(match source.failure() {
+            // Of a longer stream it depends on the size of the blocks whether its damage was met already.
+            Refusal::Header(what) => header(match source.failure().filter(|_| filled < FIRST_LEAST) {
                 Some(failure) => format!("{what}: {failure}"),
                 None => what,
             }),
