@@ -3,7 +3,7 @@
 //! It reads no rows and writes no reports.
 
 use super::part::{Gathered, PartLedger};
-use crate::engine::gathered::Facts;
+use crate::engine::gathered::{Besides, Facts};
 use crate::engine::hop::{Device, HopState};
 use crate::engine::path::Path;
 use crate::engine::pipeline::{Followed, Judged, Run};
@@ -11,22 +11,13 @@ use crate::engine::replay::FlowRun;
 use crate::engine::replayed::Replayed;
 use crate::flow::{Book, Flow, FlowTable, NoRoom, number_streams};
 
-/// What a run has besides its flows.
-fn whole<L>(flows: L, book: Book, facts: Facts, parts: &[PartLedger]) -> Run<L> {
-    Run {
-        flows,
-        book,
-        counters: facts.counters,
-        filtered: facts.filtered + parts.iter().map(|part| part.filtered).sum::<u64>(),
+/// What following the flows of all parts came to.
+fn besides(parts: &[PartLedger]) -> Besides {
+    Besides {
+        filtered: parts.iter().map(|part| part.filtered).sum(),
         flows_max: parts.iter().filter_map(|part| part.max_flows).max(),
         no_room: parts.iter().fold(NoRoom::default(), |sum, part| sum.and(part.no_room())),
-        damages: facts.damages,
-        times: facts.times,
-        errors: Vec::new(),
-        names: facts.names,
-        begin: facts.begin.min(facts.end),
-        end: facts.end,
-        interrupted: facts.interrupted || parts.iter().any(|part| part.interrupted),
+        interrupted: parts.iter().any(|part| part.interrupted),
     }
 }
 
@@ -57,7 +48,7 @@ pub fn replayed(path: &Path, flows: Vec<Gathered<FlowRun>>, facts: Facts, parts:
     }
     let mut book = Book::new();
     let flows = Replayed::gathered(path, flows.into_iter().map(|gathered| ended(&mut book, gathered)));
-    Ok(whole(flows, book, facts, parts))
+    Ok(facts.run(flows, book, &besides(parts)))
 }
 
 /// The flows of another study, in the order of their first packets.
@@ -73,5 +64,5 @@ pub fn followed<R>(flows: Vec<Gathered<R>>, facts: Facts, parts: &[PartLedger]) 
     table.close(true, |one, other| runs.swap(one, other));
     number_streams(&mut [&mut table]);
     let flows = table.into_flows().zip(runs).map(|(flow, run)| Judged { flow, run }).collect();
-    whole(flows, book, facts, parts)
+    facts.run(flows, book, &besides(parts))
 }

@@ -6,7 +6,8 @@
 use super::hash::flow_hash;
 use super::rows::SCHEMA_KEY;
 use super::state;
-use crate::engine::pipeline::Run;
+use crate::engine::Path;
+use crate::engine::pipeline::{Judged, Run};
 use crate::finding::advice::keep_secs;
 use crate::finding::{BreakPoint, Finding, evidence_name};
 use crate::flow::{Flow, NoRoom};
@@ -95,15 +96,20 @@ pub struct Asked {
     pub jiffies: Option<String>,
 }
 
+/// The boxes of a path in words.
+pub fn described(path: &Path) -> Vec<String> {
+    path.hops.iter().map(|hop| hop.policy.describe()).collect()
+}
+
 impl PartLedger {
     /// The ledger of a run.
-    pub fn of<L>(study: Study, asked: Asked, boxes: Vec<String>, run: &Run<L>, flows: usize, segments: u64, filtered: u64) -> PartLedger {
+    pub fn of<L>(study: Study, asked: Asked, path: &Path, run: &Run<L>, flows: usize, segments: u64, filtered: u64) -> PartLedger {
         let NoRoom { flows: evicted, packets, turned_away } = run.no_room;
         PartLedger {
             schema: PART.to_owned(),
             study,
             asked,
-            boxes,
+            boxes: described(path),
             flows: flows as u64,
             segments,
             filtered,
@@ -326,12 +332,12 @@ pub fn write_replay(
 /// # Errors
 /// As [`write_replay`].
 pub fn write_followed<R: Serialize + Sync>(
-    run: &Run<Vec<crate::engine::pipeline::Judged<R>>>,
+    run: &Run<Vec<Judged<R>>>,
     ledger: &PartLedger,
     mut take: impl FnMut(RecordBatch) -> Result<(), String>,
 ) -> Result<(), String> {
     for flows in run.flows.chunks(BATCH) {
-        let row = |judged: &crate::engine::pipeline::Judged<R>| {
+        let row = |judged: &Judged<R>| {
             let state = state::pack(&judged.flow, &judged.run)?;
             Ok((row(&judged.flow, run.socks(&judged.flow), None), state))
         };

@@ -186,7 +186,6 @@ pub fn write_followed_part<R: Serialize + Sync>(
     run: &Followed<R>,
     (segments, filtered): (u64, u64),
 ) -> Result<(), Failure> {
-    let boxes = path.hops.iter().map(|hop| hop.policy.describe()).collect();
-    let ledger = PartLedger::of(study, asked, boxes, run, run.flows.len(), segments, filtered);
+    let ledger = PartLedger::of(study, asked, path, run, run.flows.len(), segments, filtered);
     write_part(to, |take| part::write_followed(run, &ledger, take))
 }

@@ -4,10 +4,10 @@ use super::archived::{archive, listed, open};
 use super::{Ended, Failure, exit, files, outlet, traffic, width};
 use crate::archive::ledger::{Archive, Ledger};
 use crate::archive::merge::{followed, replayed};
-use crate::archive::part::{Gathered, PartLedger, Study, read};
+use crate::archive::part::{Gathered, PartLedger, Study, described, read};
 use crate::engine::many::Many;
 use crate::finding::Verdict;
-use crate::report::{Report, json, study, text};
+use crate::report::{Report, study};
 use crate::study::sweep::Sweep;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
@@ -188,23 +188,15 @@ fn part_ledgers(path: &Path) -> Result<Vec<PartLedger>, Failure> {
 
 fn report(args: &Args, parts: &Parts, first: &PartLedger, fail_on: &[Verdict]) -> Ended {
     let path = traffic::path(&traffic::boxes(&first.asked.boxes)?, traffic::clock_of(&first.asked)?)?;
-    let boxes: Vec<String> = path.hops.iter().map(|hop| hop.policy.describe()).collect();
+    let boxes = described(&path);
     if boxes != first.boxes {
         return Err(Failure(format!("the boxes of the parts were {}, and are {} here", first.boxes.join(" + "), boxes.join(" + "))));
     }
     let (flows, ledgers) = parts.gather()?;
     let run = replayed(&path, flows, parts.archive.facts().map_err(Failure)?, &ledgers).map_err(Failure)?;
     let report = Report::new(&path, &run);
-    if args.json || args.ndjson {
-        outlet::json_into(|mut out| match (args.json, args.summary) {
-            (true, true) => json::write_summary(&report, &mut out),
-            (true, false) => json::write(&report, &mut out),
-            (false, summary) => json::write_lines(&report, !summary, &mut out),
-        })?;
-    } else if !super::global::is_quiet() {
-        let layout = text::Layout { width: width(), colour: super::is_coloured(), flows: args.limit.unwrap_or(20), stories: args.stories };
-        outlet::coloured_into(|out| text::write(&report, layout, out))?;
-    }
+    let Args { json, ndjson, summary, stories, .. } = *args;
+    super::replay::Form { json, ndjson, summary, limit: args.limit.unwrap_or(20), stories }.tell(&report)?;
     Ok(super::replay::exit_of(&report, fail_on, args.strict))
 }
 

@@ -142,22 +142,38 @@ pub fn run(args: &Args) -> Ended {
     if let Some(file) = &args.html {
         cut |= page::write(file, usize::from(args.html_lives), &report, &args.captures, &args.options, stop)?;
     }
-    tell(args, &report)?;
+    Form::of(args).tell(&report)?;
     Ok(if cut { exit::INTERRUPTED } else { exit_code(args, &report, &fail_on) })
 }
 
-/// Prints the report.
-fn tell(args: &Args, report: &Report<'_>) -> Result<(), Failure> {
-    if args.json || args.ndjson {
-        outlet::json_into(|mut out| match (args.json, args.summary) {
-            (true, true) => json::write_summary(report, &mut out),
-            (true, false) => json::write(report, &mut out),
-            (false, summary) => json::write_lines(report, !summary, &mut out),
-        })?;
-    } else if !super::global::is_quiet() {
-        outlet::coloured_into(|out| text::write(report, layout(args), out))?;
+/// In which form a report is printed.
+pub(super) struct Form {
+    pub(super) json: bool,
+    pub(super) ndjson: bool,
+    pub(super) summary: bool,
+    pub(super) limit: usize,
+    pub(super) stories: usize,
+}
+
+impl Form {
+    fn of(args: &Args) -> Form {
+        Form { json: args.json, ndjson: args.ndjson, summary: args.summary, limit: args.limit, stories: args.stories }
     }
-    Ok(())
+
+    /// Prints a report.
+    pub(super) fn tell(&self, report: &Report<'_>) -> Result<(), Failure> {
+        if self.json || self.ndjson {
+            outlet::json_into(|mut out| match (self.json, self.summary) {
+                (true, true) => json::write_summary(report, &mut out),
+                (true, false) => json::write(report, &mut out),
+                (false, summary) => json::write_lines(report, !summary, &mut out),
+            })?;
+        } else if !super::global::is_quiet() {
+            let layout = text::Layout { width: width(), colour: is_coloured(), flows: self.limit, stories: self.stories };
+            outlet::coloured_into(|out| text::write(report, layout, out))?;
+        }
+        Ok(())
+    }
 }
 
 fn exit_code(args: &Args, report: &Report<'_>, fail_on: &[Verdict]) -> u8 {
@@ -173,10 +189,6 @@ pub(super) fn exit_of(report: &Report<'_>, fail_on: &[Verdict], strict: bool) ->
     } else {
         exit::RAN
     }
-}
-
-fn layout(args: &Args) -> text::Layout {
-    text::Layout { width: width(), colour: is_coloured(), flows: args.limit, stories: args.stories }
 }
 
 /// The verdicts of names.

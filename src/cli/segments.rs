@@ -9,6 +9,7 @@ use crate::archive::store::{ParquetSink, StreamSink};
 use crate::capture::Input;
 use crate::decode::Filter;
 use arrow_array::RecordBatch;
+use arrow_schema::ArrowError;
 use rayon::prelude::*;
 use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};
@@ -135,35 +136,47 @@ fn one(
     Ok(ledger)
 }
 
+/// The rows of one capture, batch by batch, of the kind that was asked for. `with_ledger`: behind slices comes a row with the ledger, for
+/// a stream has no other place for it.
+fn rows_of(
+    args: &Args,
+    at: usize,
+    name: &OsString,
+    filter: Option<&Filter>,
+    with_ledger: bool,
+    mut take: impl FnMut(RecordBatch) -> Result<(), String>,
+) -> Result<Ledger, Failure> {
+    let told = |error: ArrowError| error.to_string();
+    if !args.slices {
+        let rows = SegmentRows::default();
+        return one(args, at, name, filter, |given| take(rows.batch(given).map_err(told)?));
+    }
+    let mut rows = SliceRows::default();
+    let ledger = one(args, at, name, filter, |given| {
+        rows.push(given);
+        rows.batch(false).map_err(told)?.map_or(Ok(()), &mut take)
+    })?;
+    if with_ledger {
+        rows.ledger(&ledger.line().map_err(Failure)?);
+    } else {
+        rows.flush();
+    }
+    rows.batch(true).map_err(told).and_then(|rest| rest.map_or(Ok(()), take)).map_err(Failure)?;
+    Ok(ledger)
+}
+
 fn to_file(args: &Args, at: usize, name: &OsString, place: &Path, filter: Option<&Filter>) -> Result<Ledger, Failure> {
     let unwritable = |error: String| Failure(format!("{}: cannot be written: {error}", place.display()));
     let (file, pending) = output::begin(place).map_err(|error| files::unwritable(place, &error))?;
     let sink = BufWriter::with_capacity(1 << 20, file);
-    let ledger = if args.slices {
-        let (mut sink, mut rows) = (ParquetSink::rows(sink, slices_schema()).map_err(unwritable)?, SliceRows::default());
-        let ledger = one(args, at, name, filter, |given| {
-            rows.push(given);
-            rows.batch(false).map_err(|error| error.to_string())?.map_or(Ok(()), |batch| sink.write(&batch))
-        })?;
-        rows.flush();
-        let rest = rows.batch(true).map_err(|error| unwritable(error.to_string()))?;
-        rest.map_or(Ok(()), |batch| sink.write(&batch)).map_err(unwritable)?;
-        sink.finish(std::slice::from_ref(&ledger)).map_err(unwritable)?;
-        ledger
-    } else {
-        let (sink, rows) = (ParquetSink::segments(sink).map_err(unwritable)?, SegmentRows::default());
-        let (ledger, written) = beside(sink, |send| {
-            one(args, at, name, filter, |given| {
-                let batch = rows.batch(given).map_err(|error| error.to_string())?;
-                // Whoever writes says itself why it does so no more.
-                send.send(batch).map_err(|_| "the rest was not written".to_owned())
-            })
-        });
-        let sink = written.map_err(unwritable)?;
-        let ledger = ledger?;
-        sink.finish(std::slice::from_ref(&ledger)).map_err(unwritable)?;
-        ledger
-    };
+    let sink = if args.slices { ParquetSink::rows(sink, slices_schema()) } else { ParquetSink::segments(sink) };
+    let (ledger, written) = beside(sink.map_err(unwritable)?, |send| {
+        // Whoever writes says itself why it does so no more.
+        rows_of(args, at, name, filter, false, |batch| send.send(batch).map_err(|_| "the rest was not written".to_owned()))
+    });
+    let sink = written.map_err(unwritable)?;
+    let ledger = ledger?;
+    sink.finish(std::slice::from_ref(&ledger)).map_err(unwritable)?;
     pending.commit().map_err(|error| files::unwritable(place, &error))?;
     Ok(ledger)
 }
@@ -202,26 +215,11 @@ fn to_stdout(args: &Args, filter: Option<&Filter>) -> Ended {
 }
 
 fn stream(args: &Args, name: &OsString, filter: Option<&Filter>, out: impl Write) -> Result<Ledger, Failure> {
-    if args.slices {
-        let (mut sink, mut rows) = (StreamSink::new(out, &slices_schema()).map_err(Failure)?, SliceRows::default());
-        let ledger = one(args, 0, name, filter, |given| {
-            rows.push(given);
-            rows.batch(false).map_err(|error| error.to_string())?.map_or(Ok(()), |batch| sink.write(&batch))
-        })?;
-        rows.ledger(&ledger.line().map_err(Failure)?);
-        let rest = rows.batch(true).map_err(|error| Failure(error.to_string()))?;
-        rest.map_or(Ok(()), |batch| sink.write(&batch)).map_err(Failure)?;
-        sink.finish().map_err(Failure)?;
-        Ok(ledger)
-    } else {
-        let (mut sink, rows) = (StreamSink::new(out, &segments_schema()).map_err(Failure)?, SegmentRows::default());
-        let ledger = one(args, 0, name, filter, |given| {
-            let batch = rows.batch(given).map_err(|error| error.to_string())?;
-            sink.write(&batch)
-        })?;
-        sink.finish().map_err(Failure)?;
-        Ok(ledger)
-    }
+    let schema = if args.slices { slices_schema() } else { segments_schema() };
+    let mut sink = StreamSink::new(out, &schema).map_err(Failure)?;
+    let ledger = rows_of(args, 0, name, filter, true, |batch| sink.write(&batch))?;
+    sink.finish().map_err(Failure)?;
+    Ok(ledger)
 }
 
 /// Standard output that remembers what was wrong with it, for the exit code.

@@ -8,7 +8,7 @@ use super::pipeline::{Bin, Follow, Followed, Intake, Job, Keep, Kept, Run, Singl
 use super::replayed::{Replayed, Resting};
 use crate::capture::{Damage, TimeCounters};
 use crate::decode::{DecodeCounters, Decoded};
-use crate::flow::Book;
+use crate::flow::{Book, NoRoom};
 use crate::time::Instant;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -53,6 +53,40 @@ pub struct Facts {
     pub interrupted: bool,
 }
 
+/// What following the flows came to, besides them.
+#[derive(Clone, Copy, Debug)]
+pub struct Besides {
+    /// Segments that a filter left out then.
+    pub filtered: u64,
+    /// How many flows could be held.
+    pub flows_max: Option<u64>,
+    /// What was left out because they were no more.
+    pub no_room: NoRoom,
+    /// Whether it was stopped early.
+    pub interrupted: bool,
+}
+
+impl Facts {
+    /// The flows as a run over these captures.
+    pub fn run<L>(self, flows: L, book: Book, besides: &Besides) -> Run<L> {
+        Run {
+            flows,
+            book,
+            counters: self.counters,
+            filtered: self.filtered + besides.filtered,
+            flows_max: besides.flows_max,
+            no_room: besides.no_room,
+            damages: self.damages,
+            times: self.times,
+            errors: Vec::new(),
+            names: self.names,
+            begin: self.begin.min(self.end),
+            end: self.end,
+            interrupted: self.interrupted || besides.interrupted,
+        }
+    }
+}
+
 /// Replays segments through a path. When `stop` becomes true, what came so far is judged.
 ///
 /// # Panics
@@ -92,21 +126,7 @@ fn keep<K: Keep>(segments: &mut impl Segments, keep: &K, job: &Job, stop: &Atomi
     if let Some(wrong) = facts.wrong {
         flows.shards.iter_mut().flat_map(|(table, _)| table.flows_mut()).for_each(|flow| flow.set_adrift(wrong));
     }
-    Run {
-        flows,
-        book,
-        counters: facts.counters,
-        filtered: facts.filtered + filtered,
-        flows_max: job.flows_max,
-        no_room,
-        damages: facts.damages,
-        times: facts.times,
-        errors: Vec::new(),
-        names: facts.names,
-        begin: facts.begin.min(facts.end),
-        end: facts.end,
-        interrupted: interrupted || facts.interrupted,
-    }
+    facts.run(flows, book, &Besides { filtered, flows_max: job.flows_max, no_room, interrupted })
 }
 
 struct Handing<'j, S> {

@@ -89,7 +89,8 @@ pub struct HopRun {
     pub lives: Option<Box<Lives>>,
 }
 
-/// A flow on its way through a path.
+/// A flow on its way through a path. Parts of archives have it written out, with all that it holds: another field is another number
+/// in `archive::state`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FlowRun {
     /// Each box's part.

@@ -112,7 +112,8 @@ impl Default for Rare {
 /// Eight bytes where there is nothing.
 type Rarely = Option<Box<Rare>>;
 
-/// A flow: one incarnation of a tuple. Three cache lines, of which each segment needs all.
+/// A flow: one incarnation of a tuple. Three cache lines, of which each segment needs all. Parts of archives have it written out:
+/// another field is another number in `archive::state`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[repr(align(64))]
 pub struct Flow {

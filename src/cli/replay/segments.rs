@@ -3,7 +3,7 @@
 use super::super::archived::{whole, write_part};
 use super::super::draw::Draw;
 use super::super::{Ended, Failure, exit, interrupt, traffic};
-use super::{Args, exit_code, tell};
+use super::{Args, Form, exit_code};
 use crate::archive::part::{Asked, PartLedger, Study, write_replay};
 use crate::engine::gathered::run_gathered;
 use crate::engine::pipeline::Job;
@@ -30,11 +30,10 @@ pub(super) fn run<'d>(args: &Args, fail_on: &[Verdict], draws: impl Iterator<Ite
     }
     if let Some(to) = &args.parted.part {
         let asked = Asked { boxes: args.boxes.clone(), ..args.options.clock_words() };
-        let boxes = path.hops.iter().map(|hop| hop.policy.describe()).collect();
-        let ledger = PartLedger::of(Study::Replay, asked, boxes, &run, run.flows.len(), intake.segments(), intake.filtered(&run));
+        let ledger = PartLedger::of(Study::Replay, asked, &path, &run, run.flows.len(), intake.segments(), intake.filtered(&run));
         write_part(to, |take| write_replay(&report, &ledger, take))?;
     } else {
-        tell(args, &report)?;
+        Form::of(args).tell(&report)?;
     }
     Ok(if run.interrupted { exit::INTERRUPTED } else { exit_code(args, &report, fail_on) })
 }
