@@ -42,6 +42,11 @@ pub(super) struct Sink<'a> {
 }
 
 impl Sink<'_> {
+    #[cfg(test)]
+    pub(super) fn new<'a>(heads: &'a mut Vec<Head>, frame: &'a mut u32, times: &'a mut TimeCounters, file: u16) -> Sink<'a> {
+        Sink { heads, frame, times, file }
+    }
+
     #[inline]
     pub(super) fn push(&mut self, at: Instant, start: usize, captured: u32, wire_len: u32, link: LinkType) {
         *self.frame = self.frame.saturating_add(1);

@@ -167,7 +167,7 @@ impl<S: Segments> Intake for Handing<'_, S> {
                 continue;
             }
             let ends = self.book.ends(packet.src, packet.dst, packet.proto);
-            put(bins, &packet.segment, ends, order);
+            put(bins, packet.segment, ends, order);
             count += 1;
         }
         count > 0

@@ -118,7 +118,7 @@ impl<C: Iterator<Item = Vec<Offered>> + Send> Intake for Offer<'_, C> {
                 let passes =
                     self.job.filter.as_ref().is_none_or(|filter| filter.matches(&Decoded { src, dst, proto: flow.proto, segment: seg }));
                 if passes {
-                    put(bins, &seg, ends, self.records - 1);
+                    put(bins, seg, ends, self.records - 1);
                 } else {
                     self.filtered += 1;
                 }

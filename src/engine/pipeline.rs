@@ -434,9 +434,9 @@ impl Intake for Reading<'_> {
             self.end = self.end.max(record.at);
             // Asked in turn, so that the usual packet goes from the block to its bin in registers.
             if let Some(packet) = self.decoder.usual(&record) {
-                count += self.put(bins, &packet);
+                count += self.put(bins, packet);
             } else if let Some(packet) = self.decoder.other(&record) {
-                count += self.put(bins, &packet);
+                count += self.put(bins, packet);
             } else if let Some(error) = self.decoder.icmp_error()
                 && self.errors.len() < ERRORS_MAX
             {
@@ -458,15 +458,22 @@ impl Intake for Reading<'_> {
 }
 
 impl Reading<'_> {
+    /// What the filter says. By value, and not inline: whatever a pointer is taken of is in memory, and its fields would be read back
+    /// from there wider than they were written, for which a processor waits.
+    #[inline(never)]
+    fn is_left_out(&self, packet: Decoded) -> bool {
+        self.job.filter.as_ref().is_some_and(|filter| !filter.matches(&packet))
+    }
+
     /// Puts a packet into its bin, unless the filter leaves it out; says how many that were.
     #[inline(always)]
-    fn put(&mut self, bins: &mut [Bin], packet: &Decoded) -> u32 {
-        if self.job.filter.as_ref().is_some_and(|filter| !filter.matches(packet)) {
+    fn put(&mut self, bins: &mut [Bin], packet: Decoded) -> u32 {
+        if self.job.filter.is_some() && self.is_left_out(packet) {
             self.filtered += 1;
             return 0;
         }
         let ends = self.book.ends(packet.src, packet.dst, packet.proto);
-        put(bins, &packet.segment, ends, self.order);
+        put(bins, packet.segment, ends, self.order);
         self.order += 1;
         1
     }
@@ -474,10 +481,10 @@ impl Reading<'_> {
 
 /// Puts a packet into the bin of its shard; `order` is its place in the whole input.
 #[inline(always)]
-pub(super) fn put(bins: &mut [Bin], seg: &Segment, ends: Ends, order: u64) {
+pub(super) fn put(bins: &mut [Bin], seg: Segment, ends: Ends, order: u64) {
     let hash = ends.hash();
     let bin = &mut bins[hash as usize & (bins.len() - 1)];
-    bin.items.push(Item { seg: *seg, ends, hash });
+    bin.items.push(Item { seg, ends, hash });
     bin.orders.push(order);
 }
 

@@ -35,7 +35,7 @@ pub struct Row {
 
 /// Spells and rows that fit in place: what nine of ten flows have behind three boxes.
 const SPELLS: usize = 7;
-const ROWS: usize = 18;
+const ROWS: usize = 17;
 /// Boxes that two bits tell apart.
 const HOPS: usize = 4;
 /// No prior spell.
@@ -46,7 +46,7 @@ const NONE: u8 = 0xff;
 struct Short(u16);
 
 const SPELL: u16 = 0x0007;
-const _: () = assert!(TimerId::NUMBERS <= 1 << 11 && SPELLS <= 8);
+const _: () = assert!(TimerId::NUMBERS <= 1 << 11 && SPELLS < 8);
 
 impl Short {
     const fn key(hop: usize, timer: TimerId) -> u16 {
@@ -80,12 +80,14 @@ pub struct Profile {
     last: [u8; HOPS],
     /// For each box the spell that was the longest before the one that a later segment may still show to be a hole.
     prior: [u8; HOPS],
+    /// The places of spells that may be in use.
+    taken: u8,
+    count: u8,
     /// The rows whose longest spell may still be shown to be a hole.
     open: u32,
     /// The rows of a flow that needs more, in place of those above.
     #[allow(clippy::box_collection, reason = "eight bytes where there is nothing, in place of twenty-four")]
     more: Option<Box<Vec<Long>>>,
-    count: u8,
     evidence: [GapEvidence; SPELLS],
     frames: [(u32, u32); SPELLS],
 }
@@ -107,9 +109,10 @@ impl Default for Profile {
             rows: [Short(0); ROWS],
             last: [0; HOPS],
             prior: [NONE; HOPS],
+            taken: 0,
+            count: 0,
             open: 0,
             more: None,
-            count: 0,
             evidence: [GapEvidence::Unknown; SPELLS],
             frames: [(0, 0); SPELLS],
         }
@@ -122,6 +125,27 @@ impl Profile {
         let short = if self.more.is_some() { 0 } else { usize::from(self.count) };
         let row = |row: &Short| Row { hop: row.hop(), timer: row.timer(), longest: self.spell(row.spell()) };
         self.rows[..short].iter().map(row).chain(self.more.iter().flat_map(|rows| rows.iter()).map(|long| long.row))
+    }
+
+    /// Whether something holds of a row; asked of each in their order until it does.
+    #[inline]
+    pub fn any_idle(&self, mut ask: impl FnMut(usize, TimerId, Duration) -> bool) -> bool {
+        match &self.more {
+            None => {
+                let mut rows = self.rows[..usize::from(self.count)].iter();
+                rows.any(|row| ask(row.hop(), row.timer(), self.idle[row.spell().min(SPELLS - 1)]))
+            }
+            Some(rows) => rows.iter().any(|long| ask(long.row.hop, long.row.timer, long.row.longest.idle)),
+        }
+    }
+
+    /// The rows in their order, of each the box, the timer and how long its longest spell is.
+    #[inline]
+    pub fn each_idle(&self, mut tell: impl FnMut(usize, TimerId, Duration)) {
+        self.any_idle(|hop, timer, idle| {
+            tell(hop, timer, idle);
+            false
+        });
     }
 
     /// Reads a little of each of its cache lines: what is asked of many flows in a row comes from memory at once.
@@ -224,19 +248,27 @@ impl Profile {
 
     /// Where a spell stands, or is put; nothing where there is no room.
     fn place(&mut self, spell: Spell) -> Option<usize> {
-        let mut used = 0_u32;
-        for row in &self.rows[..usize::from(self.count)] {
-            used |= 1 << row.spell();
-        }
-        for prior in self.prior.iter().filter(|prior| **prior != NONE) {
-            used |= 1 << prior;
-        }
-        if let Some(same) = (0..SPELLS).rfind(|at| used >> at & 1 == 1 && self.spell(*at) == spell) {
+        // What nobody refers to any more may still be found here, and is what it was.
+        if let Some(same) = (0..SPELLS).find(|at| self.idle[*at] == spell.idle && self.taken >> at & 1 == 1 && self.spell(*at) == spell) {
             return Some(same);
         }
-        let free = (0..SPELLS).find(|at| used >> at & 1 == 0)?;
+        if self.taken.trailing_ones() as usize >= SPELLS {
+            self.taken = self.used();
+        }
+        let free = self.taken.trailing_ones() as usize;
+        if free >= SPELLS {
+            return None;
+        }
+        self.taken |= 1 << free;
         (self.idle[free], self.frames[free], self.evidence[free]) = (spell.idle, (spell.before, spell.after), spell.evidence);
         Some(free)
+    }
+
+    /// The places of spells that are in use.
+    fn used(&self) -> u8 {
+        let rows = self.rows[..usize::from(self.count)].iter().map(|row| row.spell());
+        let priors = self.prior.iter().filter(|prior| **prior != NONE).map(|prior| usize::from(*prior));
+        rows.chain(priors).filter(|at| *at < SPELLS).fold(0, |used, at| used | 1 << at)
     }
 
     /// Goes over to the plain list.

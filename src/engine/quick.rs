@@ -10,19 +10,17 @@ use super::path::Path;
 use super::profile::Spell;
 use super::replay::Told;
 use super::rest::{
-    ABSENT, BITS, Form, HEAD, HOLE, HOLES, HOPS, Layout, ODD, OVER, OWN, RARE, REVERSED, ROUTER, Shelf, bits_of, conn_bits, form_of,
-    idle_entry, pack_idle, store_entry,
+    ABSENT, BITS, Form, HOLE, HOLES, HOPS, Layout, ODD, OVER, Place, RARE, REVERSED, ROUTER, Shelf, WORDS, bits_of, conn_bits, conn_of, form_of,
+    idle_entry, pack_idle, rule_of, status_of, store_track, track_of,
 };
-use super::timers::{TimerId, of_conn};
-use crate::flow::{Closing, GapEvidence, Shape};
+use super::timers::{TimerId, of_state};
+use crate::flow::{Closing, GapEvidence, Observation, Shape};
+use crate::model::ipvs::conn;
 use crate::net::{Direction, Proto, TcpFlags};
 use crate::time::{Duration, Instant};
 
 #[cfg(doc)]
 use super::replay::Replay;
-
-/// The words of a path of as many boxes as rest small.
-const WORDS: usize = HEAD + HOPS * (OWN + ROUTER);
 
 /// When a packet is judged, and the latest moment that it may really have been.
 #[derive(Clone, Copy)]
@@ -35,101 +33,108 @@ impl Layout {
     /// Leads a segment through the path if it is a usual one.
     #[inline]
     pub(super) fn passes(&self, path: &Path, shelf: &mut Shelf, at: usize, told: &Told<'_>, when: When) -> bool {
-        let (flow, seg, observation) = (told.flow, told.seg, told.observation);
-        let before = shelf.words(at);
-        let flags = before[1] as u32;
-        let reply = seg.dir == Direction::Reply;
-        if flags & (RARE | ODD) != 0 || flow.proto() != Proto::Tcp || seg.flags.has(TcpFlags::RST) || before.len() > WORDS {
+        let (flags, proto) = (shelf.words(at)[1] as u32, told.flow.proto());
+        if flags & (RARE | ODD) != 0 || proto != Proto::Tcp || told.seg.flags.has(TcpFlags::RST) {
             return false;
         }
-        let mut fresh = [0; WORDS];
-        for (word, old) in fresh.iter_mut().zip(before) {
-            *word = *old;
+        // Copied in a piece, for which the compiler has to know how long it is.
+        match self.words {
+            ..=12 => self.led::<12>(path, shelf, at, told, when),
+            ..=20 => self.led::<20>(path, shelf, at, told, when),
+            _ => self.led::<WORDS>(path, shelf, at, told, when),
         }
-        let ports = flow.ports();
-        let shared = (Instant(before[0]), (before[1] >> 32) as u32);
-        let mut holes = flags & HOLES;
-        let mut notes = [(TimerId(0), shared.0, 0, GapEvidence::Hole); HOPS];
-        let count = self.places.len();
+    }
+
+    #[inline(always)]
+    fn led<const N: usize>(&self, path: &Path, shelf: &mut Shelf, at: usize, told: &Told<'_>, When { now, latest }: When) -> bool {
+        let (seg, observation) = (told.seg, told.observation);
+        let Some((rests, profile)) = shelf.first_words::<N>(at) else { return false };
+        // What the packet makes of it; it is put in the other's place when all boxes have let it pass.
+        let mut words = *rests;
+        let reply = seg.dir == Direction::Reply;
+        let shared = (Instant(rests[0]), (rests[1] >> 32) as u32);
+        let mut holes = rests[1] as u32 & HOLES;
+        let mut timers = [None; HOPS];
+        let (count, hops) = (self.places.len().min(HOPS), &path.hops[..]);
         for step in 0..count {
             let index = if reply { count - 1 - step } else { step };
             let place = &self.places[index];
             if reply && place.one_way {
                 continue;
             }
-            let bits = bits_of(fresh[2], index);
+            let bits = bits_of(rests[2], index);
             if bits == ABSENT {
                 return false;
             }
-            let (refreshed, renewed_by) = place.own.map_or(shared, |own| (Instant(fresh[own]), fresh[own + 1] as u32));
-            let here = &mut fresh[place.at..];
-            let (timer, span, bits, renewed) = match (&place.kind, &path.hops[index].device) {
+            let refreshed = place.own.map_or(shared.0, |own| Instant(rests[own]));
+            let (timer, span, bits, renewed) = match (&place.kind, &hops[index].device) {
                 (Form::Router { timers, .. }, Device::Router(router)) => {
-                    let mut entry = place.entry(here, bits, refreshed, timers, ports, Proto::Tcp);
-                    let (timer, span) = (TimerId(entry.rule.number()), entry.timeout);
-                    let form = form_of(bits);
+                    let Some(here) = words[place.at..].first_chunk_mut::<ROUTER>() else { return false };
+                    let (old, form) = (rule_of(bits), form_of(bits));
+                    let span = timers[usize::from(old.number()).min(timers.len() - 1)].span;
+                    if latest >= refreshed + span {
+                        return false;
+                    }
+                    let (mut track, mut status) = (track_of(here, bits), status_of(here));
                     let dir = usize::from(reply != (form == REVERSED));
-                    if when.latest >= refreshed + span || !router.lets_pass(&mut entry, dir, seg, when.now) {
-                        return false;
-                    }
-                    (timer, span, form | store_entry(here, &entry, Proto::Tcp), entry.refreshed)
+                    let Some(rule) = router.lets_pass(&mut track, &mut status, dir, seg) else { return false };
+                    (TimerId(old.number()), span, form | store_track(here, &track, status, rule), now)
                 }
-                (Form::Director { settings, real }, Device::Director(director)) => {
-                    let mut conn = place.conn(bits, refreshed, settings, *real, ports, Proto::Tcp);
-                    let (timer, span) = (of_conn(&conn), conn.timeout);
-                    if when.latest >= refreshed + span || !director.lets_pass(&mut conn, reply, seg, when.now) {
+                (Form::Director { settings, .. }, Device::Director(director)) => {
+                    let (mut state, mut flags) = conn_of(bits);
+                    let (timer, span) = (of_state(state, flags), conn::timeout(settings, state, flags));
+                    if latest >= refreshed + span || !director.lets_pass(&mut state, &mut flags, reply, seg) {
                         return false;
                     }
-                    (timer, span, conn_bits(&conn), conn.refreshed)
+                    (timer, span, conn_bits(state, flags), now)
                 }
                 (Form::Idle { ends }, Device::Idle(idle)) => {
+                    let here = &mut words[place.at..];
                     let mut entry = idle_entry(here, bits, refreshed, *ends);
                     let (deadline, clause) = idle.deadline_if_answered(&entry);
-                    if when.latest >= deadline {
+                    if latest >= deadline {
                         return false;
                     }
-                    idle.step(&mut entry, Proto::Tcp, seg, seg.dir, when.now);
+                    idle.follow(&mut entry, Proto::Tcp, seg, seg.dir, now);
                     let (bits, renewed) = pack_idle(here, &entry, *ends);
                     (TimerId(clause as u16), idle.timer(clause).timeout, bits, renewed)
                 }
                 _ => return false,
             };
-            // What is missing of the replies does not matter to a box that never sees them.
-            let blind = observation.shape == Shape::AckUnseen && place.one_way;
-            let seen = if blind { GapEvidence::Unknown } else { observation.evidence };
-            let hole = HOLE << index;
-            let evidence = if seen == GapEvidence::Hole || holes & hole != 0 { GapEvidence::Hole } else { seen };
+            let (hole, seen) = (HOLE << index, seen(observation, place));
             holes |= if seen == GapEvidence::Hole { hole } else { 0 };
-            if span != Duration::MAX {
-                notes[index] = (timer, refreshed, renewed_by, evidence);
+            if span != Duration::MAX && holes & hole == 0 {
+                timers[index] = Some(timer);
             }
-            let frame = if renewed == when.now { seg.frame } else { renewed_by };
-            holes &= if renewed == when.now { !hole } else { u32::MAX };
             match place.own {
-                Some(own) => (fresh[own], fresh[own + 1]) = (renewed.0, u64::from(frame)),
-                None if renewed != when.now => return false,
+                Some(own) if renewed == now => (words[own], words[own + 1]) = (now.0, u64::from(seg.frame)),
+                Some(own) => words[own] = renewed.0,
+                None if renewed != now => return false,
                 None => {}
             }
-            let shift = BITS * index as u32;
-            fresh[2] = fresh[2] & !(((1 << BITS) - 1) << shift) | bits << shift;
-        }
-        let over = if flow.closing() == Closing::Fin { OVER } else { 0 };
-        fresh[0] = when.now.0;
-        fresh[1] = u64::from(seg.frame) << 32 | u64::from(holes | over);
-        let words = shelf.words_mut(at);
-        for (word, new) in words.iter_mut().zip(fresh) {
-            *word = new;
+            holes &= if renewed == now { !hole } else { u32::MAX };
+            words[2] ^= (bits ^ bits_of(rests[2], index)) << (BITS * index as u32);
         }
         let open = told.is_open();
-        let profile = shelf.profiles.at_mut(at);
         for step in 0..count {
             let hop = if reply { count - 1 - step } else { step };
-            let (timer, refreshed, before, evidence) = notes[hop];
-            if evidence != GapEvidence::Hole {
-                let spell = Spell { idle: when.now.since(refreshed), before, after: seg.frame, evidence };
-                profile.note(hop, timer, spell, open);
-            }
+            let Some(timer) = timers[hop] else { continue };
+            let place = &self.places[hop];
+            let (refreshed, before) = place.own.map_or(shared, |own| (Instant(rests[own]), rests[own + 1] as u32));
+            let spell = Spell { idle: now.since(refreshed), before, after: seg.frame, evidence: seen(observation, place) };
+            profile.note(hop, timer, spell, open);
         }
+        let over = if told.flow.closing() == Closing::Fin { OVER } else { 0 };
+        words[0] = now.0;
+        words[1] = u64::from(seg.frame) << 32 | u64::from(holes | over);
+        *rests = words;
         true
     }
+}
+
+/// What a segment says of the silence before it, to this box: what is missing of the replies does not matter to one that never sees
+/// them.
+#[inline]
+fn seen(observation: &Observation, place: &Place) -> GapEvidence {
+    if observation.shape == Shape::AckUnseen && place.one_way { GapEvidence::Unknown } else { observation.evidence }
 }

@@ -434,12 +434,9 @@ impl FlowRun {
     #[inline]
     pub(super) fn is_told(&mut self, profile: &mut Profile, flow: &Flow, observation: &Observation) -> bool {
         if let Some(revision) = observation.revises {
-            profile.revise(revision.evidence);
             self.revise(revision.ordinal, revision.evidence);
         }
-        if flow.pending() == Some(ordinal(flow)) {
-            profile.settle();
-        }
+        heard(profile, flow, observation);
         self.cut.is_none() && observation.shape != Shape::Duplicate
     }
 
@@ -470,23 +467,8 @@ impl FlowRun {
     }
 
     fn revise(&mut self, ordinal: u32, evidence: GapEvidence) {
-        let settle = |late: &mut Late| {
-            if late.ordinal == ordinal {
-                late.evidence = evidence;
-            }
-        };
-        if let Some(cut) = &mut self.cut {
-            settle(&mut cut.0);
-        }
-        if let Some(late) = &mut self.repaired {
-            settle(late);
-        }
-        if let Some(late) = &mut self.hole {
-            settle(late);
-        }
-        if let Some(doubt) = &mut self.doubt {
-            settle(&mut doubt.late);
-        }
+        let FlowRun { cut, repaired, hole, doubt, .. } = self;
+        revise([cut.as_mut().map(|cut| &mut cut.0), repaired.as_deref_mut(), hole.as_deref_mut()], doubt, ordinal, evidence);
     }
 
     /// Nothing more is to be said of it: it is not asked whether it would get through at the end.
@@ -497,6 +479,25 @@ impl FlowRun {
     /// Whether the connection was closed or reset before the last segment that was judged.
     pub fn is_over(&self) -> bool {
         self.over
+    }
+}
+
+/// What is now known of the silence before the segment of a place among the flow's segments, where a late packet is that one.
+pub(super) fn revise(lates: [Option<&mut Late>; 3], doubt: &mut Option<Box<Doubt>>, ordinal: u32, evidence: GapEvidence) {
+    let doubted = doubt.as_mut().map(|doubt| &mut doubt.late);
+    for late in lates.into_iter().chain([doubted]).flatten().filter(|late| late.ordinal == ordinal) {
+        late.evidence = evidence;
+    }
+}
+
+/// Takes into a flow's spells what a segment says about earlier silences.
+#[inline]
+pub(super) fn heard(profile: &mut Profile, flow: &Flow, observation: &Observation) {
+    if let Some(revision) = observation.revises {
+        profile.revise(revision.evidence);
+    }
+    if flow.pending() == Some(ordinal(flow)) {
+        profile.settle();
     }
 }
 

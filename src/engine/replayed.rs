@@ -68,6 +68,9 @@ impl Keep for Resting<'_> {
             self.layout.rest(shelf, at, run, flow);
             return;
         }
+        if shelf.is_cut(at) {
+            return shelf.observed(at, flow, observation);
+        }
         self.layout.wake(shelf, at, run, flow);
         let profile = shelf.profiles.at_mut(at);
         if run.is_told(profile, flow, observation) {

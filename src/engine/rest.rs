@@ -11,14 +11,14 @@
 use super::hop::{Device, Hop, HopState};
 use super::path::Path;
 use super::profile::Profile;
-use super::replay::{Doubt, Fate, FlowRun, HopRun, Late};
-use crate::flow::{Arena, Flow, PIECE};
+use super::replay::{Doubt, Fate, FlowRun, HopRun, Late, heard, revise};
+use crate::flow::{Arena, Flow, Observation, PIECE, Revision};
 use crate::model::conntrack::Timer;
 use crate::model::conntrack::entry::{Entry, Kind, Seen, State, TcpTrack};
 use crate::model::conntrack::router::Nat;
 use crate::model::conntrack::rule::Rule;
 use crate::model::idle::IdleEntry;
-use crate::model::ipvs::conn::{Conn, flag};
+use crate::model::ipvs::conn::{self, Conn, flag};
 use crate::model::ipvs::{self, Method, state::State as VsState};
 use crate::model::{Clause, End, Host, Tuple};
 use crate::net::{Direction, Proto, Seq};
@@ -31,6 +31,8 @@ pub(super) const HEAD: usize = 3;
 /// A box that is not renewed by every packet has a time and a frame of its own.
 pub(super) const OWN: usize = 2;
 pub(super) const ROUTER: usize = 7;
+/// The words of a path of as many boxes as rest small: more no flow has.
+pub(super) const WORDS: usize = HEAD + HOPS * (OWN + ROUTER);
 
 /// Bits for each box in the third word.
 pub(super) const BITS: u32 = 21;
@@ -52,10 +54,12 @@ pub(super) const ABSENT: u64 = 0;
 pub(super) const FORWARD: u64 = 1;
 pub(super) const REVERSED: u64 = 2;
 
-const RARE_BITS: u32 = 27;
+const RARE_BITS: u32 = 26;
 pub(super) const RARE: u32 = (1 << RARE_BITS) - 1;
+/// The flow has been cut: its packets do not go through the boxes any more.
+const CUT: u32 = 1 << RARE_BITS;
 /// Packets are missing since a box was last renewed; shifted by the box.
-pub(super) const HOLE: u32 = 1 << RARE_BITS;
+pub(super) const HOLE: u32 = CUT << 1;
 pub(super) const HOLES: u32 = OVER - HOLE;
 pub(super) const OVER: u32 = HOLE << HOPS;
 /// The boxes' states rest as they are.
@@ -100,7 +104,7 @@ pub(super) enum Form {
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
     pub(super) places: Vec<Place>,
-    words: usize,
+    pub(super) words: usize,
     packs: bool,
     /// What boxes remember of nothing, to begin with.
     blank: Box<[HopRun]>,
@@ -167,7 +171,8 @@ impl Shelf {
             return self.words_mut(at).fill(0);
         }
         if self.count.is_multiple_of(PIECE) {
-            self.words.push(vec![0; PIECE * self.stride].into());
+            // So that as many words as any flow has can be read of the last one too.
+            self.words.push(vec![0; PIECE * self.stride + WORDS].into());
         }
         self.count += 1;
     }
@@ -191,6 +196,12 @@ impl Shelf {
         &mut self.words[at / PIECE][at % PIECE * self.stride..][..self.stride]
     }
 
+    /// The same, as so many words as there are at least, of which the last may be another flow's; and the spells.
+    #[inline(always)]
+    pub(super) fn first_words<const N: usize>(&mut self, at: usize) -> Option<(&mut [u64; N], &mut Profile)> {
+        Some((self.words[at / PIECE][at % PIECE * self.stride..].first_chunk_mut()?, self.profiles.at_mut(at)))
+    }
+
     /// Reads a little of each of a flow's cache lines.
     #[inline]
     pub(super) fn touch(&self, at: usize) -> u64 {
@@ -202,6 +213,25 @@ impl Shelf {
     #[inline]
     pub(super) fn is_plain(&self, at: usize) -> bool {
         self.words(at)[1] as u32 & RARE == 0
+    }
+
+    /// Whether a flow has been cut.
+    #[inline]
+    pub(super) fn is_cut(&self, at: usize) -> bool {
+        self.words(at)[1] as u32 & CUT != 0
+    }
+
+    /// A flow that has been cut takes from a segment only what it says about earlier silences.
+    #[inline]
+    pub(super) fn observed(&mut self, at: usize, flow: &Flow, observation: &Observation) {
+        let rare = self.words(at)[1] as u32 & RARE;
+        if let Some(Revision { ordinal, evidence, .. }) = observation.revises
+            && let Some(rare) = self.rares.get_mut(rare as usize - 1).and_then(Option::as_mut)
+        {
+            let Rare { cut, repaired, hole, doubt, .. } = &mut **rare;
+            revise([cut.as_mut().map(|cut| &mut cut.0), repaired.as_deref_mut(), hole.as_deref_mut()], doubt, ordinal, evidence);
+        }
+        heard(self.profiles.at_mut(at), flow, observation);
     }
 }
 
@@ -264,9 +294,10 @@ impl Layout {
             || run.cut.is_some()
             || run.doubt.is_some()
             || run.hole.is_some();
+        let cut = if run.cut.is_some() { CUT } else { 0 };
         let rare = if unusual { self.put_aside(shelf, known, run, packed) } else { 0 };
         let words = shelf.words_mut(at);
-        let flags = if run.over { OVER } else { 0 } | if packed { 0 } else { ODD } | rare;
+        let flags = if run.over { OVER } else { 0 } | if packed { 0 } else { ODD } | rare | cut;
         let hole = |(hop, part): (usize, &HopRun)| if packed && part.hole_since { HOLE << hop } else { 0 };
         let holes = run.hops.iter().enumerate().map(hole).fold(0, |sum, bit| sum | bit);
         words[1] = words[1] & !u64::from(u32::MAX) | u64::from(flags | holes);
@@ -277,11 +308,11 @@ impl Layout {
         let place = match known {
             0 => shelf.free.pop().unwrap_or_else(|| {
                 shelf.rares.push(None);
-                u32::try_from(shelf.rares.len()).expect("fewer than 2^27 unusual flows in a shard")
+                u32::try_from(shelf.rares.len()).expect("fewer than 2^26 unusual flows in a shard")
             }),
             known => known,
         };
-        assert!(place <= RARE, "fewer than 2^27 unusual flows in a shard");
+        assert!(place <= RARE, "fewer than 2^26 unusual flows in a shard");
         let slot = &mut shelf.rares[place as usize - 1];
         let rare = slot.get_or_insert_default();
         rare.exchange(run);
@@ -439,49 +470,23 @@ impl Place {
         if timer.span != entry.timeout || timer.clause != entry.clause {
             return None;
         }
+        let words = words.first_chunk_mut().expect("a router has so many words");
         Some((form | store_entry(words, entry, proto), entry.refreshed))
     }
 
-    #[inline(always)]
-    pub(super) fn entry(&self, words: &[u64], bits: u64, refreshed: Instant, timers: &[Timer], ports: [u16; 2], proto: Proto) -> Entry {
-        let small = bits >> FORM_BITS;
+    fn entry(&self, words: &[u64], bits: u64, refreshed: Instant, timers: &[Timer], ports: [u16; 2], proto: Proto) -> Entry {
         let (original, reply) = self.tuples(form_of(bits), ports);
-        let rule = Rule::from_number((small >> 8) as u16);
-        let timer = &timers[usize::from(rule.number()).min(timers.len() - 1)];
+        let timer = &timers[usize::from(rule_of(bits).number()).min(timers.len() - 1)];
         let udp = proto == Proto::Udp;
-        let word = |at: usize| if udp { 0 } else { words[at] };
-        let low = |word: u64| word as u32;
-        let high = |word: u64| (word >> 32) as u32;
-        let [flags_one, flags_two, loose_one, loose_two, last_flags, last_wscale, retrans, status] = words[6].to_le_bytes();
-        let seen = |at: usize, scale: u32, flags: u8, loose: u8| Seen {
-            end: Seq(low(word(at))),
-            maxend: Seq(high(word(at))),
-            maxwin: low(word(at + 1)),
-            maxack: Seq(high(word(at + 1))),
-            scale: scale as u8,
-            flags,
-            loose,
-        };
-        let last = high(word(5));
+        let words: &[u64; ROUTER] = words.first_chunk().expect("a router has so many words");
+        let track = if udp { TcpTrack::NEW } else { track_of(words, bits) };
         Entry {
             original,
             reply,
-            status,
+            status: status_of(words),
             clause: timer.clause,
-            rule,
-            tcp: TcpTrack {
-                seen: [seen(0, last >> 16, flags_one, loose_one), seen(2, last >> 24, flags_two, loose_two)],
-                last_seq: Seq(low(word(4))),
-                last_ack: Seq(high(word(4))),
-                last_end: Seq(low(word(5))),
-                last_win: last as u16,
-                last_dir: (small >> 7 & 1) as u8,
-                last_index: Kind::from_number((small >> 4 & 7) as u8),
-                last_flags,
-                last_wscale,
-                retrans,
-                state: State::from_number((small & 0x0f) as u8),
-            },
+            rule: timer.rule,
+            tcp: track,
             stream_from: Instant(if udp { words[0] } else { 0 }),
             refreshed,
             timeout: timer.span,
@@ -491,13 +496,12 @@ impl Place {
     /// Packets are not counted while a flow rests: only a director under defence asks, and it has other tables.
     #[inline]
     fn pack_conn(&self, conn: &Conn, settings: &ipvs::Settings, real: Host, ports: [u16; 2], proto: Proto) -> Option<(u64, Instant)> {
-        let bits = conn_bits(conn);
+        let bits = conn_bits(conn.state, conn.flags);
         let expected = self.conn(bits, conn.refreshed, settings, real, ports, proto);
         (*conn == Conn { in_pkts: conn.in_pkts, ..expected }).then_some((bits, conn.refreshed))
     }
 
-    #[inline]
-    pub(super) fn conn(
+    fn conn(
         &self,
         bits: u64,
         refreshed: Instant,
@@ -506,12 +510,13 @@ impl Place {
         [client, server]: [u16; 2],
         proto: Proto,
     ) -> Conn {
-        let state = VsState::ALL[(bits >> FORM_BITS & 0x0f).min(10) as usize];
-        let flags = (bits >> (FORM_BITS + 4)) as u8;
-        let dos = flags & flag::DOS_TIMEOUTS != 0;
+        let (state, flags) = conn_of(bits);
         let (timeout, clause) = match proto {
-            Proto::Udp => (if dos { settings.dos_udp_timeout } else { settings.udp_timeout }, Clause::IpvsUdp),
-            Proto::Tcp => (if dos { &settings.dos_timeouts } else { &settings.timeouts }[state as usize], Clause::Ipvs(state)),
+            Proto::Udp => {
+                let dos = flags & flag::DOS_TIMEOUTS != 0;
+                (if dos { settings.dos_udp_timeout } else { settings.udp_timeout }, Clause::IpvsUdp)
+            }
+            Proto::Tcp => (conn::timeout(settings, state, flags), Clause::Ipvs(state)),
         };
         let Tuple { src, dst } = Place::tuple(self.from_client, [client, server]);
         let dest = End { host: real, port: server };
@@ -520,29 +525,86 @@ impl Place {
 }
 
 /// What a conntrack entry is at rest, but for its tuples and when it was renewed; returns its bits.
-#[inline]
-pub(super) fn store_entry(words: &mut [u64], entry: &Entry, proto: Proto) -> u64 {
-    let t = &entry.tcp;
-    let pair = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
-    let [one, two] = &t.seen;
+fn store_entry(words: &mut [u64; ROUTER], entry: &Entry, proto: Proto) -> u64 {
+    let bits = store_track(words, &entry.tcp, entry.status, entry.rule);
     if proto == Proto::Udp {
         words[0] = entry.stream_from.0;
-    } else {
-        words[0] = pair(one.end.0, one.maxend.0);
-        words[1] = pair(one.maxwin, one.maxack.0);
-        words[2] = pair(two.end.0, two.maxend.0);
-        words[3] = pair(two.maxwin, two.maxack.0);
-        words[4] = pair(t.last_seq.0, t.last_ack.0);
-        words[5] = pair(t.last_end.0, u32::from(t.last_win) | u32::from(one.scale) << 16 | u32::from(two.scale) << 24);
     }
-    words[6] = u64::from_le_bytes([one.flags, two.flags, one.loose, two.loose, t.last_flags, t.last_wscale, t.retrans, entry.status]);
-    let small = u64::from(entry.rule.number()) << 8 | (t.last_dir as u64 & 1) << 7 | (t.last_index as u64) << 4 | t.state as u64;
+    bits
+}
+
+/// The TCP part of an entry, its status and the rule of its timer at rest; returns their bits.
+#[inline(always)]
+pub(super) fn store_track(words: &mut [u64; ROUTER], t: &TcpTrack, status: u8, rule: Rule) -> u64 {
+    let pair = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+    let [one, two] = &t.seen;
+    *words = [
+        pair(one.end.0, one.maxend.0),
+        pair(one.maxwin, one.maxack.0),
+        pair(two.end.0, two.maxend.0),
+        pair(two.maxwin, two.maxack.0),
+        pair(t.last_seq.0, t.last_ack.0),
+        pair(t.last_end.0, u32::from(t.last_win) | u32::from(one.scale) << 16 | u32::from(two.scale) << 24),
+        u64::from_le_bytes([one.flags, two.flags, one.loose, two.loose, t.last_flags, t.last_wscale, t.retrans, status]),
+    ];
+    let small = u64::from(rule.number()) << 8 | (t.last_dir as u64 & 1) << 7 | (t.last_index as u64) << 4 | t.state as u64;
     small << FORM_BITS
 }
 
+/// The TCP part of an entry that [`store_track`] put to rest.
+#[inline(always)]
+pub(super) fn track_of(words: &[u64; ROUTER], bits: u64) -> TcpTrack {
+    let small = bits >> FORM_BITS;
+    let low = |word: u64| word as u32;
+    let high = |word: u64| (word >> 32) as u32;
+    let [flags_one, flags_two, loose_one, loose_two, last_flags, last_wscale, retrans, _] = words[6].to_le_bytes();
+    let seen = |at: usize, scale: u32, flags: u8, loose: u8| Seen {
+        end: Seq(low(words[at])),
+        maxend: Seq(high(words[at])),
+        maxwin: low(words[at + 1]),
+        maxack: Seq(high(words[at + 1])),
+        scale: scale as u8,
+        flags,
+        loose,
+    };
+    let last = high(words[5]);
+    TcpTrack {
+        seen: [seen(0, last >> 16, flags_one, loose_one), seen(2, last >> 24, flags_two, loose_two)],
+        last_seq: Seq(low(words[4])),
+        last_ack: Seq(high(words[4])),
+        last_end: Seq(low(words[5])),
+        last_win: last as u16,
+        last_dir: (small >> 7 & 1) as u8,
+        last_index: Kind::from_number((small >> 4 & 7) as u8),
+        last_flags,
+        last_wscale,
+        retrans,
+        state: State::from_number((small & 0x0f) as u8),
+    }
+}
+
+/// The status of an entry at rest.
+#[inline(always)]
+pub(super) const fn status_of(words: &[u64; ROUTER]) -> u8 {
+    (words[6] >> 56) as u8
+}
+
+/// The rule of an entry's timer at rest.
+#[inline(always)]
+pub(super) const fn rule_of(bits: u64) -> Rule {
+    Rule::from_number((bits >> (FORM_BITS + 8)) as u16)
+}
+
+/// The state and the flags of a director's entry at rest.
 #[inline]
-pub(super) fn conn_bits(conn: &Conn) -> u64 {
-    FORWARD | (conn.state as u64) << FORM_BITS | u64::from(conn.flags) << (FORM_BITS + 4)
+pub(super) fn conn_bits(state: VsState, flags: u8) -> u64 {
+    FORWARD | (state as u64) << FORM_BITS | u64::from(flags) << (FORM_BITS + 4)
+}
+
+/// The state and the flags that [`conn_bits`] put to rest.
+#[inline]
+pub(super) fn conn_of(bits: u64) -> (VsState, u8) {
+    (VsState::ALL[(bits >> FORM_BITS & 0x0f).min(10) as usize], (bits >> (FORM_BITS + 4)) as u8)
 }
 
 #[inline]

@@ -38,6 +38,12 @@ pub(super) fn of_conn(conn: &Conn) -> TimerId {
     TimerId(base + state)
 }
 
+/// The same for a TCP entry in a state with these flags, whose timer has a length.
+#[inline]
+pub(super) const fn of_state(state: VsState, flags: u8) -> TimerId {
+    TimerId(if flags & flag::DOS_TIMEOUTS != 0 { VS_DOS } else { 0 } + state as u16)
+}
+
 fn of_idle(idle: &IdleBox, entry: &IdleEntry) -> TimerId {
     TimerId(idle.deadline(entry).1 as u16)
 }

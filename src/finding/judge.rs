@@ -5,7 +5,7 @@ use super::cause::cause;
 use super::symptom::{Loss, Symptom, felt, predict};
 use super::{BreakPoint, Caveat, Decisive, Finding, Glance, Inconclusive, Verdict, VictimKind, share_of};
 use crate::engine::Path;
-use crate::engine::profile::{Profile, Row};
+use crate::engine::profile::Profile;
 use crate::engine::replay::{Fate, FlowRun, Late, Replay};
 use crate::flow::{Closing, Flow, GapEvidence, Opening, Orientation};
 use crate::kernel::wheel::lateness_max;
@@ -74,20 +74,27 @@ pub fn glance(path: &Path, flow: &Flow, run: &FlowRun, profile: &Profile, captur
 /// The largest share of a timer that a spell used up without ending it, in millionths. Of rules that come to one clause the one
 /// with the longest spell counts, as among [`break_points`].
 fn share(path: &Path, profile: &Profile) -> u32 {
-    let clause = |row: &Row| path.hops[row.hop].clause(row.timer);
-    let mut best = 0;
-    for (place, row) in profile.rows().enumerate() {
-        let (idle, timeout) = (row.longest.idle, path.hops[row.hop].span(row.timer));
-        let share = if idle < timeout { share_of(idle, timeout) } else { 0 };
-        if share <= best {
-            continue;
+    let (mut best, mut place) = (0, 0);
+    profile.each_idle(|hop, timer, idle| {
+        let here = place;
+        place += 1;
+        let timeout = path.hops[hop].span(timer);
+        // A smaller share than the best one so far, without a division.
+        if idle >= timeout || u128::from(idle.0) * 1_000_000 < u128::from(best) * u128::from(timeout.0) {
+            return;
         }
-        let counts = profile.rows().enumerate().all(|(at, other)| {
-            let longer = other.longest.idle > idle || other.longest.idle == idle && at < place;
-            !longer || other.hop != row.hop || clause(&other) != clause(&row)
+        let share = share_of(idle, timeout);
+        if share <= best {
+            return;
+        }
+        let (own, mut at) = (path.hops[hop].clause(timer), 0);
+        let outdone = profile.any_idle(|other_hop, other_timer, other_idle| {
+            let longer = other_idle > idle || other_idle == idle && at < here;
+            at += 1;
+            longer && other_hop == hop && path.hops[hop].clause(other_timer) == own
         });
-        best = if counts { share } else { best };
-    }
+        best = if outdone { best } else { share };
+    });
     best
 }
 

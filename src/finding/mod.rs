@@ -342,5 +342,9 @@ impl BreakPoint {
 
 /// The share of a timer that a spell used up, in millionths.
 fn share_of(idle: Duration, timeout: Duration) -> u32 {
-    (u128::from(idle.0) * 1_000_000 / u128::from(timeout.0.max(1))).min(u128::from(u32::MAX)) as u32
+    let share = match idle.0.checked_mul(1_000_000) {
+        Some(millions) => millions / timeout.0.max(1),
+        None => u64::try_from(u128::from(idle.0) * 1_000_000 / u128::from(timeout.0.max(1))).unwrap_or(u64::MAX),
+    };
+    u32::try_from(share).unwrap_or(u32::MAX)
 }

@@ -120,7 +120,7 @@ impl Book {
     #[inline(always)]
     pub fn ends(&mut self, src: Sock, dst: Sock, proto: Proto) -> Ends {
         let six = src.addr.is_v6();
-        let addrs = if six { [self.place(src.addr), self.place(dst.addr)] } else { [src.addr, dst.addr].map(Addr::four_bits) };
+        let addrs = if six { [self.place(src.addr), self.place(dst.addr)] } else { [src.addr.four_bits(), dst.addr.four_bits()] };
         Ends { addrs, ports: [src.port, dst.port], six, proto }
     }
 

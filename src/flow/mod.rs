@@ -344,16 +344,16 @@ impl Flow {
 
     /// From the last SYN to the ACK that ends the handshake, as Wireshark's initial round-trip time.
     fn time_handshake(&mut self, seg: &Segment, age: Duration) {
-        let micros = u32::try_from(age.0 / 1000).unwrap_or(u32::MAX);
+        let micros = || u32::try_from(age.0 / 1000).unwrap_or(u32::MAX);
         if seg.flags.has(TcpFlags::SYN) {
             self.progress |= if seg.flags.has(TcpFlags::ACK) { SYN_ACK } else { SYN };
             if !seg.flags.has(TcpFlags::ACK) && self.progress & TIMED == 0 {
-                self.rtt_micros = micros;
+                self.rtt_micros = micros();
             }
         } else if self.progress & (SYN | SYN_ACK | TIMED) == SYN | SYN_ACK && seg.dir == Direction::Original && seg.flags.has(TcpFlags::ACK)
         {
             self.progress |= TIMED;
-            self.rtt_micros = micros.saturating_sub(self.rtt_micros);
+            self.rtt_micros = micros().saturating_sub(self.rtt_micros);
         }
     }
 

@@ -40,7 +40,7 @@ use super::conntrack::router::{Place, answer_segment, local_answer};
 use super::conntrack::table::Table;
 use super::conntrack::track::{Conntrack, Mark};
 use super::few::Slot;
-use super::ipvs::conn::{Conn, Conns, Template, flag};
+use super::ipvs::conn::{self, Conn, Conns, Template, flag};
 use super::ipvs::dialect::{Reuse, Weight0};
 use super::ipvs::state::State;
 use super::ipvs::{Method, Settings};
@@ -150,13 +150,14 @@ impl Director {
     }
 
     /// A segment of a connection that has an entry, as nearly all are: true where it leaves by that entry, as
-    /// [`Director::packet`] would have it; otherwise that one is to be asked with the entry as it was. The entry has not ended.
+    /// [`Director::packet`] would have it; otherwise that one is to be asked with the entry as it was. `state` and `bits` are the
+    /// entry's, which has not ended.
     #[inline]
-    pub(crate) fn lets_pass(&self, conn: &mut Conn, from_server: bool, seg: &Segment, now: Instant) -> bool {
+    pub(crate) fn lets_pass(&self, state: &mut State, bits: &mut u8, from_server: bool, seg: &Segment) -> bool {
         if self.conntrack.is_some() || !from_server && seg.flags.has(TcpFlags::SYN) {
             return false;
         }
-        conn.update(&self.ipvs, Proto::Tcp, from_server, seg.flags, now);
+        conn::advance(&self.ipvs, state, bits, from_server, seg.flags);
         true
     }
 

@@ -242,6 +242,13 @@ impl IdleBox {
 
     /// A packet of a flow that the box knows and that has not expired.
     pub fn step(&self, entry: &mut IdleEntry, proto: Proto, seg: &Segment, from: Direction, now: Instant) -> IdleStep {
+        self.follow(entry, proto, seg, from, now);
+        IdleStep { action: Action::Forward, change: Change::Kept, entry: None, timer: Some(self.timer(entry.timer)), certain: true }
+    }
+
+    /// The same, where what it does to the entry is all that is asked: the packet passes.
+    #[inline]
+    pub(crate) fn follow(&self, entry: &mut IdleEntry, proto: Proto, seg: &Segment, from: Direction, now: Instant) {
         let counts = self.counts(entry, proto, seg, from);
         let before = entry.state;
         match proto {
@@ -253,7 +260,6 @@ impl IdleBox {
             entry.set_at = now;
             entry.timer = entry.state;
         }
-        IdleStep { action: Action::Forward, change: Change::Kept, entry: None, timer: Some(self.timer(entry.timer)), certain: true }
     }
 
     /// Whether the packet restarts the timer.

@@ -1,7 +1,6 @@
 //! The break-points of all flows together: what each timer of each box had to bear.
 
 use super::Report;
-use crate::engine::profile::Row;
 use crate::engine::timers::TimerId;
 use crate::model::Clause;
 use crate::time::Duration;
@@ -65,23 +64,28 @@ impl Report<'_> {
                 (0..TimerId::NUMBERS as u16).map(first).collect()
             })
             .collect();
-        let known = |row: &Row| canon[row.hop][usize::from(row.timer.0).min(TimerId::NUMBERS - 1)];
+        let spans: Vec<Vec<Duration>> =
+            hops.iter().map(|hop| (0..TimerId::NUMBERS as u16).map(|timer| hop.span(TimerId(timer))).collect()).collect();
         let chunk = |chunk: usize| {
             let mut slots: Slots = vec![None; hops.len() * TimerId::NUMBERS];
+            // A flow's timers: the slot of each, its length, and the longest spell.
+            let mut own: Vec<(usize, Duration, Duration)> = Vec::new();
             for flow in chunk * FLOWS..self.flows().min((chunk + 1) * FLOWS) {
-                let profile = self.run.flows.profile(flow);
-                for (place, row) in profile.rows().enumerate() {
-                    let timer = known(&row);
-                    let same = |other: &Row| other.hop == row.hop && known(other) == timer;
-                    if profile.rows().take(place).any(|before| same(&before)) {
-                        continue;
+                own.clear();
+                self.run.flows.profile(flow).each_idle(|hop, timer, idle| {
+                    let number = usize::from(timer.0).min(TimerId::NUMBERS - 1);
+                    let slot = hop * TimerId::NUMBERS + usize::from(canon[hop][number]);
+                    match own.iter_mut().find(|(known, ..)| *known == slot) {
+                        Some((_, _, longest)) => *longest = idle.max(*longest),
+                        None => own.push((slot, spans[hop][number], idle)),
                     }
-                    let longest = profile.rows().filter(same).map(|row| row.longest.idle).max().unwrap_or_default();
-                    let none = Tried { hop: row.hop, timer: TimerId(timer), flows: 0, outgrown: 0, longest: Duration::ZERO };
-                    let slot = slots[row.hop * TimerId::NUMBERS + usize::from(timer)].get_or_insert(none);
+                });
+                for (at, span, longest) in &own {
+                    let (hop, timer) = (at / TimerId::NUMBERS, TimerId((at % TimerId::NUMBERS) as u16));
+                    let slot = slots[*at].get_or_insert(Tried { hop, timer, flows: 0, outgrown: 0, longest: Duration::ZERO });
                     slot.flows += 1;
-                    slot.outgrown += u64::from(longest >= hops[row.hop].span(row.timer));
-                    slot.longest = slot.longest.max(longest);
+                    slot.outgrown += u64::from(longest >= span);
+                    slot.longest = slot.longest.max(*longest);
                 }
             }
             slots

@@ -466,6 +466,18 @@ const LONGTERM_6_12_117: Dialect = Dialect {
 /// 6.18 longterm from 6.18.44 at the latest on: worked out beside a running 6.18.44.
 const LONGTERM_6_18_44: Dialect = Dialect { name: "longterm-6.18.44", releases: "6.18.44", rst_to_syn_needs_other_dir: true, ..LINUX_6_8 };
 
+/// The row that applies where no kernel is named.
+pub(super) const DEFAULT: Dialect = LINUX_6_8;
+
+/// Where [`DEFAULT`] stands among all rows.
+const DEFAULT_AT: usize = 41;
+
+/// Whether a row is [`DEFAULT`].
+#[inline]
+pub(super) fn is_default(row: &Dialect) -> bool {
+    std::ptr::eq(row, &raw const DIALECTS[DEFAULT_AT])
+}
+
 /// Every row, oldest first, longterm and vendor trees last.
 pub static DIALECTS: &[Dialect] = &[
     LINUX_2_4,
@@ -557,3 +569,15 @@ pub static DISTRIBUTIONS: &[(&str, &str)] = &[
     ("el7", "el7-3.10.0-1127"),
     ("el8", "el8.3-4.18.0-240"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_row_that_is_known_when_this_is_compiled_is_the_default() {
+        assert!(is_default(Dialect::newest_longterm()));
+        assert_eq!(format!("{DEFAULT:?}"), format!("{:?}", Dialect::newest_longterm()));
+        assert_eq!(DIALECTS.iter().filter(|row| is_default(row)).count(), 1);
+    }
+}

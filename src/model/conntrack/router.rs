@@ -4,15 +4,15 @@
 //! `tcp_v4_send_reset` (`net/ipv4/tcp_ipv4.c`) for packets without a socket; the spec's conntrack.md sections 3.1, 4.
 
 use super::dialect::Model;
-use super::entry::{Entry, status};
+use super::entry::{TcpTrack, status};
 use super::nat;
 pub use super::nat::Nat;
+use super::rule::Rule;
 use super::table::Table;
 use super::track::{Attached, Conntrack, Mark};
 use super::tracker::{self, Ruling};
 use crate::model::{CtState, DropReason, Host, Moment, Outcome, Packet, Sent, Side, Tuple, What};
 use crate::net::{Proto, Segment, SegmentBits, Seq, TcpFlags};
-use crate::time::Instant;
 
 /// The rules of the FORWARD chain.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,32 +78,32 @@ impl Router {
         out
     }
 
-    /// A segment of a connection that is in the table and whose translation is settled, as nearly all are: true where it is let
-    /// through and sets a timer, which [`Router::packet`] would do too. Otherwise the entry has lost its meaning, and that one is to
-    /// be asked with the entry as it was. `dir` is 0 for the entry's original direction; the entry has not ended.
+    /// A segment of a connection that is in the table and whose translation is settled, as nearly all are: the rule that sets its
+    /// timer where it is let through and sets one, which [`Router::packet`] would do too. Otherwise what was given has lost its
+    /// meaning, and that one is to be asked with the entry as it was. `t` and `bits` are the TCP part and the status of the entry,
+    /// which has not ended; `dir` is 0 for its original direction.
     #[inline]
-    pub(crate) fn lets_pass(&self, entry: &mut Entry, dir: usize, seg: &Segment, now: Instant) -> bool {
+    pub(crate) fn lets_pass(&self, t: &mut TcpTrack, bits: &mut u8, dir: usize, seg: &Segment) -> Option<Rule> {
         const SETTLED: u8 = status::SRC_NAT_DONE | status::DST_NAT_DONE;
         let settings = &self.conntrack.settings;
         let d = settings.dialect;
+        let settled = if self.nat == Nat::None { 0 } else { SETTLED };
         let usual = d.model == Model::Window
             && !d.coalesce_refresh
-            && entry.status & (status::CONFIRMED | status::DYING) == status::CONFIRMED
-            && (self.nat == Nat::None || entry.is(SETTLED))
+            && *bits & (status::CONFIRMED | status::DYING | settled) == status::CONFIRMED | settled
             && tracker::header_check(d, seg).is_ok();
         if !usual {
-            return false;
+            return None;
         }
-        let Ruling::Accept(Some(timer)) = tracker::packet(settings, entry, dir, seg) else { return false };
-        let state = if dir == 1 || entry.is(status::SEEN_REPLY) { CtState::Established } else { CtState::New };
+        let Ruling::Accept(Some(rule)) = tracker::packet(settings, t, bits, dir, seg) else { return None };
+        let state = if dir == 1 || *bits & status::SEEN_REPLY != 0 { CtState::Established } else { CtState::New };
         if self.filter(state, seg, Proto::Tcp).is_some() {
-            return false;
+            return None;
         }
-        (entry.refreshed, entry.timeout, entry.clause, entry.rule) = (now, timer.span, timer.clause, timer.rule);
         if dir == 1 {
-            entry.status |= status::SEEN_REPLY;
+            *bits |= status::SEEN_REPLY;
         }
-        true
+        Some(rule)
     }
 
     fn pass(&self, table: &mut Table, packet: Packet<'_>, moment: &mut Moment, out: &mut Outcome) {

@@ -31,11 +31,11 @@ pub fn packet(settings: &Settings, entry: &mut Entry, dir: usize, seg: &Segment)
     }
     if entry.status & status::SEEN_REPLY == 0 && seg.flags.has(TcpFlags::RST) {
         // An entry that this very RST created keeps a timeout of zero (2.4.27) and is gone by the next packet.
-        let stillborn = Ruling::Accept(Some(settings.timer(Rule::stillborn(new))));
+        let stillborn = Ruling::Accept(Some(Rule::stillborn(new)));
         return if entry.is(status::CONFIRMED) { Ruling::AcceptAndDelete } else { stillborn };
     }
     if old == State::SynRecv && dir == 0 && ack && !syn && seg.ack == entry.tcp.last_seq {
         entry.status |= status::ASSURED;
     }
-    Ruling::Accept(Some(settings.timer(Rule::of(new, 0))))
+    Ruling::Accept(Some(Rule::of(new, 0)))
 }

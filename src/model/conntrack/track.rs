@@ -107,13 +107,13 @@ impl Conntrack {
             let ruling = match proto {
                 Proto::Udp => Ruling::Accept(Some(udp::packet(&self.settings, entry, moment))),
                 Proto::Tcp if d.model == Model::Simple2_4 => simple24::packet(&self.settings, entry, dir, seg),
-                Proto::Tcp => tracker::packet(&self.settings, entry, dir, seg),
+                Proto::Tcp => tracker::packet(&self.settings, &mut entry.tcp, &mut entry.status, dir, seg),
             };
             let state = if dir == 1 || entry.is(status::SEEN_REPLY) { CtState::Established } else { CtState::New };
             match ruling {
-                Ruling::Accept(timer) => {
-                    if let Some(timer) = timer {
-                        self.refresh(entry, timer, moment);
+                Ruling::Accept(rule) => {
+                    if let Some(rule) = rule {
+                        self.refresh(entry, self.settings.timer(rule), moment);
                     }
                 }
                 // The packet goes on with an entry that nobody else can find any more.

@@ -4,10 +4,11 @@
 //! spec's conntrack.md sections 3.2 to 3.7. It must not know tables of entries, NAT, rules, or what time it is.
 
 use super::dialect::{Dialect, FlagSet, ReopenRule, RstRule};
-use super::entry::{Entry, Kind, Seen, State, TcpTrack, side_flag, status};
+use super::dialects;
+use super::entry::{Kind, Seen, State, TcpTrack, side_flag, status};
 use super::rule::Rule;
 use super::window::{self, Judgement};
-use super::{Settings, Timer};
+use super::Settings;
 use crate::net::{Segment, SegmentBits, Seq, TcpFlags};
 
 /// Why a packet is INVALID, in the words of the kernel's log where it has some.
@@ -59,8 +60,8 @@ impl Invalid {
 /// What the tracker decided about a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ruling {
-    /// Accepted; the timer is set where one is given.
-    Accept(Option<Timer>),
+    /// Accepted; the timer is set by the rule where one is given.
+    Accept(Option<Rule>),
     /// Accepted, and the entry is deleted at once (a RST before any reply).
     AcceptAndDelete,
     /// The packet loses its entry. Where the entry's life may be cut short by it, that remains to be decided
@@ -87,21 +88,33 @@ pub const fn kind_of(flags: TcpFlags) -> Kind {
     }
 }
 
-/// Whether the combination of flags is legal in this release (`tcp_valid_flags`).
-pub fn flags_are_legal(set: FlagSet, flags: TcpFlags) -> bool {
+/// The legal combinations of the six flags that count, a bit each, by [`FlagSet`] (`tcp_valid_flags`).
+const LEGAL: [u64; 4] = {
     const S: u8 = TcpFlags::SYN;
     const A: u8 = TcpFlags::ACK;
     const F: u8 = TcpFlags::FIN;
     const R: u8 = TcpFlags::RST;
     const P: u8 = TcpFlags::PSH;
     const U: u8 = TcpFlags::URG;
-    const F21: [u8; 9] = [S, S | U, S | A, R, R | A, F | A, F | A | U, A, A | U];
-    const F9: [u8; 13] = [S, S | A, R, R | A, R | A | P, F | A, A, A | P, A | U, A | U | P, F | A | P, F | A | U, F | A | U | P];
-    let bits = flags.0 & !(TcpFlags::ECE | TcpFlags::CWR);
-    match set {
-        FlagSet::F21 => F21.contains(&(bits & !P)),
-        _ => F9.contains(&bits) || set >= FlagSet::F12 && bits == S | A | P || set >= FlagSet::F16 && bits == S | P,
+    const fn set(combinations: &[u8]) -> u64 {
+        let (mut bits, mut at) = (0, 0);
+        while at < combinations.len() {
+            bits |= 1 << combinations[at];
+            at += 1;
+        }
+        bits
     }
+    let nine = set(&[S, S | A, R, R | A, R | A | P, F | A, A, A | P, A | U, A | U | P, F | A | P, F | A | U, F | A | U | P]);
+    let twelve = nine | set(&[S | A | P]);
+    let sixteen = twelve | set(&[S | P]);
+    let pushed_or_not = set(&[S, S | U, S | A, R, R | A, F | A, F | A | U, A, A | U]);
+    // The combinations with PSH stand eight bits behind those without.
+    [nine, twelve, sixteen, pushed_or_not | pushed_or_not << P]
+};
+
+/// Whether the combination of flags is legal in this release (`tcp_valid_flags`).
+pub const fn flags_are_legal(set: FlagSet, flags: TcpFlags) -> bool {
+    LEGAL[set as usize] >> (flags.0 & !(TcpFlags::ECE | TcpFlags::CWR)) & 1 == 1
 }
 
 /// The header checks that come before any look-up (`tcp_error`).
@@ -167,16 +180,25 @@ pub(super) fn read_options(d: &Dialect, side: &mut Seen, seg: &Segment) {
 }
 
 /// One packet of an existing or just created entry (`nf_conntrack_tcp_packet`). `dir` is 0 for the entry's original direction.
-pub fn packet(settings: &Settings, entry: &mut Entry, dir: usize, seg: &Segment) -> Ruling {
-    let d = settings.dialect;
+/// `bits` are the entry's [`status`].
+pub fn packet(settings: &Settings, t: &mut TcpTrack, bits: &mut u8, dir: usize, seg: &Segment) -> Ruling {
+    // The same code twice: for the release that applies where none is named its flags are known when it is compiled.
+    if dialects::is_default(settings.dialect) {
+        packet_by(&dialects::DEFAULT, settings, t, bits, dir, seg)
+    } else {
+        packet_by(settings.dialect, settings, t, bits, dir, seg)
+    }
+}
+
+#[inline(always)]
+fn packet_by(d: &Dialect, settings: &Settings, t: &mut TcpTrack, bits: &mut u8, dir: usize, seg: &Segment) -> Ruling {
     let peer = 1 - dir;
     let mut kind = kind_of(seg.flags);
-    let t = &mut entry.tcp;
     let mut old = t.state;
     let mut new = d.transitions[dir][kind as usize][old as usize];
     let closed = matches!(old, State::TimeWait | State::Close);
-    let seen_reply = entry.status & status::SEEN_REPLY != 0;
-    let assured = entry.status & status::ASSURED != 0;
+    let seen_reply = *bits & status::SEEN_REPLY != 0;
+    let assured = *bits & status::ASSURED != 0;
     let mut skip_window = false;
 
     if new == State::SynSent && closed && matches!(d.reopen_rule, ReopenRule::Always | ReopenRule::OwnFlagOrNewerSeq) {
@@ -242,7 +264,7 @@ pub fn packet(settings: &Settings, entry: &mut Entry, dir: usize, seg: &Segment)
     }
 
     if !skip_window {
-        match window::test(settings, t, dir, &mut kind, seg) {
+        match window::test(d, settings, t, dir, &mut kind, seg) {
             Judgement::Inside => {}
             Judgement::InsideCut => {
                 // A FIN beyond the window was cut off: the packet counts as an ACK.
@@ -250,11 +272,11 @@ pub fn packet(settings: &Settings, entry: &mut Entry, dir: usize, seg: &Segment)
             }
             Judgement::Ignored => return Ruling::Accept(None),
             Judgement::Outside(why) => {
-                return Ruling::Invalid(why, d.split_window_verdict && invalid_closer(entry, dir, kind));
+                return Ruling::Invalid(why, d.split_window_verdict && assured && invalid_closer(t, dir, kind));
             }
         }
     }
-    accept(settings, entry, dir, kind, old, new)
+    accept(d, settings, t, bits, dir, kind, (old, new))
 }
 
 /// What an ignored packet leaves behind, so that its answer is understood.
@@ -368,11 +390,10 @@ fn reset(settings: &Settings, t: &TcpTrack, dir: usize, old: State, seen_reply: 
 
 /// A FIN or RST outside the window of an assured entry: a second one from the other side may shorten the entry's life
 /// (`nf_tcp_handle_invalid`, 6.1 and later).
-fn invalid_closer(entry: &mut Entry, dir: usize, kind: Kind) -> bool {
-    if entry.status & status::ASSURED == 0 || !matches!(kind, Kind::Fin | Kind::Rst) {
+fn invalid_closer(t: &mut TcpTrack, dir: usize, kind: Kind) -> bool {
+    if !matches!(kind, Kind::Fin | Kind::Rst) {
         return false;
     }
-    let t = &mut entry.tcp;
     if usize::from(t.last_dir) != dir && matches!(t.last_index, Kind::Fin | Kind::Rst) {
         return true;
     }
@@ -381,10 +402,9 @@ fn invalid_closer(entry: &mut Entry, dir: usize, kind: Kind) -> bool {
     false
 }
 
-/// The packet is accepted: new state, flags, and the timer with the clause that sets it (section 3.7, acceptance tail).
-fn accept(settings: &Settings, entry: &mut Entry, dir: usize, kind: Kind, old: State, new: State) -> Ruling {
-    let d = settings.dialect;
-    let t = &mut entry.tcp;
+/// The packet is accepted: new state, flags, and the rule that sets the timer (section 3.7, acceptance tail).
+#[inline(always)]
+fn accept(d: &Dialect, settings: &Settings, t: &mut TcpTrack, bits: &mut u8, dir: usize, kind: Kind, (old, new): (State, State)) -> Ruling {
     t.last_index = kind;
     if d.accept_records_dir {
         t.last_dir = dir as u8;
@@ -393,7 +413,7 @@ fn accept(settings: &Settings, entry: &mut Entry, dir: usize, kind: Kind, old: S
     if old != new && (new == State::FinWait || d.close_init_on_close && new == State::Close) {
         t.seen[dir].flags |= d.close_init_bit;
     }
-    let replied = entry.status & status::SEEN_REPLY != 0;
+    let replied = *bits & status::SEEN_REPLY != 0;
     let when = |holds: bool, condition: u16| if holds { condition } else { 0 };
     let established = new == State::Established;
     let unacked = (t.seen[0].flags | t.seen[1].flags) & side_flag::DATA_UNACKNOWLEDGED != 0;
@@ -410,8 +430,8 @@ fn accept(settings: &Settings, entry: &mut Entry, dir: usize, kind: Kind, old: S
         if d.syn_retransmit_no_refresh && kind == Kind::Syn && old == State::SynSent {
             return Ruling::Accept(None);
         }
-    } else if entry.status & status::ASSURED == 0 && matches!(old, State::SynRecv | State::Established) && new == State::Established {
-        entry.status |= status::ASSURED;
+    } else if *bits & status::ASSURED == 0 && matches!(old, State::SynRecv | State::Established) && new == State::Established {
+        *bits |= status::ASSURED;
     }
-    Ruling::Accept(Some(settings.timer(Rule::of(new, conditions))))
+    Ruling::Accept(Some(Rule::of(new, conditions)))
 }

@@ -4,26 +4,25 @@
 
 use super::entry::{Entry, status};
 use super::rule::Rule;
-use super::{Settings, Timer};
+use super::Settings;
 use crate::model::Moment;
 use crate::time::Duration;
 
 /// How long after its first packet an entry cannot become a stream (5.0 and later).
 const STREAM_DELAY: Duration = Duration::from_secs(2);
 
-/// One datagram of an existing or just created entry.
-pub fn packet(settings: &Settings, entry: &mut Entry, moment: &mut Moment) -> Timer {
+/// One datagram of an existing or just created entry: the rule that sets its timer.
+pub fn packet(settings: &Settings, entry: &mut Entry, moment: &mut Moment) -> Rule {
     let d = settings.dialect;
     if d.udp_5_0 && !entry.is(status::CONFIRMED) {
         entry.stream_from = moment.now + STREAM_DELAY;
     }
-    let short = settings.timer(Rule::UDP_UNREPLIED);
     if !entry.is(status::SEEN_REPLY) {
-        return short;
+        return Rule::UDP_UNREPLIED;
     }
     let stream = !d.udp_5_0 || moment.has_passed(entry.stream_from);
     if (stream || !d.udp_assured_stream_only) && !entry.is(status::NAT_CLASH) {
         entry.status |= status::ASSURED;
     }
-    if stream { settings.timer(Rule::UDP_STREAM) } else { short }
+    if stream { Rule::UDP_STREAM } else { Rule::UDP_UNREPLIED }
 }

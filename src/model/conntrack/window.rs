@@ -5,7 +5,7 @@
 //! few that change its rules, nor any timer.
 
 use super::Settings;
-use super::dialect::{ReinitRule, ZeroLen};
+use super::dialect::{Dialect, ReinitRule, ZeroLen};
 use super::entry::{Kind, State, TcpTrack, side_flag};
 use super::tracker::{Invalid, read_options};
 use crate::net::{Segment, Seq, TcpFlags};
@@ -27,8 +27,9 @@ pub enum Judgement {
 }
 
 /// Tests one segment and, if it is inside, records what it teaches. `kind` becomes ACK where a FIN was cut off.
-pub fn test(settings: &Settings, t: &mut TcpTrack, dir: usize, kind: &mut Kind, seg: &Segment) -> Judgement {
-    let d = settings.dialect;
+/// `d` is the row of the settings.
+#[inline(always)]
+pub fn test(d: &Dialect, settings: &Settings, t: &mut TcpTrack, dir: usize, kind: &mut Kind, seg: &Segment) -> Judgement {
     let peer = 1 - dir;
     let flags = seg.flags;
     let (syn, has_ack, rst) = (flags.has(TcpFlags::SYN), flags.has(TcpFlags::ACK), flags.has(TcpFlags::RST));
@@ -44,7 +45,7 @@ pub fn test(settings: &Settings, t: &mut TcpTrack, dir: usize, kind: &mut Kind, 
     if no_history {
         let opens = if d.history_by_end { syn && has_ack } else { syn };
         if opens {
-            start_direction(settings, t, dir, seg, end);
+            start_direction(d, t, dir, seg, end);
             if !d.history_by_end && !has_ack {
                 return Judgement::Inside;
             }
@@ -73,7 +74,7 @@ pub fn test(settings: &Settings, t: &mut TcpTrack, dir: usize, kind: &mut Kind, 
         match d.reinit_rule {
             ReinitRule::SynNewerEnd => {
                 if syn && newer && matches!(t.state, State::SynSent | State::SynRecv) {
-                    start_direction(settings, t, dir, seg, end);
+                    start_direction(d, t, dir, seg, end);
                     if dir == 1 && !has_ack {
                         return Judgement::Inside;
                     }
@@ -88,7 +89,7 @@ pub fn test(settings: &Settings, t: &mut TcpTrack, dir: usize, kind: &mut Kind, 
                     side.maxwin = win.max(1);
                     read_options(d, side, seg);
                 } else if rule == ReinitRule::NewerEndOrReplySyn && syn && dir == 1 && t.state == State::SynSent {
-                    start_direction(settings, t, dir, seg, end);
+                    start_direction(d, t, dir, seg, end);
                     if !has_ack {
                         return Judgement::Inside;
                     }
@@ -173,13 +174,12 @@ pub fn test(settings: &Settings, t: &mut TcpTrack, dir: usize, kind: &mut Kind, 
         };
     }
 
-    learn(settings, t, dir, *kind, seg, &Edges { seq, end, ack, sack, win, raw_window });
+    learn(d, t, dir, *kind, seg, &Edges { seq, end, ack, sack, win, raw_window });
     if cut { Judgement::InsideCut } else { Judgement::Inside }
 }
 
 /// Initialises a direction from its SYN (`tcp_init_sender`).
-fn start_direction(settings: &Settings, t: &mut TcpTrack, dir: usize, seg: &Segment, end: Seq) {
-    let d = settings.dialect;
+fn start_direction(d: &Dialect, t: &mut TcpTrack, dir: usize, seg: &Segment, end: Seq) {
     let side = &mut t.seen[dir];
     side.end = end;
     side.maxend = end;
@@ -203,8 +203,8 @@ struct Edges {
 }
 
 /// Records an accepted segment (section 3.7 H).
-fn learn(settings: &Settings, t: &mut TcpTrack, dir: usize, kind: Kind, seg: &Segment, e: &Edges) {
-    let d = settings.dialect;
+#[inline(always)]
+fn learn(d: &Dialect, t: &mut TcpTrack, dir: usize, kind: Kind, seg: &Segment, e: &Edges) {
     let win = if seg.flags.has(TcpFlags::SYN) { e.win } else { e.win << t.seen[dir].scale };
     let [first, second] = &mut t.seen;
     let (sender, receiver) = if dir == 0 { (first, second) } else { (second, first) };

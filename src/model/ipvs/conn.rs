@@ -101,29 +101,15 @@ impl Conn {
 
     /// A packet of the entry: new state and timer. Returns the table that was used.
     pub fn update(&mut self, settings: &Settings, proto: Proto, from_server: bool, flags: TcpFlags, now: Instant) -> TableSide {
-        let side = match (from_server, self.is(flag::NOOUTPUT)) {
-            (true, _) => {
-                self.flags &= !flag::NOOUTPUT;
-                TableSide::Output
-            }
-            (false, true) => TableSide::InputOnly,
-            (false, false) => TableSide::Input,
-        };
-        let dos = self.is(flag::DOS_TIMEOUTS);
+        let side;
         if proto == Proto::Udp {
-            self.timeout = if dos { settings.dos_udp_timeout } else { settings.udp_timeout };
+            side = side_of(&mut self.flags, from_server);
+            self.timeout = if self.is(flag::DOS_TIMEOUTS) { settings.dos_udp_timeout } else { settings.udp_timeout };
             self.clause = Clause::IpvsUdp;
         } else {
-            let table = if settings.secure_tcp { settings.dialect.dos_transitions } else { settings.dialect.transitions };
-            let new = row_of(flags).map_or(State::Close, |row| table[side as usize][row][self.state as usize]);
-            if new != self.state {
-                let active = new == State::Established
-                    || settings.dialect.half_open_is_active && matches!(new, State::SynSent | State::SynRecv | State::SynAck);
-                self.flags = self.flags & !flag::INACTIVE | if active { 0 } else { flag::INACTIVE };
-            }
-            self.state = new;
-            self.timeout = if dos { settings.dos_timeouts } else { settings.timeouts }[new as usize];
-            self.clause = Clause::Ipvs(new);
+            side = advance(settings, &mut self.state, &mut self.flags, from_server, flags);
+            self.timeout = timeout(settings, self.state, self.flags);
+            self.clause = Clause::Ipvs(self.state);
         }
         self.refreshed = now;
         if !from_server {
@@ -131,6 +117,40 @@ impl Conn {
         }
         side
     }
+}
+
+/// Which third of the table a packet uses; a reply of the server says that output is seen.
+#[inline]
+const fn side_of(bits: &mut u8, from_server: bool) -> TableSide {
+    if from_server {
+        *bits &= !flag::NOOUTPUT;
+        TableSide::Output
+    } else if *bits & flag::NOOUTPUT != 0 {
+        TableSide::InputOnly
+    } else {
+        TableSide::Input
+    }
+}
+
+/// The state and the flags of a TCP entry after a packet. Returns the table that was used.
+#[inline]
+pub(crate) fn advance(settings: &Settings, state: &mut State, bits: &mut u8, from_server: bool, flags: TcpFlags) -> TableSide {
+    let side = side_of(bits, from_server);
+    let table = if settings.secure_tcp { settings.dialect.dos_transitions } else { settings.dialect.transitions };
+    let new = row_of(flags).map_or(State::Close, |row| table[side as usize][row][*state as usize]);
+    if new != *state {
+        let active = new == State::Established
+            || settings.dialect.half_open_is_active && matches!(new, State::SynSent | State::SynRecv | State::SynAck);
+        *bits = *bits & !flag::INACTIVE | if active { 0 } else { flag::INACTIVE };
+        *state = new;
+    }
+    side
+}
+
+/// What the timer of a TCP entry is set to in a state, with these flags.
+#[inline]
+pub(crate) const fn timeout(settings: &Settings, state: State, bits: u8) -> Duration {
+    if bits & flag::DOS_TIMEOUTS != 0 { settings.dos_timeouts[state as usize] } else { settings.timeouts[state as usize] }
 }
 
 /// A persistence template: it binds a client to a real server.
