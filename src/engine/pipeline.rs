@@ -24,7 +24,7 @@ const SHARDS: usize = 64;
 const FEW: u64 = 1 << 16;
 /// How many segments make a window: the more, the more often what one shard knows is still in the cache when its next packet
 /// comes. Two windows of 72 bytes a segment are all the memory that does not go with flows.
-pub(super) const WINDOW: u32 = 1 << 19;
+pub(super) const WINDOW: u32 = 1 << 18;
 /// How many ICMP errors are kept of a capture.
 pub const ERRORS_MAX: usize = 1 << 16;
 

@@ -1,13 +1,13 @@
 //! The usual packet: a segment of a TCP flow that every box has an entry for and lets through, which renews its timer.
 //!
 //! The same models decide, one entry at a time, without the look-ups, the lists of what boxes send and the doubts that other
-//! packets need. Where anything is unusual nothing has happened yet, and [`Replay::lead`] does what it does for every packet;
+//! packets need. Where anything is unusual it is as if nothing had happened, and [`Replay::lead`] does what it does for every packet;
 //! the two come to the same (`tests/many/rest.rs`). What a box does is never changed here but in its model; what is decided here
 //! is which packets need no more than that.
 
 use super::hop::Device;
 use super::path::Path;
-use super::profile::Spell;
+use super::profile::{Profile, Spell};
 use super::replay::Told;
 use super::rest::{
     ABSENT, BITS, Form, HOLE, HOLES, HOPS, Layout, ODD, OVER, Place, RARE, REVERSED, ROUTER, Shelf, WORDS, bits_of, conn_bits, conn_of, form_of,
@@ -46,39 +46,58 @@ impl Layout {
     }
 
     #[inline(always)]
-    fn led<const N: usize>(&self, path: &Path, shelf: &mut Shelf, at: usize, told: &Told<'_>, When { now, latest }: When) -> bool {
+    fn led<const N: usize>(&self, path: &Path, shelf: &mut Shelf, at: usize, told: &Told<'_>, when: When) -> bool {
+        let Some((words, profile)) = shelf.first_words::<N>(at) else { return false };
+        let was = *words;
+        let passed = self.led_in(path, (words, profile), &was, told, when);
+        if !passed {
+            *words = was;
+        }
+        passed
+    }
+
+    /// Changes the words as it goes. What it notes of spells before a box turns out not to let the packet pass the general way notes
+    /// again, which changes nothing.
+    #[inline(always)]
+    fn led_in<const N: usize>(
+        &self,
+        path: &Path,
+        (words, profile): (&mut [u64; N], &mut Profile),
+        was: &[u64; N],
+        told: &Told<'_>,
+        When { now, latest }: When,
+    ) -> bool {
         let (seg, observation) = (told.seg, told.observation);
-        let Some((rests, profile)) = shelf.first_words::<N>(at) else { return false };
-        // What the packet makes of it; it is put in the other's place when all boxes have let it pass.
-        let mut words = *rests;
         let reply = seg.dir == Direction::Reply;
-        let shared = (Instant(rests[0]), (rests[1] >> 32) as u32);
-        let mut holes = rests[1] as u32 & HOLES;
-        let mut timers = [None; HOPS];
-        let (count, hops) = (self.places.len().min(HOPS), &path.hops[..]);
-        for step in 0..count {
-            let index = if reply { count - 1 - step } else { step };
-            let place = &self.places[index];
-            if reply && place.one_way {
+        let open = told.is_open();
+        let shared = (Instant(was[0]), (was[1] >> 32) as u32);
+        let mut holes = was[1] as u32 & HOLES;
+        let mut small = was[2];
+        let count = self.places.len().min(HOPS);
+        let (mut index, onward) = if reply { (count.wrapping_sub(1), usize::MAX) } else { (0, 1) };
+        for _ in 0..count {
+            let (here, hop) = (&self.places[index], index);
+            index = index.wrapping_add(onward);
+            if reply && here.one_way {
                 continue;
             }
-            let bits = bits_of(rests[2], index);
+            let bits = bits_of(was[2], hop);
             if bits == ABSENT {
                 return false;
             }
-            let refreshed = place.own.map_or(shared.0, |own| Instant(rests[own]));
-            let (timer, span, bits, renewed) = match (&place.kind, &hops[index].device) {
+            let (refreshed, before) = here.own.map_or(shared, |own| (Instant(was[own]), was[own + 1] as u32));
+            let (timer, span, fresh, renewed) = match (&here.kind, &path.hops[hop].device) {
                 (Form::Router { timers, .. }, Device::Router(router)) => {
-                    let Some(here) = words[place.at..].first_chunk_mut::<ROUTER>() else { return false };
-                    let (old, form) = (rule_of(bits), form_of(bits));
-                    let span = timers[usize::from(old.number()).min(timers.len() - 1)].span;
+                    let Some(words) = words[here.at..].first_chunk_mut::<ROUTER>() else { return false };
+                    let (rule, form) = (rule_of(bits), form_of(bits));
+                    let span = timers[usize::from(rule.number()).min(timers.len() - 1)].span;
                     if latest >= refreshed + span {
                         return false;
                     }
-                    let (mut track, mut status) = (track_of(here, bits), status_of(here));
+                    let (mut track, mut status) = (track_of(words, bits), status_of(words));
                     let dir = usize::from(reply != (form == REVERSED));
-                    let Some(rule) = router.lets_pass(&mut track, &mut status, dir, seg) else { return false };
-                    (TimerId(old.number()), span, form | store_track(here, &track, status, rule), now)
+                    let Some(next) = router.lets_pass(&mut track, &mut status, dir, seg) else { return false };
+                    (TimerId(rule.number()), span, form | store_track(words, &track, status, next), now)
                 }
                 (Form::Director { settings, .. }, Device::Director(director)) => {
                     let (mut state, mut flags) = conn_of(bits);
@@ -89,45 +108,41 @@ impl Layout {
                     (timer, span, conn_bits(state, flags), now)
                 }
                 (Form::Idle { ends }, Device::Idle(idle)) => {
-                    let here = &mut words[place.at..];
-                    let mut entry = idle_entry(here, bits, refreshed, *ends);
+                    let words = &mut words[here.at..];
+                    let mut entry = idle_entry(words, bits, refreshed, *ends);
                     let (deadline, clause) = idle.deadline_if_answered(&entry);
                     if latest >= deadline {
                         return false;
                     }
                     idle.follow(&mut entry, Proto::Tcp, seg, seg.dir, now);
-                    let (bits, renewed) = pack_idle(here, &entry, *ends);
-                    (TimerId(clause as u16), idle.timer(clause).timeout, bits, renewed)
+                    let (fresh, renewed) = pack_idle(words, &entry, *ends);
+                    (TimerId(clause as u16), idle.timer(clause).timeout, fresh, renewed)
                 }
                 _ => return false,
             };
-            let (hole, seen) = (HOLE << index, seen(observation, place));
-            holes |= if seen == GapEvidence::Hole { hole } else { 0 };
-            if span != Duration::MAX && holes & hole == 0 {
-                timers[index] = Some(timer);
+            small ^= (fresh ^ bits) << (BITS * hop as u32);
+            let (hole, evidence) = (HOLE << hop, seen(observation, here));
+            if evidence == GapEvidence::Hole {
+                holes |= hole;
             }
-            match place.own {
+            if holes & hole == 0 && span != Duration::MAX {
+                let spell = Spell { idle: now.since(refreshed), before, after: seg.frame, evidence };
+                profile.note(hop, timer, spell, open);
+            }
+            if renewed == now {
+                holes &= !hole;
+            }
+            match here.own {
                 Some(own) if renewed == now => (words[own], words[own + 1]) = (now.0, u64::from(seg.frame)),
                 Some(own) => words[own] = renewed.0,
                 None if renewed != now => return false,
                 None => {}
             }
-            holes &= if renewed == now { !hole } else { u32::MAX };
-            words[2] ^= (bits ^ bits_of(rests[2], index)) << (BITS * index as u32);
-        }
-        let open = told.is_open();
-        for step in 0..count {
-            let hop = if reply { count - 1 - step } else { step };
-            let Some(timer) = timers[hop] else { continue };
-            let place = &self.places[hop];
-            let (refreshed, before) = place.own.map_or(shared, |own| (Instant(rests[own]), rests[own + 1] as u32));
-            let spell = Spell { idle: now.since(refreshed), before, after: seg.frame, evidence: seen(observation, place) };
-            profile.note(hop, timer, spell, open);
         }
         let over = if told.flow.closing() == Closing::Fin { OVER } else { 0 };
         words[0] = now.0;
         words[1] = u64::from(seg.frame) << 32 | u64::from(holes | over);
-        *rests = words;
+        words[2] = small;
         true
     }
 }

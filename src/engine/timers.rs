@@ -48,6 +48,30 @@ fn of_idle(idle: &IdleBox, entry: &IdleEntry) -> TimerId {
     TimerId(idle.deadline(entry).1 as u16)
 }
 
+/// How long every timer of every box of a path is: for whoever asks of many flows.
+#[derive(Clone, Debug)]
+pub struct Spans(Vec<Box<[Duration]>>);
+
+impl Spans {
+    /// Those of a path.
+    pub fn of(hops: &[Hop]) -> Spans {
+        let count = |hop: &Hop| match &hop.device {
+            Device::Router(_) => TimerId::NUMBERS,
+            Device::Director(_) => usize::from(VS_NOW + VS_DOS),
+            Device::Idle(_) => IdleClause::ALL.len(),
+        };
+        let span = |hop: &Hop| (0..count(hop) as u16).map(|number| hop.span(TimerId(number))).collect();
+        Spans(hops.iter().map(span).collect())
+    }
+
+    /// The length of a timer of a box, as [`Hop::span`] has it; none of a box that is not there.
+    #[inline]
+    pub fn get(&self, hop: usize, timer: TimerId) -> Duration {
+        let spans = self.0.get(hop).map_or(&[][..], |spans| spans);
+        spans.get(usize::from(timer.0)).copied().unwrap_or_default()
+    }
+}
+
 impl TimerId {
     /// Whether it is a timer of a director's entries that were born under `secure_tcp` (2.4).
     pub const fn is_of_defence(self) -> bool {

@@ -7,6 +7,7 @@ use super::{BreakPoint, Caveat, Decisive, Finding, Glance, Inconclusive, Verdict
 use crate::engine::Path;
 use crate::engine::profile::Profile;
 use crate::engine::replay::{Fate, FlowRun, Late, Replay};
+use crate::engine::timers::Spans;
 use crate::flow::{Closing, Flow, GapEvidence, Opening, Orientation};
 use crate::kernel::wheel::lateness_max;
 use crate::model::{DropReason, Lapse};
@@ -51,8 +52,8 @@ pub fn judge(path: &Path, socks: [Sock; 2], flow: &Flow, run: &FlowRun, capture_
     finding
 }
 
-/// What is kept of a flow, without the words of [`judge`].
-pub fn glance(path: &Path, flow: &Flow, run: &FlowRun, profile: &Profile, capture_end: Instant) -> Glance {
+/// What is kept of a flow, without the words of [`judge`]. `spans` are those of the path.
+pub fn glance(path: &Path, spans: &Spans, flow: &Flow, run: &FlowRun, profile: &Profile, capture_end: Instant) -> Glance {
     let replay = Replay::new(path);
     let ground = ground(&replay, flow, run, capture_end);
     let verdict = ground.as_ref().map_or(Verdict::Survives, |(verdict, _)| *verdict);
@@ -63,7 +64,7 @@ pub fn glance(path: &Path, flow: &Flow, run: &FlowRun, profile: &Profile, captur
     Glance {
         verdict,
         excess,
-        share: if verdict == Verdict::Survives { share(path, profile) } else { 0 },
+        share: if verdict == Verdict::Survives { share(path, spans, profile) } else { 0 },
         outlived: if ground.is_none() { outlived(&replay, flow, run) } else { Duration::ZERO },
         blocked: run.blocked,
         invalid: run.invalid,
@@ -73,12 +74,12 @@ pub fn glance(path: &Path, flow: &Flow, run: &FlowRun, profile: &Profile, captur
 
 /// The largest share of a timer that a spell used up without ending it, in millionths. Of rules that come to one clause the one
 /// with the longest spell counts, as among [`break_points`].
-fn share(path: &Path, profile: &Profile) -> u32 {
+fn share(path: &Path, spans: &Spans, profile: &Profile) -> u32 {
     let (mut best, mut place) = (0, 0);
     profile.each_idle(|hop, timer, idle| {
         let here = place;
         place += 1;
-        let timeout = path.hops[hop].span(timer);
+        let timeout = spans.get(hop, timer);
         // A smaller share than the best one so far, without a division.
         if idle >= timeout || u128::from(idle.0) * 1_000_000 < u128::from(best) * u128::from(timeout.0) {
             return;

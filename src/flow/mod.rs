@@ -265,6 +265,23 @@ impl Flow {
         self.progress |= if stream::closes(seg) { CLOSED } else { 0 };
     }
 
+    /// Whether a segment of the tuple is the flow's, and not the first of a newer one, which supersedes it. Keeps what Wireshark's base
+    /// numbers come to, and puts the segment's time right where it is a little before that of the flow's last one.
+    #[inline]
+    fn takes(&mut self, rule: StreamRule, seg: &mut Segment) -> bool {
+        if self.proto() == Proto::Tcp {
+            if self.begins_anew(rule, seg) {
+                self.progress |= SUPERSEDED;
+                return false;
+            }
+            self.learn_base(seg);
+        }
+        if seg.at < self.last {
+            self.clock_went_back(seg);
+        }
+        true
+    }
+
     /// The clock went back since the last segment: a little is put right in the segment, more is remembered.
     #[cold]
     fn clock_went_back(&mut self, seg: &mut Segment) {
@@ -313,6 +330,7 @@ impl Flow {
     }
 
     /// Takes the next segment of the flow, whose direction [`FlowTable::place`] has set.
+    #[inline]
     pub fn observe(&mut self, seg: &Segment) -> Observation {
         let previous = (self.segments != [0; 2]).then_some(self.last_dir);
         let gap = if previous.is_some() { seg.at.since(self.last) } else { Duration::ZERO };

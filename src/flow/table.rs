@@ -6,7 +6,7 @@
 use super::arena::Arena;
 use super::ends::Ends;
 use super::room::{NoRoom, Room};
-use super::{Flow, Observation, SUPERSEDED, StreamRule, orient};
+use super::{Flow, Observation, StreamRule, orient};
 use crate::net::{Direction, Proto, Segment, TcpFlags};
 use hashbrown::HashTable;
 use std::cmp::Reverse;
@@ -158,29 +158,33 @@ impl FlowTable {
     /// decides the stream numbers. Nothing where the flow is not there and has no room.
     #[inline]
     pub fn place(&mut self, ends: &Ends, hash: u64, guess: Option<FlowIndex>, seg: &mut Segment, order: u64) -> Option<Placed> {
-        let flows = &self.flows;
-        let guessed = guess.and_then(|index| {
-            let flow = flows.at(index.get());
-            Some((index, flow.direction_of(ends).filter(|_| flow.is_current())?))
-        });
-        let Some((index, dir)) = guessed.or_else(|| self.find(ends, hash)) else { return self.begin(ends, hash, seg, order) };
-        seg.dir = dir;
-        if ends.proto() == Proto::Tcp {
+        // Nearly always the guess holds and the flow goes on: one look at it.
+        if let Some(index) = guess {
             let flow = self.flows.at_mut(index.get());
-            if flow.begins_anew(self.rule, seg) {
-                flow.progress |= SUPERSEDED;
+            if flow.is_current()
+                && let Some(dir) = flow.direction_of(ends)
+            {
+                seg.dir = dir;
+                if flow.takes(self.rule, seg) {
+                    return Some(Placed { flow: index, dir, is_new: false });
+                }
                 return self.supersede(index, ends, hash, seg, order);
             }
-            flow.learn_base(seg);
         }
-        let flow = self.flows.at_mut(index.get());
-        if seg.at < flow.last {
-            flow.clock_went_back(seg);
-        }
-        Some(Placed { flow: index, dir, is_new: false })
+        self.place_anywhere(ends, hash, seg, order)
     }
 
+    /// [`FlowTable::place`] without a guess.
     #[inline(never)]
+    fn place_anywhere(&mut self, ends: &Ends, hash: u64, seg: &mut Segment, order: u64) -> Option<Placed> {
+        let Some((index, dir)) = self.find(ends, hash) else { return self.begin(ends, hash, seg, order) };
+        seg.dir = dir;
+        if self.flows.at_mut(index.get()).takes(self.rule, seg) {
+            return Some(Placed { flow: index, dir, is_new: false });
+        }
+        self.supersede(index, ends, hash, seg, order)
+    }
+
     fn find(&self, ends: &Ends, hash: u64) -> Option<(FlowIndex, Direction)> {
         let fits = |slot: &Slot| slot.tag == tag(hash) && self.flows.at(slot.flow.get()).direction_of(ends).is_some();
         let index = self.index.find(bucket(hash), fits)?.flow;

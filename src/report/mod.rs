@@ -25,6 +25,7 @@ use crate::engine::Path;
 use crate::engine::pipeline::Run;
 use crate::engine::profile::Profile;
 use crate::engine::replayed::Replayed;
+use crate::engine::timers::Spans;
 use crate::finding::{Finding, Glance, Verdict, judge};
 use crate::time::Duration;
 use rayon::prelude::*;
@@ -109,7 +110,7 @@ const GROUP: usize = 16;
 impl<'r> Report<'r> {
     /// Judges every flow of a run.
     pub fn new(path: &'r Path, run: &'r Run) -> Report<'r> {
-        let total = run.flows.len();
+        let (total, spans) = (run.flows.len(), Spans::of(&path.hops));
         let part = |chunk: usize| {
             let (mut part, mut scratch) = (Part::default(), Replayed::scratch());
             for index in chunk * CHUNK..total.min((chunk + 1) * CHUNK) {
@@ -117,7 +118,7 @@ impl<'r> Report<'r> {
                     std::hint::black_box((index..total.min(index + GROUP)).fold(0, |sum, next| sum ^ run.flows.touch(next)));
                 }
                 run.flows.look(index, &mut scratch);
-                part.add(index, &judge::glance(path, run.flows.flow(index), &scratch, run.flows.profile(index), run.end));
+                part.add(index, &judge::glance(path, &spans, run.flows.flow(index), &scratch, run.flows.profile(index), run.end));
             }
             part
         };

@@ -6,6 +6,7 @@ use flowlapse::engine::Clock;
 use flowlapse::engine::path::Path;
 use flowlapse::engine::pipeline::{Followed, Run};
 use flowlapse::engine::replay::Replay;
+use flowlapse::engine::timers::Spans;
 use flowlapse::finding::judge::{glance, judge};
 use flowlapse::finding::{BreakPoint, Decisive, Verdict};
 use flowlapse::time::Duration;
@@ -41,7 +42,7 @@ fn agree(path: &Path, small: &Run, large: &Followed) -> Result<(), TestCaseError
         }
         let full = judge(path, small.socks(flow), flow, &run, small.end);
         prop_assert_eq!(&full, &judge(path, large.socks(&judged.flow), &judged.flow, &judged.run, large.end));
-        let brief = glance(path, flow, &run, &run.profile, small.end);
+        let brief = glance(path, &Spans::of(&path.hops), flow, &run, &run.profile, small.end);
         let excess = full.decisive.as_ref().map_or(Duration::ZERO, Decisive::excess);
         prop_assert_eq!((brief.verdict, brief.excess, brief.outlived), (full.verdict, excess, full.outlived));
         prop_assert_eq!((brief.blocked, brief.invalid), (full.blocked, full.invalid));
