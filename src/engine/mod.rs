@@ -49,6 +49,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod at_work;
 pub mod compile;
 pub mod diary;
 pub mod dossier;

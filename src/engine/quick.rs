@@ -10,8 +10,8 @@ use super::path::Path;
 use super::profile::{Profile, Spell};
 use super::replay::Told;
 use super::rest::{
-    ABSENT, BITS, Form, HOLE, HOLES, HOPS, Layout, ODD, OVER, Place, RARE, REVERSED, ROUTER, Shelf, WORDS, bits_of, conn_bits, conn_of, form_of,
-    idle_entry, pack_idle, rule_of, status_of, store_track, track_of,
+    ABSENT, BITS, Form, HOLE, HOLES, HOPS, Layout, ODD, OVER, Place, RARE, REVERSED, ROUTER, Shelf, WORDS, bits_of, conn_bits, conn_of,
+    form_of, idle_entry, pack_idle, rule_of, status_of, store_track, track_of,
 };
 use super::timers::{TimerId, of_state};
 use crate::flow::{Closing, GapEvidence, Observation, Shape};

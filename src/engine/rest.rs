@@ -501,15 +501,7 @@ impl Place {
         (*conn == Conn { in_pkts: conn.in_pkts, ..expected }).then_some((bits, conn.refreshed))
     }
 
-    fn conn(
-        &self,
-        bits: u64,
-        refreshed: Instant,
-        settings: &ipvs::Settings,
-        real: Host,
-        [client, server]: [u16; 2],
-        proto: Proto,
-    ) -> Conn {
+    fn conn(&self, bits: u64, refreshed: Instant, settings: &ipvs::Settings, real: Host, [client, server]: [u16; 2], proto: Proto) -> Conn {
         let (state, flags) = conn_of(bits);
         let (timeout, clause) = match proto {
             Proto::Udp => {

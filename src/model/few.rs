@@ -48,6 +48,12 @@ impl<T> Few<T> {
         self.others().is_empty().then_some(self.first.as_ref())
     }
 
+    /// The only one, to change it; nothing where there is none or several.
+    #[inline]
+    pub(crate) fn only_mut(&mut self) -> Option<&mut T> {
+        if self.others().is_empty() { self.first.as_mut() } else { None }
+    }
+
     /// Puts this in the place of everything that was there.
     #[inline]
     pub(crate) fn set_only(&mut self, item: Option<T>) {

@@ -3,12 +3,12 @@
 //! Source: `nf_conntrack_tcp_packet`, `tcp_new` (`net/netfilter/nf_conntrack_proto_tcp.c`) and their predecessors; the
 //! spec's conntrack.md sections 3.2 to 3.7. It must not know tables of entries, NAT, rules, or what time it is.
 
+use super::Settings;
 use super::dialect::{Dialect, FlagSet, ReopenRule, RstRule};
 use super::dialects;
 use super::entry::{Kind, Seen, State, TcpTrack, side_flag, status};
 use super::rule::Rule;
 use super::window::{self, Judgement};
-use super::Settings;
 use crate::net::{Segment, SegmentBits, Seq, TcpFlags};
 
 /// Why a packet is INVALID, in the words of the kernel's log where it has some.

@@ -2,9 +2,9 @@
 //!
 //! Source: `nf_conntrack_udp_packet` (`net/netfilter/nf_conntrack_proto_udp.c`); the spec's conntrack.md section 6.
 
+use super::Settings;
 use super::entry::{Entry, status};
 use super::rule::Rule;
-use super::Settings;
 use crate::model::Moment;
 use crate::time::Duration;
 
