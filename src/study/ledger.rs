@@ -69,12 +69,16 @@ pub struct Ledger {
     sets: Vec<Members>,
     /// For each stretch of starts, how many entries there are at most at one of them as far as all policies agree.
     stretches: Vec<Stretch>,
-    /// For each of `run_out` the sums of its beginnings.
-    sums: BTreeMap<TimerId, Vec<u128>>,
+    /// How many starts make a stretch.
+    stretch: usize,
+    /// `run_out`, to be asked quickly.
+    all_end: Vec<(TimerId, Moments)>,
 }
 
-/// So many starts make a stretch.
+/// So many starts make a stretch, at the least.
 const STRETCH: usize = 48;
+/// There are not many more stretches than this.
+const STRETCHES: usize = 4096;
 
 /// A few starts on end.
 #[derive(Clone, Copy)]
@@ -85,10 +89,57 @@ struct Stretch {
     fixed: usize,
 }
 
+/// Moments in order, their sums, and how many of them came before each of many evenly spread ones.
+#[derive(Default)]
+struct Moments {
+    at: Vec<u64>,
+    /// The sum of so many from the beginning.
+    sums: Vec<u128>,
+    /// How many came before a step, the first of which is at the first moment.
+    before: Vec<u32>,
+    /// A step is two to this power long.
+    shift: u32,
+}
+
+/// So many moments to a step.
+const TO_A_STEP: u64 = 32;
+
+impl Moments {
+    /// Those of a list that is in order.
+    fn new(at: Vec<u64>) -> Moments {
+        let mut sum = 0;
+        let sums = std::iter::once(0).chain(at.iter().map(|at| {
+            sum += u128::from(*at);
+            sum
+        }));
+        let sums = sums.collect();
+        let (first, last) = (at.first().copied().unwrap_or(0), at.last().copied().unwrap_or(0));
+        let steps = at.len() as u64 / TO_A_STEP + 1;
+        let shift = ((last - first) / steps).checked_ilog2().map_or(0, |power| (power + 1).min(63));
+        let mut before = Vec::with_capacity(((last - first) >> shift) as usize + 2);
+        for (place, moment) in at.iter().enumerate() {
+            while before.len() as u64 <= (moment - first) >> shift {
+                before.push(place as u32);
+            }
+        }
+        Moments { at, sums, before, shift }
+    }
+
+    /// So many at least have come by then, and not many more.
+    #[inline]
+    fn surely_until(&self, at: u64) -> usize {
+        let Some(since) = self.at.first().and_then(|first| at.checked_sub(*first)) else { return 0 };
+        let step = usize::try_from(since >> self.shift).unwrap_or(usize::MAX);
+        self.before.get(step).map_or(self.at.len(), |before| *before as usize)
+    }
+}
+
 /// Ends of one policy: moments of a sorted list, each so much later.
 #[derive(Clone, Copy)]
 struct Ends<'l> {
     moments: &'l [u64],
+    /// What is known of the list, where many policies have it.
+    known: Option<&'l Moments>,
     later: u64,
 }
 
@@ -107,6 +158,45 @@ impl Ends<'_> {
         }
         known + rest[..rest.len().min(reach)].partition_point(|moment| *moment <= at)
     }
+
+    /// So many at least have ended by then, not many fewer than have, where `known` had some time before.
+    fn surely_until(&self, known: usize, at: u64) -> usize {
+        match self.known {
+            Some(moments) => at.checked_sub(self.later).map_or(0, |at| moments.surely_until(at)),
+            None => self.until_from(known, at),
+        }
+    }
+
+    /// Added up, none later than the end of the capture; every last packet lies within it.
+    fn sum_until(&self, capture_end: Instant) -> u128 {
+        let inside = self.until(capture_end.0);
+        let sum = match self.known {
+            Some(moments) => moments.sums[inside],
+            None => self.moments[..inside].iter().map(|at| u128::from(*at)).sum(),
+        };
+        let beyond = (self.moments.len() - inside) as u128 * u128::from(capture_end.0);
+        sum + inside as u128 * u128::from(self.later) + beyond
+    }
+}
+
+/// What a block of sixty-four policies has of the moments that only some have: those that all of them have are looked at once, and
+/// of neighbours nearly all are of that kind.
+struct Block<'l> {
+    /// For each set its policies of the block, as bits.
+    words: Vec<u64>,
+    starts: Vec<u64>,
+    ends: Vec<(Option<TimerId>, Moments)>,
+    /// What only some of the block have.
+    some_start: Vec<Partial>,
+    some_end: Vec<(&'l Option<TimerId>, Vec<Partial>)>,
+}
+
+/// The moments that only some policies of a block have, for one of them; by timer, in the order of [`Block::some_end`].
+#[derive(Default)]
+struct Own {
+    /// Those of the whole block too.
+    starts: Vec<u64>,
+    ends: Vec<Vec<u64>>,
 }
 
 impl Ledger {
@@ -199,82 +289,75 @@ impl Ledger {
     /// Looks along the starts once, so that each policy need not.
     fn summed(mut self) -> Ledger {
         let mut fixed = 0;
-        for (number, stretch) in self.starts.chunks(STRETCH).enumerate() {
+        self.stretch = STRETCH.max(self.starts.len() / STRETCHES);
+        for (number, stretch) in self.starts.chunks(self.stretch).enumerate() {
             let mut summed = Stretch { most: 0, fixed };
             for (place, start) in stretch.iter().enumerate() {
                 while self.fixed.get(fixed).is_some_and(|at| at <= start) {
                     fixed += 1;
                 }
-                summed.most = summed.most.max((number * STRETCH + place + 1 - fixed) as u64);
+                summed.most = summed.most.max((number * self.stretch + place + 1 - fixed) as u64);
             }
             self.stretches.push(summed);
         }
-        let sum = |moments: &Vec<u64>| {
-            let mut sum = 0;
-            std::iter::once(0)
-                .chain(moments.iter().map(|at| {
-                    sum += u128::from(*at);
-                    sum
-                }))
-                .collect()
-        };
-        self.sums = self.run_out.iter().map(|(timer, moments)| (*timer, sum(moments))).collect();
+        self.all_end = std::mem::take(&mut self.run_out).into_iter().map(|(timer, moments)| (timer, Moments::new(moments))).collect();
         self
     }
 
-    /// The words of all sets that hold a block of sixty-four policies.
-    fn words(&self, block: usize) -> Vec<u64> {
-        self.sets.iter().map(|set| set.word(block)).collect()
-    }
-
-    /// The moments that only some policies have, for one of them. `words` are the words of the sets that hold it.
-    fn own(&self, member: u32, words: &[u64], own: &mut Own) {
-        let mine = |partial: &&Partial| words[partial.set as usize] >> (member % 64) & 1 == 1;
-        own.starts.clear();
-        own.starts.extend(self.some_start.iter().filter(mine).map(|partial| partial.at));
-        own.ends.resize_with(self.some_end.len(), Vec::new);
-        for (ends, partials) in own.ends.iter_mut().zip(self.some_end.values()) {
-            ends.clear();
-            ends.extend(partials.iter().filter(mine).map(|partial| partial.at));
+    /// What a block of sixty-four of so many policies has.
+    fn block(&self, block: usize, of: usize) -> Block<'_> {
+        let whole = Members::All(of as u32).word(block);
+        let words: Vec<u64> = self.sets.iter().map(|set| set.word(block)).collect();
+        let divided = |partials: &[Partial]| {
+            let (mut all, mut some) = (Vec::new(), Vec::new());
+            for partial in partials {
+                match words[partial.set as usize] {
+                    0 => {}
+                    word if word == whole => all.push(partial.at),
+                    _ => some.push(*partial),
+                }
+            }
+            (all, some)
+        };
+        let (starts, some_start) = divided(&self.some_start);
+        let (mut ends, mut some_end) = (Vec::new(), Vec::new());
+        for (timer, partials) in &self.some_end {
+            let (all, some) = divided(partials);
+            ends.push((*timer, Moments::new(all)));
+            some_end.push((timer, some));
         }
+        Block { words, starts, ends, some_start, some_end }
     }
 
     /// All ends that vary, for one policy.
-    fn ends<'l>(&'l self, device: &Hop, own: &'l Own) -> Vec<Ends<'l>> {
-        let run_out = self.run_out.iter().map(|(timer, moments)| Ends { moments, later: device.span(*timer).0 });
+    fn ends<'l>(&'l self, device: &Hop, block: &'l Block<'_>, own: &'l Own) -> Vec<Ends<'l>> {
         let later = |timer: &Option<TimerId>| timer.map_or(0, |timer| device.span(timer).0);
-        let some = self.some_end.keys().zip(&own.ends).map(|(timer, moments)| Ends { moments, later: later(timer) });
-        run_out.chain(some).filter(|ends| !ends.moments.is_empty()).collect()
+        let known = |moments: &'l Moments, later| Ends { moments: &moments.at, known: Some(moments), later };
+        let run_out = self.all_end.iter().map(|(timer, moments)| known(moments, device.span(*timer).0));
+        let whole = block.ends.iter().map(|(timer, moments)| known(moments, later(timer)));
+        let some = block.some_end.iter().zip(&own.ends);
+        let some = some.map(|((timer, _), moments)| Ends { moments, known: None, later: later(timer) });
+        run_out.chain(whole).chain(some).filter(|ends| !ends.moments.is_empty()).collect()
     }
 
     /// How full the table was under each policy of a block of sixty-four, between two moments.
     fn occupancies(&self, class: &Class<'_>, block: usize, hop: usize, (begin, end): (Instant, Instant)) -> Vec<Occupancy> {
-        let words = self.words(block);
+        let held = self.block(block, class.members.len());
         let within = |moments: &[u64]| moments.iter().map(|at| u128::from((*at).clamp(begin.0, end.0))).sum::<u128>();
         let (from, until) = (within(&self.starts), within(&self.fixed));
         let mut own = Own::default();
         let members = block * 64..class.members.len().min(block * 64 + 64);
         let one = |member: usize| {
-            self.own(member as u32, &words, &mut own);
-            let ends = self.ends(&class.path(member as u32).hops[hop], &own);
+            held.own(member as u32, &mut own);
+            let ends = self.ends(&class.path(member as u32).hops[hop], &held, &own);
             let made = (self.starts.len() + own.starts.len()) as u64;
             let mut occupancy = Occupancy { over: end.since(begin), made, peak_at: begin, ..Occupancy::default() };
             self.peak(&own.starts, &ends, &mut occupancy);
-            let varied: u128 = ends.iter().map(|ends| self.sum_until(ends, end)).sum();
+            let varied: u128 = ends.iter().map(|ends| ends.sum_until(end)).sum();
             occupancy.area = (until + varied).saturating_sub(from + within(&own.starts));
             occupancy
         };
         members.map(one).collect()
-    }
-
-    /// Ends added up, none later than the end of the capture; every last packet lies within it.
-    fn sum_until(&self, ends: &Ends<'_>, capture_end: Instant) -> u128 {
-        let inside = ends.until(capture_end.0);
-        let known = self.run_out.iter().find(|(_, moments)| std::ptr::eq(moments.as_slice(), ends.moments));
-        let sum = known.and_then(|(timer, _)| self.sums.get(timer)).and_then(|sums| sums.get(inside)).copied();
-        let sum = sum.unwrap_or_else(|| ends.moments[..inside].iter().map(|at| u128::from(*at)).sum());
-        let beyond = (ends.moments.len() - inside) as u128 * u128::from(capture_end.0);
-        sum + inside as u128 * u128::from(ends.later) + beyond
     }
 
     /// The most entries at once. Only stretches that could hold it are looked at closely.
@@ -284,10 +367,10 @@ impl Ledger {
         }
         let mut ended = vec![0; ends.len()];
         let mut bound = |number: usize, stretch: &Stretch| {
-            let first = self.starts[number * STRETCH];
-            let next = self.starts.get((number + 1) * STRETCH).copied().unwrap_or(u64::MAX);
+            let first = self.starts[number * self.stretch];
+            let next = self.starts.get((number + 1) * self.stretch).copied().unwrap_or(u64::MAX);
             for (ends, ended) in ends.iter().zip(&mut ended) {
-                *ended = ends.until_from(*ended, first);
+                *ended = ends.surely_until(*ended, first);
             }
             let ended: usize = ended.iter().sum();
             (stretch.most + own.partition_point(|at| *at < next) as u64).saturating_sub(ended as u64)
@@ -296,7 +379,8 @@ impl Ledger {
         let likeliest = (0..bounds.len()).max_by_key(|number| (bounds[*number], std::cmp::Reverse(*number))).unwrap_or(0);
         let (least, _) = self.look_closely(likeliest, own, ends);
         for (number, bound) in bounds.iter().enumerate() {
-            if *bound > occupancy.peak && *bound >= least {
+            let enough = least.max(occupancy.peak + 1);
+            if *bound >= enough && self.closer_bound(number, own, ends) >= enough {
                 let (here, at) = self.look_closely(number, own, ends);
                 if here > occupancy.peak {
                     (occupancy.peak, occupancy.peak_at) = (here, Instant(at));
@@ -305,9 +389,17 @@ impl Ledger {
         }
     }
 
+    /// So many entries there are at most at a start of one stretch, own starts until the next stretch included.
+    fn closer_bound(&self, number: usize, own: &[u64], ends: &[Ends<'_>]) -> u64 {
+        let first = self.starts[number * self.stretch];
+        let next = self.starts.get((number + 1) * self.stretch).copied().unwrap_or(u64::MAX);
+        let ended: usize = ends.iter().map(|ends| ends.until_from(ends.surely_until(0, first), first)).sum();
+        (self.stretches[number].most + own.partition_point(|at| *at < next) as u64).saturating_sub(ended as u64)
+    }
+
     /// The most entries at a start of one stretch, own starts until the next stretch included, and when.
     fn look_closely(&self, number: usize, own: &[u64], ends: &[Ends<'_>]) -> (u64, u64) {
-        let range = number * STRETCH..self.starts.len().min((number + 1) * STRETCH);
+        let range = number * self.stretch..self.starts.len().min((number + 1) * self.stretch);
         let first = if number == 0 { 0 } else { self.starts[range.start] };
         let next = self.starts.get(range.end).copied().unwrap_or(u64::MAX);
         let own_range = own.partition_point(|at| *at < first)..own.partition_point(|at| *at < next);
@@ -339,8 +431,9 @@ impl Ledger {
     /// The entries of one policy at so many moments, evenly spread.
     pub fn curve(&self, class: &Class<'_>, member: u32, hop: usize, (begin, end): (Instant, Instant), points: u64) -> Vec<(Instant, u64)> {
         let mut own = Own::default();
-        self.own(member, &self.words(member as usize / 64), &mut own);
-        let ends = self.ends(&class.path(member).hops[hop], &own);
+        let block = self.block(member as usize / 64, class.members.len());
+        block.own(member, &mut own);
+        let ends = self.ends(&class.path(member).hops[hop], &block, &own);
         let width = end.since(begin).0;
         (0..=points)
             .map(|point| {
@@ -354,11 +447,23 @@ impl Ledger {
     }
 }
 
-/// The moments that only some policies have, for one of them; by timer, in the order of [`Ledger::some_end`].
-#[derive(Default)]
-struct Own {
-    starts: Vec<u64>,
-    ends: Vec<Vec<u64>>,
+impl Block<'_> {
+    /// The moments of one of its policies.
+    fn own(&self, member: u32, own: &mut Own) {
+        let mine = |partial: &&Partial| self.words[partial.set as usize] >> (member % 64) & 1 == 1;
+        own.starts.clear();
+        if self.some_start.is_empty() {
+            own.starts.extend(&self.starts);
+        } else {
+            let some: Vec<u64> = self.some_start.iter().filter(mine).map(|partial| partial.at).collect();
+            merged(&self.starts, &some, |at| own.starts.push(at));
+        }
+        own.ends.resize_with(self.some_end.len(), Vec::new);
+        for (ends, (_, partials)) in own.ends.iter_mut().zip(&self.some_end) {
+            ends.clear();
+            ends.extend(partials.iter().filter(mine).map(|partial| partial.at));
+        }
+    }
 }
 
 /// Two sorted lists in one order.
