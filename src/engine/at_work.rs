@@ -8,6 +8,7 @@
 use super::hop::{Device, HopState};
 use super::path::Path;
 use super::profile::{Profile, Spell};
+use super::quick::has_passed;
 use super::replay::{FlowRun, Replay, Told};
 use super::timers::{TimerId, of_conn};
 use crate::flow::{Closing, GapEvidence, Shape};
@@ -19,7 +20,7 @@ use crate::model::idle::IdleEntry;
 use crate::model::ipvs::conn::{self, Conn};
 use crate::model::ipvs::{Method, state::State as VsState};
 use crate::model::{Clause, Tuple};
-use crate::net::{Direction, Proto, Segment, TcpFlags};
+use crate::net::{Direction, Proto, TcpFlags};
 use crate::time::{Duration, Instant};
 
 /// With more boxes nothing is usual.
@@ -39,7 +40,8 @@ impl Replay<'_> {
     pub(super) fn passes(&self, run: &mut FlowRun, profile: &mut Profile, told: &Told<'_>) -> bool {
         let (flow, seg, path) = (told.flow, told.seg, self.path);
         let count = path.hops.len();
-        let unusual = self.is_immortal() || flow.proto() != Proto::Tcp || seg.flags.has(TcpFlags::RST) || run.reset.is_some();
+        let proto = flow.proto();
+        let unusual = self.is_immortal() || seg.flags.has(TcpFlags::RST) || run.reset.is_some();
         if unusual || count > HOPS || run.hops.len() != count {
             return false;
         }
@@ -58,13 +60,13 @@ impl Replay<'_> {
             }
             let next = match (&hop.device, &run.hops[index].state) {
                 (Device::Router(router), HopState::Router(table)) => match table.only() {
-                    Some(Some(entry)) => through_router(router, entry, &mut tuple, seg, latest),
+                    Some(Some(entry)) => through_router(router, entry, &mut tuple, told, (now, latest)),
                     _ => None,
                 },
-                (Device::Director(director), HopState::Director(held)) => through_director(director, held, &mut tuple, seg, latest),
+                (Device::Director(director), HopState::Director(held)) => through_director(director, held, &mut tuple, told, latest),
                 (Device::Idle(idle), HopState::Idle(Some(entry))) if latest < idle.deadline_if_answered(entry).0 => {
                     let mut entry = *entry;
-                    idle.follow(&mut entry, Proto::Tcp, seg, seg.dir, now);
+                    idle.follow(&mut entry, proto, seg, seg.dir, now);
                     Some(Next::Idle(entry))
                 }
                 _ => None,
@@ -81,7 +83,7 @@ impl Replay<'_> {
 
     /// Every box has let the packet pass: its spell is noted, and its entry is what it has become.
     fn settle(&self, run: &mut FlowRun, profile: &mut Profile, told: &Told<'_>, now: Instant, nexts: &[Next]) {
-        let (seg, observation, open) = (told.seg, told.observation, told.is_open());
+        let (seg, observation, open, proto) = (told.seg, told.observation, told.is_open(), told.flow.proto());
         for turn in 0..nexts.len() {
             let index = if seg.dir == Direction::Reply { nexts.len() - 1 - turn } else { turn };
             let (hop, part) = (&self.path.hops[index], &mut run.hops[index]);
@@ -97,9 +99,9 @@ impl Replay<'_> {
                 (Next::Director(state, flags), HopState::Director(held), Device::Director(director)) => {
                     let Some(conn) = held.conns.only_mut() else { continue };
                     let found = (of_conn(conn), conn.refreshed);
-                    let timeout = conn::timeout(&director.ipvs, *state, *flags);
+                    let timeout = conn::timeout(&director.ipvs, proto, *state, *flags);
                     let in_pkts = conn.in_pkts.saturating_add(u32::from(seg.dir == Direction::Original));
-                    let clause = Clause::Ipvs(*state);
+                    let clause = if proto == Proto::Udp { Clause::IpvsUdp } else { Clause::Ipvs(*state) };
                     *conn = Conn { state: *state, flags: *flags, timeout, clause, refreshed: now, in_pkts, ..*conn };
                     (Some(found), true)
                 }
@@ -129,7 +131,8 @@ impl Replay<'_> {
     }
 }
 
-fn through_router(router: &Router, entry: &Entry, tuple: &mut Tuple, seg: &Segment, latest: Instant) -> Option<Next> {
+fn through_router(router: &Router, entry: &Entry, tuple: &mut Tuple, told: &Told<'_>, (now, latest): (Instant, Instant)) -> Option<Next> {
+    let seg = told.seg;
     let reply = seg.dir == Direction::Reply;
     let dir = match *tuple {
         tuple if tuple == entry.original => 0,
@@ -142,16 +145,19 @@ fn through_router(router: &Router, entry: &Entry, tuple: &mut Tuple, seg: &Segme
     }
     *tuple = if dir == 0 { entry.reply.inverse() } else { entry.original.inverse() };
     let (mut track, mut status) = (entry.tcp, entry.status);
-    let rule = router.lets_pass(&mut track, &mut status, dir, seg)?;
+    let rule = match told.flow.proto() {
+        Proto::Tcp => router.lets_pass(&mut track, &mut status, dir, seg)?,
+        Proto::Udp => router.lets_datagram_pass(&mut status, dir, seg, has_passed(entry.stream_from, now, latest))?,
+    };
     Some(Next::Router(track, status, rule))
 }
 
-fn through_director(director: &Director, held: &DirectorState, tuple: &mut Tuple, seg: &Segment, latest: Instant) -> Option<Next> {
+fn through_director(director: &Director, held: &DirectorState, tuple: &mut Tuple, told: &Told<'_>, latest: Instant) -> Option<Next> {
     let conn = held.conns.only().flatten().filter(|_| held.is_plain())?;
     if latest >= conn.refreshed + conn.timeout {
         return None;
     }
-    let reply = seg.dir == Direction::Reply;
+    let reply = told.seg.dir == Direction::Reply;
     let (own, onward) = if reply {
         (Tuple { src: conn.dest, dst: conn.client }, Tuple { src: conn.virt, dst: conn.client })
     } else {
@@ -163,5 +169,5 @@ fn through_director(director: &Director, held: &DirectorState, tuple: &mut Tuple
     }
     *tuple = onward;
     let (mut state, mut flags) = (conn.state, conn.flags);
-    director.lets_pass(&mut state, &mut flags, reply, seg).then_some(Next::Director(state, flags))
+    director.lets_pass(told.flow.proto(), &mut state, &mut flags, reply, told.seg).then_some(Next::Director(state, flags))
 }

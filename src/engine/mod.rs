@@ -75,6 +75,7 @@ pub mod shared;
 pub mod silences;
 pub mod steps;
 pub mod timers;
+mod words;
 
 pub use hop::{Device, Hop, HopState};
 pub use path::{Clock, Path, PathError};

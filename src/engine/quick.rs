@@ -1,4 +1,4 @@
-//! The usual packet: a segment of a TCP flow that every box has an entry for and lets through, which renews its timer.
+//! The usual packet: a segment or datagram of a flow that every box has an entry for and lets through, which renews its timer.
 //!
 //! The same models decide, one entry at a time, without the look-ups, the lists of what boxes send and the doubts that other
 //! packets need. Where anything is unusual it is as if nothing had happened, and [`Replay::lead`] does what it does for every packet;
@@ -9,11 +9,12 @@ use super::hop::Device;
 use super::path::Path;
 use super::profile::{Profile, Spell};
 use super::replay::Told;
-use super::rest::{
-    ABSENT, BITS, Form, HOLE, HOLES, HOPS, Layout, ODD, OVER, Place, RARE, REVERSED, ROUTER, Shelf, WORDS, bits_of, conn_bits, conn_of,
-    form_of, idle_entry, pack_idle, rule_of, status_of, store_track, track_of,
-};
+use super::rest::{Form, Layout, Place, Shelf};
 use super::timers::{TimerId, of_state};
+use super::words::{
+    ABSENT, BITS, HOLE, HOLES, HOPS, ODD, OVER, RARE, REVERSED, ROUTER, WORDS, bits_of, conn_bits, conn_of, form_of, idle_entry, pack_idle,
+    rule_of, set_status, status_of, store_track, track_of, with_rule,
+};
 use crate::flow::{Closing, GapEvidence, Observation, Shape};
 use crate::model::ipvs::conn;
 use crate::net::{Direction, Proto, TcpFlags};
@@ -21,6 +22,8 @@ use crate::time::{Duration, Instant};
 
 #[cfg(doc)]
 use super::replay::Replay;
+#[cfg(doc)]
+use crate::model::Moment;
 
 /// When a packet is judged, and the latest moment that it may really have been.
 #[derive(Clone, Copy)]
@@ -33,14 +36,13 @@ impl Layout {
     /// Leads a segment through the path if it is a usual one.
     #[inline]
     pub(super) fn passes(&self, path: &Path, shelf: &mut Shelf, at: usize, told: &Told<'_>, when: When) -> bool {
-        let (flags, proto) = (shelf.words(at)[1] as u32, told.flow.proto());
-        if flags & (RARE | ODD) != 0 || proto != Proto::Tcp || told.seg.flags.has(TcpFlags::RST) {
+        if shelf.words(at)[1] as u32 & (RARE | ODD) != 0 || told.seg.flags.has(TcpFlags::RST) {
             return false;
         }
         // Copied in a piece, for which the compiler has to know how long it is.
         match self.words {
             ..=12 => self.led::<12>(path, shelf, at, told, when),
-            ..=20 => self.led::<20>(path, shelf, at, told, when),
+            13..=20 => self.led::<20>(path, shelf, at, told, when),
             _ => self.led::<WORDS>(path, shelf, at, told, when),
         }
     }
@@ -67,7 +69,7 @@ impl Layout {
         told: &Told<'_>,
         When { now, latest }: When,
     ) -> bool {
-        let (seg, observation) = (told.seg, told.observation);
+        let (seg, observation, proto) = (told.seg, told.observation, told.flow.proto());
         let reply = seg.dir == Direction::Reply;
         let open = told.is_open();
         let shared = (Instant(was[0]), (was[1] >> 32) as u32);
@@ -94,15 +96,24 @@ impl Layout {
                     if latest >= refreshed + span {
                         return false;
                     }
-                    let (mut track, mut status) = (track_of(words, bits), status_of(words));
+                    let mut status = status_of(words);
                     let dir = usize::from(reply != (form == REVERSED));
-                    let Some(next) = router.lets_pass(&mut track, &mut status, dir, seg) else { return false };
-                    (TimerId(rule.number()), span, form | store_track(words, &track, status, next), now)
+                    let fresh = if proto == Proto::Tcp {
+                        let mut track = track_of(words, bits);
+                        let Some(next) = router.lets_pass(&mut track, &mut status, dir, seg) else { return false };
+                        form | store_track(words, &track, status, next)
+                    } else {
+                        let passed = has_passed(Instant(words[0]), now, latest);
+                        let Some(next) = router.lets_datagram_pass(&mut status, dir, seg, passed) else { return false };
+                        set_status(words, status);
+                        with_rule(bits, next)
+                    };
+                    (TimerId(rule.number()), span, fresh, now)
                 }
                 (Form::Director { settings, .. }, Device::Director(director)) => {
                     let (mut state, mut flags) = conn_of(bits);
-                    let (timer, span) = (of_state(state, flags), conn::timeout(settings, state, flags));
-                    if latest >= refreshed + span || !director.lets_pass(&mut state, &mut flags, reply, seg) {
+                    let (timer, span) = (of_state(proto, state, flags), conn::timeout(settings, proto, state, flags));
+                    if latest >= refreshed + span || !director.lets_pass(proto, &mut state, &mut flags, reply, seg) {
                         return false;
                     }
                     (timer, span, conn_bits(state, flags), now)
@@ -114,7 +125,7 @@ impl Layout {
                     if latest >= deadline {
                         return false;
                     }
-                    idle.follow(&mut entry, Proto::Tcp, seg, seg.dir, now);
+                    idle.follow(&mut entry, proto, seg, seg.dir, now);
                     let (fresh, renewed) = pack_idle(words, &entry, *ends);
                     (TimerId(clause as u16), idle.timer(clause).timeout, fresh, renewed)
                 }
@@ -145,6 +156,12 @@ impl Layout {
         words[2] = small;
         true
     }
+}
+
+/// As [`Moment::has_passed`], where no answer is given to what it would ask: `latest` is how late it may be when it is `now`.
+#[inline]
+pub(super) fn has_passed(at: Instant, now: Instant, latest: Instant) -> Option<bool> {
+    if latest <= at { Some(false) } else { (now > at + latest.since(now)).then_some(true) }
 }
 
 /// What a segment says of the silence before it, to this box: what is missing of the replies does not matter to one that never sees

@@ -9,6 +9,7 @@ use crate::model::idle::{Clause as IdleClause, IdleBox, IdleEntry};
 use crate::model::ipvs::conn::{Conn, flag};
 use crate::model::ipvs::state::State as VsState;
 use crate::model::{Clause, Lapse, Tuple};
+use crate::net::Proto;
 use crate::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
@@ -38,10 +39,14 @@ pub(super) fn of_conn(conn: &Conn) -> TimerId {
     TimerId(base + state)
 }
 
-/// The same for a TCP entry in a state with these flags, whose timer has a length.
+/// The same for an entry in a state with these flags, whose timer has a length.
 #[inline]
-pub(super) const fn of_state(state: VsState, flags: u8) -> TimerId {
-    TimerId(if flags & flag::DOS_TIMEOUTS != 0 { VS_DOS } else { 0 } + state as u16)
+pub(super) const fn of_state(proto: Proto, state: VsState, flags: u8) -> TimerId {
+    let own = match proto {
+        Proto::Tcp => state as u16,
+        Proto::Udp => VS_UDP,
+    };
+    TimerId(if flags & flag::DOS_TIMEOUTS != 0 { VS_DOS } else { 0 } + own)
 }
 
 fn of_idle(idle: &IdleBox, entry: &IdleEntry) -> TimerId {

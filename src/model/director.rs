@@ -153,11 +153,15 @@ impl Director {
     /// [`Director::packet`] would have it; otherwise that one is to be asked with the entry as it was. `state` and `bits` are the
     /// entry's, which has not ended.
     #[inline]
-    pub(crate) fn lets_pass(&self, state: &mut State, bits: &mut u8, from_server: bool, seg: &Segment) -> bool {
-        if self.conntrack.is_some() || !from_server && seg.flags.has(TcpFlags::SYN) {
+    pub(crate) fn lets_pass(&self, proto: Proto, state: &mut State, bits: &mut u8, from_server: bool, seg: &Segment) -> bool {
+        if self.conntrack.is_some() {
             return false;
         }
-        conn::advance(&self.ipvs, state, bits, from_server, seg.flags);
+        match proto {
+            Proto::Tcp if !from_server && seg.flags.has(TcpFlags::SYN) => return false,
+            Proto::Tcp => conn::advance(&self.ipvs, state, bits, from_server, seg.flags),
+            Proto::Udp => conn::side_of(bits, from_server),
+        };
         true
     }
 

@@ -11,6 +11,7 @@ use super::rule::Rule;
 use super::table::Table;
 use super::track::{Attached, Conntrack, Mark};
 use super::tracker::{self, Ruling};
+use super::udp;
 use crate::model::{CtState, DropReason, Host, Moment, Outcome, Packet, Sent, Side, Tuple, What};
 use crate::net::{Proto, Segment, SegmentBits, Seq, TcpFlags};
 
@@ -84,26 +85,46 @@ impl Router {
     /// which has not ended; `dir` is 0 for its original direction.
     #[inline]
     pub(crate) fn lets_pass(&self, t: &mut TcpTrack, bits: &mut u8, dir: usize, seg: &Segment) -> Option<Rule> {
-        const SETTLED: u8 = status::SRC_NAT_DONE | status::DST_NAT_DONE;
         let settings = &self.conntrack.settings;
         let d = settings.dialect;
-        let settled = if self.nat == Nat::None { 0 } else { SETTLED };
-        let usual = d.model == Model::Window
-            && !d.coalesce_refresh
-            && *bits & (status::CONFIRMED | status::DYING | settled) == status::CONFIRMED | settled
-            && tracker::header_check(d, seg).is_ok();
-        if !usual {
+        if d.model != Model::Window || !self.is_settled(*bits) || tracker::header_check(d, seg).is_err() {
             return None;
         }
         let Ruling::Accept(Some(rule)) = tracker::packet(settings, t, bits, dir, seg) else { return None };
-        let state = if dir == 1 || *bits & status::SEEN_REPLY != 0 { CtState::Established } else { CtState::New };
-        if self.filter(state, seg, Proto::Tcp).is_some() {
+        self.lets_out(bits, dir, seg, Proto::Tcp).then_some(rule)
+    }
+
+    /// The same for a datagram. `passed` says whether the moment from which on it may be a stream has come; nothing where that cannot
+    /// be known.
+    #[inline]
+    pub(crate) fn lets_datagram_pass(&self, bits: &mut u8, dir: usize, seg: &Segment, passed: Option<bool>) -> Option<Rule> {
+        if !self.is_settled(*bits) {
             return None;
+        }
+        let rule = udp::rule(&self.conntrack.settings, bits, || passed == Some(true));
+        (passed.is_some() && self.lets_out(bits, dir, seg, Proto::Udp)).then_some(rule)
+    }
+
+    /// Whether an entry is in the table, its translation decided, and its timer set by every packet.
+    #[inline]
+    fn is_settled(&self, bits: u8) -> bool {
+        const SETTLED: u8 = status::SRC_NAT_DONE | status::DST_NAT_DONE;
+        let settled = if self.nat == Nat::None { 0 } else { SETTLED };
+        !self.conntrack.settings.dialect.coalesce_refresh
+            && bits & (status::CONFIRMED | status::DYING | settled) == status::CONFIRMED | settled
+    }
+
+    /// What comes after the tracker has accepted: the filter, and that a reply was seen.
+    #[inline]
+    fn lets_out(&self, bits: &mut u8, dir: usize, seg: &Segment, proto: Proto) -> bool {
+        let state = if dir == 1 || *bits & status::SEEN_REPLY != 0 { CtState::Established } else { CtState::New };
+        if self.filter(state, seg, proto).is_some() {
+            return false;
         }
         if dir == 1 {
             *bits |= status::SEEN_REPLY;
         }
-        Some(rule)
+        true
     }
 
     fn pass(&self, table: &mut Table, packet: Packet<'_>, moment: &mut Moment, out: &mut Outcome) {

@@ -13,16 +13,23 @@ const STREAM_DELAY: Duration = Duration::from_secs(2);
 
 /// One datagram of an existing or just created entry: the rule that sets its timer.
 pub fn packet(settings: &Settings, entry: &mut Entry, moment: &mut Moment) -> Rule {
-    let d = settings.dialect;
-    if d.udp_5_0 && !entry.is(status::CONFIRMED) {
+    if settings.dialect.udp_5_0 && !entry.is(status::CONFIRMED) {
         entry.stream_from = moment.now + STREAM_DELAY;
     }
-    if !entry.is(status::SEEN_REPLY) {
+    let from = entry.stream_from;
+    rule(settings, &mut entry.status, || moment.has_passed(from))
+}
+
+/// The rule, where the entry is there; `may_be_stream` says whether it is old enough, and is asked where that matters.
+#[inline]
+pub(super) fn rule(settings: &Settings, bits: &mut u8, may_be_stream: impl FnOnce() -> bool) -> Rule {
+    let d = settings.dialect;
+    if *bits & status::SEEN_REPLY == 0 {
         return Rule::UDP_UNREPLIED;
     }
-    let stream = !d.udp_5_0 || moment.has_passed(entry.stream_from);
-    if (stream || !d.udp_assured_stream_only) && !entry.is(status::NAT_CLASH) {
-        entry.status |= status::ASSURED;
+    let stream = !d.udp_5_0 || may_be_stream();
+    if (stream || !d.udp_assured_stream_only) && *bits & status::NAT_CLASH == 0 {
+        *bits |= status::ASSURED;
     }
     if stream { Rule::UDP_STREAM } else { Rule::UDP_UNREPLIED }
 }

@@ -104,13 +104,12 @@ impl Conn {
         let side;
         if proto == Proto::Udp {
             side = side_of(&mut self.flags, from_server);
-            self.timeout = if self.is(flag::DOS_TIMEOUTS) { settings.dos_udp_timeout } else { settings.udp_timeout };
             self.clause = Clause::IpvsUdp;
         } else {
             side = advance(settings, &mut self.state, &mut self.flags, from_server, flags);
-            self.timeout = timeout(settings, self.state, self.flags);
             self.clause = Clause::Ipvs(self.state);
         }
+        self.timeout = timeout(settings, proto, self.state, self.flags);
         self.refreshed = now;
         if !from_server {
             self.in_pkts = self.in_pkts.saturating_add(1);
@@ -121,7 +120,7 @@ impl Conn {
 
 /// Which third of the table a packet uses; a reply of the server says that output is seen.
 #[inline]
-const fn side_of(bits: &mut u8, from_server: bool) -> TableSide {
+pub(crate) const fn side_of(bits: &mut u8, from_server: bool) -> TableSide {
     if from_server {
         *bits &= !flag::NOOUTPUT;
         TableSide::Output
@@ -147,10 +146,15 @@ pub(crate) fn advance(settings: &Settings, state: &mut State, bits: &mut u8, fro
     side
 }
 
-/// What the timer of a TCP entry is set to in a state, with these flags.
+/// What the timer of an entry is set to in a state, with these flags.
 #[inline]
-pub(crate) const fn timeout(settings: &Settings, state: State, bits: u8) -> Duration {
-    if bits & flag::DOS_TIMEOUTS != 0 { settings.dos_timeouts[state as usize] } else { settings.timeouts[state as usize] }
+pub(crate) const fn timeout(settings: &Settings, proto: Proto, state: State, bits: u8) -> Duration {
+    match (proto, bits & flag::DOS_TIMEOUTS != 0) {
+        (Proto::Tcp, false) => settings.timeouts[state as usize],
+        (Proto::Tcp, true) => settings.dos_timeouts[state as usize],
+        (Proto::Udp, false) => settings.udp_timeout,
+        (Proto::Udp, true) => settings.dos_udp_timeout,
+    }
 }
 
 /// A persistence template: it binds a client to a real server.
