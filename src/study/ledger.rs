@@ -101,6 +101,8 @@ struct Moments {
     shift: u32,
 }
 
+/// So many moments are soon looked through.
+const FEW: usize = 4096;
 /// So many moments to a step.
 const TO_A_STEP: u64 = 32;
 
@@ -162,8 +164,8 @@ impl Ends<'_> {
     /// So many at least have ended by then, not many fewer than have, where `known` had some time before.
     fn surely_until(&self, known: usize, at: u64) -> usize {
         match self.known {
-            Some(moments) => at.checked_sub(self.later).map_or(0, |at| moments.surely_until(at)),
-            None => self.until_from(known, at),
+            Some(moments) if moments.at.len() > FEW => at.checked_sub(self.later).map_or(0, |at| moments.surely_until(at)),
+            _ => self.until_from(known, at),
         }
     }
 
