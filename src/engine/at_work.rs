@@ -9,17 +9,17 @@ use super::hop::{Device, HopState};
 use super::path::Path;
 use super::profile::{Profile, Spell};
 use super::quick::has_passed;
-use super::replay::{FlowRun, Replay, Told};
+use super::replay::{FlowRun, Replay};
 use super::timers::{TimerId, of_conn};
-use crate::flow::{Closing, GapEvidence, Shape};
+use super::told::Told;
+use crate::flow::{Closing, GapEvidence};
+use crate::model::Tuple;
 use crate::model::conntrack::entry::{Entry, TcpTrack};
 use crate::model::conntrack::router::{Nat, Router};
 use crate::model::conntrack::rule::Rule;
 use crate::model::director::{Director, DirectorState};
 use crate::model::idle::IdleEntry;
-use crate::model::ipvs::conn::{self, Conn};
-use crate::model::ipvs::{Method, state::State as VsState};
-use crate::model::{Clause, Tuple};
+use crate::model::ipvs::Method;
 use crate::net::{Direction, Proto, TcpFlags};
 use crate::time::{Duration, Instant};
 
@@ -31,7 +31,8 @@ enum Next {
     /// The packet does not come by.
     Nothing,
     Router(TcpTrack, u8, Rule),
-    Director(VsState, u8),
+    /// What it will remember follows from what it does.
+    Director,
     Idle(IdleEntry),
 }
 
@@ -83,9 +84,10 @@ impl Replay<'_> {
 
     /// Every box has let the packet pass: its spell is noted, and its entry is what it has become.
     fn settle(&self, run: &mut FlowRun, profile: &mut Profile, told: &Told<'_>, now: Instant, nexts: &[Next]) {
-        let (seg, observation, open, proto) = (told.seg, told.observation, told.is_open(), told.flow.proto());
+        let (seg, open) = (told.seg, told.is_open());
+        let reply = seg.dir == Direction::Reply;
         for turn in 0..nexts.len() {
-            let index = if seg.dir == Direction::Reply { nexts.len() - 1 - turn } else { turn };
+            let index = if reply { nexts.len() - 1 - turn } else { turn };
             let (hop, part) = (&self.path.hops[index], &mut run.hops[index]);
             let (found, runs) = match (&nexts[index], &mut part.state, &hop.device) {
                 (Next::Router(track, status, rule), HopState::Router(table), Device::Router(router)) => {
@@ -96,13 +98,10 @@ impl Replay<'_> {
                     (entry.tcp, entry.status, entry.refreshed) = (*track, *status, now);
                     (Some(found), true)
                 }
-                (Next::Director(state, flags), HopState::Director(held), Device::Director(director)) => {
+                (Next::Director, HopState::Director(held), Device::Director(director)) => {
                     let Some(conn) = held.conns.only_mut() else { continue };
                     let found = (of_conn(conn), conn.refreshed);
-                    let timeout = conn::timeout(&director.ipvs, proto, *state, *flags);
-                    let in_pkts = conn.in_pkts.saturating_add(u32::from(seg.dir == Direction::Original));
-                    let clause = if proto == Proto::Udp { Clause::IpvsUdp } else { Clause::Ipvs(*state) };
-                    *conn = Conn { state: *state, flags: *flags, timeout, clause, refreshed: now, in_pkts, ..*conn };
+                    conn.update(&director.ipvs, told.flow.proto(), reply, seg.flags, now);
                     (Some(found), true)
                 }
                 (Next::Idle(next), HopState::Idle(Some(entry)), Device::Idle(idle)) => {
@@ -115,9 +114,7 @@ impl Replay<'_> {
                 }
                 _ => continue,
             };
-            // What is missing of the replies does not matter to a box that never sees them.
-            let blind = observation.shape == Shape::AckUnseen && !hop.sees_replies();
-            let seen = if blind { GapEvidence::Unknown } else { observation.evidence };
+            let seen = told.evidence_for(hop.sees_replies());
             part.hole_since |= seen == GapEvidence::Hole;
             if let Some((timer, refreshed)) = found.filter(|_| !part.hole_since) {
                 let spell = Spell { idle: now.since(refreshed), before: part.renewed_by, after: seg.frame, evidence: seen };
@@ -169,5 +166,5 @@ fn through_director(director: &Director, held: &DirectorState, tuple: &mut Tuple
     }
     *tuple = onward;
     let (mut state, mut flags) = (conn.state, conn.flags);
-    director.lets_pass(told.flow.proto(), &mut state, &mut flags, reply, told.seg).then_some(Next::Director(state, flags))
+    director.lets_pass(told.flow.proto(), &mut state, &mut flags, reply, told.seg).then_some(Next::Director)
 }

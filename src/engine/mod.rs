@@ -75,6 +75,7 @@ pub mod shared;
 pub mod silences;
 pub mod steps;
 pub mod timers;
+mod told;
 mod words;
 
 pub use hop::{Device, Hop, HopState};

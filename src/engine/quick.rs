@@ -8,14 +8,14 @@
 use super::hop::Device;
 use super::path::Path;
 use super::profile::{Profile, Spell};
-use super::replay::Told;
-use super::rest::{Form, Layout, Place, Shelf};
+use super::rest::{Form, Layout, Shelf};
 use super::timers::{TimerId, of_state};
+use super::told::Told;
 use super::words::{
     ABSENT, BITS, HOLE, HOLES, HOPS, ODD, OVER, RARE, REVERSED, ROUTER, WORDS, bits_of, conn_bits, conn_of, form_of, idle_entry, pack_idle,
     rule_of, set_status, status_of, store_track, track_of, with_rule,
 };
-use crate::flow::{Closing, GapEvidence, Observation, Shape};
+use crate::flow::{Closing, GapEvidence};
 use crate::model::ipvs::conn;
 use crate::net::{Direction, Proto, TcpFlags};
 use crate::time::{Duration, Instant};
@@ -69,7 +69,7 @@ impl Layout {
         told: &Told<'_>,
         When { now, latest }: When,
     ) -> bool {
-        let (seg, observation, proto) = (told.seg, told.observation, told.flow.proto());
+        let (seg, proto) = (told.seg, told.flow.proto());
         let reply = seg.dir == Direction::Reply;
         let open = told.is_open();
         let shared = (Instant(was[0]), (was[1] >> 32) as u32);
@@ -132,7 +132,7 @@ impl Layout {
                 _ => return false,
             };
             small ^= (fresh ^ bits) << (BITS * hop as u32);
-            let (hole, evidence) = (HOLE << hop, seen(observation, here));
+            let (hole, evidence) = (HOLE << hop, told.evidence_for(!here.one_way));
             if evidence == GapEvidence::Hole {
                 holes |= hole;
             }
@@ -162,11 +162,4 @@ impl Layout {
 #[inline]
 pub(super) fn has_passed(at: Instant, now: Instant, latest: Instant) -> Option<bool> {
     if latest <= at { Some(false) } else { (now > at + latest.since(now)).then_some(true) }
-}
-
-/// What a segment says of the silence before it, to this box: what is missing of the replies does not matter to one that never sees
-/// them.
-#[inline]
-fn seen(observation: &Observation, place: &Place) -> GapEvidence {
-    if observation.shape == Shape::AckUnseen && place.one_way { GapEvidence::Unknown } else { observation.evidence }
 }

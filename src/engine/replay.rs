@@ -6,6 +6,7 @@ use super::hop::HopState;
 use super::lives::{Entries, Lives};
 use super::path::{Clock, Path};
 use super::profile::{Profile, Spell};
+use super::told::{Told, heard, ordinal};
 use crate::flow::{Closing, Flow, GapEvidence, Observation, Opening, Shape};
 use crate::kernel::wheel::{Hz, Phase};
 use crate::model::conntrack::rule::Comparison;
@@ -303,9 +304,7 @@ impl<'p> Replay<'p> {
                 continue;
             }
             let part = &mut run.hops[index];
-            // What is missing of the replies does not matter to a box that never sees them.
-            let blind = !hop.sees_replies() && observation.shape == Shape::AckUnseen;
-            let seen = if blind { GapEvidence::Unknown } else { observation.evidence };
+            let seen = told.evidence_for(hop.sees_replies());
             part.hole_since |= seen == GapEvidence::Hole;
             let evidence = if part.hole_since { GapEvidence::Hole } else { seen };
             let running = hop.running_timer(&part.state, tuple);
@@ -481,7 +480,7 @@ impl FlowRun {
 
     fn revise(&mut self, ordinal: u32, evidence: GapEvidence) {
         let FlowRun { cut, repaired, hole, doubt, .. } = self;
-        revise([cut.as_mut().map(|cut| &mut cut.0), repaired.as_deref_mut(), hole.as_deref_mut()], doubt, ordinal, evidence);
+        revise((cut, repaired, hole, doubt), ordinal, evidence);
     }
 
     /// Nothing more is to be said of it: it is not asked whether it would get through at the end.
@@ -495,44 +494,17 @@ impl FlowRun {
     }
 }
 
+/// The packets of a flow that came too late, as [`FlowRun`] has them: the cut, the repaired, that in a hole, and the doubt.
+type Lates<'r> = (&'r mut Option<Box<(Late, Fate)>>, &'r mut Option<Box<Late>>, &'r mut Option<Box<Late>>, &'r mut Option<Box<Doubt>>);
+
 /// What is now known of the silence before the segment of a place among the flow's segments, where a late packet is that one.
-pub(super) fn revise(lates: [Option<&mut Late>; 3], doubt: &mut Option<Box<Doubt>>, ordinal: u32, evidence: GapEvidence) {
-    let doubted = doubt.as_mut().map(|doubt| &mut doubt.late);
-    for late in lates.into_iter().chain([doubted]).flatten().filter(|late| late.ordinal == ordinal) {
+pub(super) fn revise((cut, repaired, hole, doubt): Lates<'_>, ordinal: u32, evidence: GapEvidence) {
+    let cut = cut.as_mut().map(|cut| &mut cut.0);
+    let doubt = doubt.as_mut().map(|doubt| &mut doubt.late);
+    let lates = [cut, repaired.as_deref_mut(), hole.as_deref_mut(), doubt];
+    for late in lates.into_iter().flatten().filter(|late| late.ordinal == ordinal) {
         late.evidence = evidence;
     }
-}
-
-/// Takes into a flow's spells what a segment says about earlier silences.
-#[inline]
-pub(super) fn heard(profile: &mut Profile, flow: &Flow, observation: &Observation) {
-    if let Some(revision) = observation.revises {
-        profile.revise(revision.evidence);
-    }
-    if flow.pending() == Some(ordinal(flow)) {
-        profile.settle();
-    }
-}
-
-/// One segment and what its flow said of it.
-#[derive(Clone, Copy)]
-pub(super) struct Told<'s> {
-    pub(super) flow: &'s Flow,
-    pub(super) seg: &'s Segment,
-    pub(super) observation: &'s Observation,
-    pub(super) previous_frame: u32,
-}
-
-impl Told<'_> {
-    /// Whether a later segment may still show the silence before this one to be a hole.
-    pub(super) fn is_open(&self) -> bool {
-        self.flow.pending() == Some(ordinal(self.flow))
-    }
-}
-
-/// The place of the last segment that a flow has counted.
-const fn ordinal(flow: &Flow) -> u32 {
-    flow.segments[0].wrapping_add(flow.segments[1]).wrapping_sub(1)
 }
 
 fn late_packet(hop: usize, lapse: Lapse, seg: &Segment, observation: &Observation, before: u32) -> Late {

@@ -6,8 +6,9 @@ use super::path::Path;
 use super::pipeline::{Keep, Kept};
 use super::profile::Profile;
 use super::quick::When;
-use super::replay::{Beginning, FlowRun, Replay, Told};
+use super::replay::{Beginning, FlowRun, Replay};
 use super::rest::{Layout, Shelf};
+use super::told::Told;
 use crate::flow::{Flow, FlowIndex, FlowTable, Observation, number_streams};
 use crate::net::Segment;
 

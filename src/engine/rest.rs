@@ -11,7 +11,8 @@
 use super::hop::{Device, Hop, HopState};
 use super::path::Path;
 use super::profile::Profile;
-use super::replay::{Doubt, Fate, FlowRun, HopRun, Late, heard, revise};
+use super::replay::{Doubt, Fate, FlowRun, HopRun, Late, revise};
+use super::told::heard;
 use super::words::{
     ABSENT, BITS, CUT, FORWARD, HEAD, HOLE, HOPS, ODD, OVER, OWN, RARE, REVERSED, ROUTER, WORDS, bits_of, conn_bits, conn_of, form_of,
     idle_entry, pack_idle, rule_of, status_of, store_track, track_of,
@@ -23,7 +24,7 @@ use crate::model::conntrack::router::Nat;
 use crate::model::conntrack::rule::Rule;
 use crate::model::ipvs::conn::{self, Conn};
 use crate::model::ipvs::{self, Method};
-use crate::model::{Clause, End, Host, Tuple};
+use crate::model::{End, Host, Tuple};
 use crate::net::{Direction, Proto};
 use crate::time::Instant;
 
@@ -190,7 +191,7 @@ impl Shelf {
             && let Some(rare) = self.rares.get_mut(rare as usize - 1).and_then(Option::as_mut)
         {
             let Rare { cut, repaired, hole, doubt, .. } = &mut **rare;
-            revise([cut.as_mut().map(|cut| &mut cut.0), repaired.as_deref_mut(), hole.as_deref_mut()], doubt, ordinal, evidence);
+            revise((cut, repaired, hole, doubt), ordinal, evidence);
         }
         heard(self.profiles.at_mut(at), flow, observation);
     }
@@ -465,7 +466,7 @@ impl Place {
     fn conn(&self, bits: u64, refreshed: Instant, settings: &ipvs::Settings, real: Host, [client, server]: [u16; 2], proto: Proto) -> Conn {
         let (state, flags) = conn_of(bits);
         let timeout = conn::timeout(settings, proto, state, flags);
-        let clause = if proto == Proto::Udp { Clause::IpvsUdp } else { Clause::Ipvs(state) };
+        let clause = conn::clause(proto, state);
         let Tuple { src, dst } = Place::tuple(self.from_client, [client, server]);
         let dest = End { host: real, port: server };
         Conn { client: src, virt: dst, dest, state, flags, in_pkts: 0, refreshed, timeout, clause }

@@ -156,6 +156,14 @@ impl Side {
         peer.is(ACKED).then(|| !peer.acked.before(self.next))
     }
 
+    /// Takes an acknowledgement that this side sent; an old one changes nothing.
+    fn acknowledges(&mut self, ack: Seq) {
+        if !self.is(ACKED) || fit(ack, Some(self.acked)) != Fit::Old {
+            self.acked = ack;
+        }
+        self.set(ACKED, true);
+    }
+
     /// Forgets everything but what belongs to the whole flow: a SYN begins the direction anew.
     fn restart(&mut self) {
         *self = Side { base: self.base, bits: self.bits & BASE, ..Side::NEW };
@@ -267,9 +275,7 @@ fn goes_on(me: &mut Side, peer: &Side, seg: &Segment) -> Option<Shape> {
     let closed = if seg.window == 0 { CLOSED_WINDOW } else { 0 };
     let fin = if seg.flags.has(TcpFlags::FIN) { FIN } else { 0 };
     me.bits = me.bits & !CLOSED_WINDOW | closed | fin;
-    if me.acked.distance(seg.ack) > OLD_MAX || seg.ack == me.acked {
-        me.acked = seg.ack;
-    }
+    me.acknowledges(seg.ack);
     me.next = seg.end();
     Some(if me.next == seg.seq { Shape::PureAck } else { Shape::InOrder })
 }
@@ -356,10 +362,7 @@ fn update(me: &mut Side, peer: &mut Side, seg: &Segment, (seq, ack): (Fit, Fit),
     }
     me.set(CLOSED_WINDOW, seg.window == 0 && seg.flags.has(TcpFlags::ACK));
     if seg.flags.has(TcpFlags::ACK) {
-        if !me.is(ACKED) || fit(seg.ack, Some(me.acked)) != Fit::Old {
-            me.acked = seg.ack;
-        }
-        me.set(ACKED, true);
+        me.acknowledges(seg.ack);
         if seg.ack == peer.next {
             peer.set(SOFT, false);
         }

@@ -158,33 +158,20 @@ impl FlowTable {
     /// decides the stream numbers. Nothing where the flow is not there and has no room.
     #[inline]
     pub fn place(&mut self, ends: &Ends, hash: u64, guess: Option<FlowIndex>, seg: &mut Segment, order: u64) -> Option<Placed> {
-        // Nearly always the guess holds and the flow goes on: one look at it.
-        if let Some(index) = guess {
-            let flow = self.flows.at_mut(index.get());
-            if flow.is_current()
-                && let Some(dir) = flow.direction_of(ends)
-            {
-                seg.dir = dir;
-                if flow.takes(self.rule, seg) {
-                    return Some(Placed { flow: index, dir, is_new: false });
-                }
-                return self.supersede(index, ends, hash, seg, order);
-            }
-        }
-        self.place_anywhere(ends, hash, seg, order)
-    }
-
-    /// [`FlowTable::place`] without a guess.
-    #[inline(never)]
-    fn place_anywhere(&mut self, ends: &Ends, hash: u64, seg: &mut Segment, order: u64) -> Option<Placed> {
-        let Some((index, dir)) = self.find(ends, hash) else { return self.begin(ends, hash, seg, order) };
+        let flows = &self.flows;
+        let guessed = guess.and_then(|index| {
+            let flow = flows.at(index.get());
+            Some((index, flow.direction_of(ends).filter(|_| flow.is_current())?))
+        });
+        let Some((index, dir)) = guessed.or_else(|| self.find(ends, hash)) else { return self.begin(ends, hash, seg, order) };
         seg.dir = dir;
-        if self.flows.at_mut(index.get()).takes(self.rule, seg) {
-            return Some(Placed { flow: index, dir, is_new: false });
+        if !self.flows.at_mut(index.get()).takes(self.rule, seg) {
+            return self.supersede(index, ends, hash, seg, order);
         }
-        self.supersede(index, ends, hash, seg, order)
+        Some(Placed { flow: index, dir, is_new: false })
     }
 
+    #[inline(never)]
     fn find(&self, ends: &Ends, hash: u64) -> Option<(FlowIndex, Direction)> {
         let fits = |slot: &Slot| slot.tag == tag(hash) && self.flows.at(slot.flow.get()).direction_of(ends).is_some();
         let index = self.index.find(bucket(hash), fits)?.flow;

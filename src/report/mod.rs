@@ -44,6 +44,7 @@ pub struct Report<'r> {
     pub sums: Sums,
     /// The flows worth reading with their verdicts, worst first; among equals the largest excess over the timer, then capture order.
     worst: Vec<(Verdict, usize)>,
+    spans: Spans,
 }
 
 /// Sums over the flows of a replay.
@@ -124,7 +125,7 @@ impl<'r> Report<'r> {
         };
         let Part { sums, mut worth } = (0..total.div_ceil(CHUNK)).into_par_iter().map(part).reduce(Part::default, Part::join);
         worth.sort_unstable_by_key(|(verdict, excess, index)| (*verdict, std::cmp::Reverse(*excess), *index));
-        Report { path, run, sums, worst: worth.into_iter().map(|(verdict, _, index)| (verdict, index)).collect() }
+        Report { path, run, spans, sums, worst: worth.into_iter().map(|(verdict, _, index)| (verdict, index)).collect() }
     }
 
     /// How many flows there are.

@@ -1,7 +1,7 @@
 //! The break-points of all flows together: what each timer of each box had to bear.
 
 use super::Report;
-use crate::engine::timers::{Spans, TimerId};
+use crate::engine::timers::TimerId;
 use crate::model::Clause;
 use crate::time::Duration;
 use rayon::prelude::*;
@@ -64,7 +64,6 @@ impl Report<'_> {
                 (0..TimerId::NUMBERS as u16).map(first).collect()
             })
             .collect();
-        let spans = Spans::of(hops);
         let chunk = |chunk: usize| {
             let mut slots: Slots = vec![None; hops.len() * TimerId::NUMBERS];
             // A flow's timers: the slot of each, its length, and the longest spell.
@@ -76,7 +75,7 @@ impl Report<'_> {
                     let slot = hop * TimerId::NUMBERS + usize::from(canon[hop][number]);
                     match own.iter_mut().find(|(known, ..)| *known == slot) {
                         Some((_, _, longest)) => *longest = idle.max(*longest),
-                        None => own.push((slot, spans.get(hop, timer), idle)),
+                        None => own.push((slot, self.spans.get(hop, timer), idle)),
                     }
                 });
                 for (at, span, longest) in &own {

@@ -368,16 +368,14 @@ impl Ledger {
             return;
         }
         let mut ended = vec![0; ends.len()];
-        let mut bound = |number: usize, stretch: &Stretch| {
+        let mut bound = |number: usize| {
             let first = self.starts[number * self.stretch];
-            let next = self.starts.get((number + 1) * self.stretch).copied().unwrap_or(u64::MAX);
             for (ends, ended) in ends.iter().zip(&mut ended) {
                 *ended = ends.surely_until(*ended, first);
             }
-            let ended: usize = ended.iter().sum();
-            (stretch.most + own.partition_point(|at| *at < next) as u64).saturating_sub(ended as u64)
+            self.bound(number, own, ended.iter().sum())
         };
-        let bounds: Vec<u64> = self.stretches.iter().enumerate().map(|(number, stretch)| bound(number, stretch)).collect();
+        let bounds: Vec<u64> = (0..self.stretches.len()).map(&mut bound).collect();
         let likeliest = (0..bounds.len()).max_by_key(|number| (bounds[*number], std::cmp::Reverse(*number))).unwrap_or(0);
         let (least, _) = self.look_closely(likeliest, own, ends);
         for (number, bound) in bounds.iter().enumerate() {
@@ -391,12 +389,17 @@ impl Ledger {
         }
     }
 
-    /// So many entries there are at most at a start of one stretch, own starts until the next stretch included.
+    /// So many entries there are at most at a start of one stretch, own starts until the next stretch included, where so many of those
+    /// that vary have ended before it.
+    fn bound(&self, number: usize, own: &[u64], ended: usize) -> u64 {
+        let next = self.starts.get((number + 1) * self.stretch).copied().unwrap_or(u64::MAX);
+        (self.stretches[number].most + own.partition_point(|at| *at < next) as u64).saturating_sub(ended as u64)
+    }
+
+    /// The same, with all that have ended counted.
     fn closer_bound(&self, number: usize, own: &[u64], ends: &[Ends<'_>]) -> u64 {
         let first = self.starts[number * self.stretch];
-        let next = self.starts.get((number + 1) * self.stretch).copied().unwrap_or(u64::MAX);
-        let ended: usize = ends.iter().map(|ends| ends.until_from(ends.surely_until(0, first), first)).sum();
-        (self.stretches[number].most + own.partition_point(|at| *at < next) as u64).saturating_sub(ended as u64)
+        self.bound(number, own, ends.iter().map(|ends| ends.until_from(ends.surely_until(0, first), first)).sum())
     }
 
     /// The most entries at a start of one stretch, own starts until the next stretch included, and when.

@@ -101,15 +101,12 @@ impl Conn {
 
     /// A packet of the entry: new state and timer. Returns the table that was used.
     pub fn update(&mut self, settings: &Settings, proto: Proto, from_server: bool, flags: TcpFlags, now: Instant) -> TableSide {
-        let side;
-        if proto == Proto::Udp {
-            side = side_of(&mut self.flags, from_server);
-            self.clause = Clause::IpvsUdp;
-        } else {
-            side = advance(settings, &mut self.state, &mut self.flags, from_server, flags);
-            self.clause = Clause::Ipvs(self.state);
-        }
+        let side = match proto {
+            Proto::Udp => side_of(&mut self.flags, from_server),
+            Proto::Tcp => advance(settings, &mut self.state, &mut self.flags, from_server, flags),
+        };
         self.timeout = timeout(settings, proto, self.state, self.flags);
+        self.clause = clause(proto, self.state);
         self.refreshed = now;
         if !from_server {
             self.in_pkts = self.in_pkts.saturating_add(1);
@@ -144,6 +141,15 @@ pub(crate) fn advance(settings: &Settings, state: &mut State, bits: &mut u8, fro
         *state = new;
     }
     side
+}
+
+/// The clause that sets the timer of an entry in a state.
+#[inline]
+pub(crate) const fn clause(proto: Proto, state: State) -> Clause {
+    match proto {
+        Proto::Udp => Clause::IpvsUdp,
+        Proto::Tcp => Clause::Ipvs(state),
+    }
 }
 
 /// What the timer of an entry is set to in a state, with these flags.
