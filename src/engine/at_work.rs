@@ -4,6 +4,9 @@
 //! The models decide, one entry at a time, on copies that are put in place when all boxes have let the packet pass. Where anything is
 //! unusual nothing has happened, and [`Replay::lead`] does what it does for every packet; the two come to the same
 //! (`tests/many/rest.rs`, `tests/many/main.rs`).
+//!
+//! Whoever changes a model changes nothing here. Where a box comes to keep more of a flow than one entry, that flow is unusual; a new kind
+//! of box is until it has an arm here and in `quick`.
 
 use super::hop::{Device, HopState};
 use super::path::Path;
