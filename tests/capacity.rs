@@ -1,7 +1,7 @@
 //! Tables under a load: flows one by one and all together, beside replays and beside what kernels did.
 
-use flowlapse::engine::offered::{Origin, follow_offered};
-use flowlapse::engine::pipeline::Job;
+use flowlapse::engine::offered::{Origin, kept_offered};
+use flowlapse::engine::pipeline::{Job, Singly};
 use flowlapse::engine::replay::{Beginning, Replay};
 use flowlapse::engine::{Clock, Path};
 use flowlapse::net::{Addr, Direction, Proto, Segment, Seq, Sock, TcpFlags};
@@ -43,8 +43,8 @@ fn population(text: &str, path: &Path) -> (Vec<Kin>, (Instant, Instant), [u64; 2
     let traffic = Traffic::new(&ready);
     let (origin, job, stop) = (traffic.origin("it"), Job { threads: 1, ..Job::default() }, AtomicBool::new(false));
     let nowhere = nowhere();
-    let heard = follow_offered(traffic.chunks(), &origin, &Gather::new(&nowhere), &job, &stop);
-    let replayed = follow_offered(traffic.chunks(), &origin, &Replay::new(path), &job, &stop);
+    let heard = kept_offered(traffic.chunks(), &origin, &Singly(&Gather::new(&nowhere)), &job, &stop);
+    let replayed = kept_offered(traffic.chunks(), &origin, &Singly(&Replay::new(path)), &job, &stop);
     let cut = replayed.flows.iter().filter(|judged| judged.run.cut.is_some()).count() as u64;
     let repaired = replayed.flows.iter().filter(|judged| judged.run.cut.is_none() && judged.run.repaired.is_some()).count() as u64;
     (kin(heard), (origin.begin, origin.end), [cut, repaired])
@@ -318,7 +318,7 @@ fn the_report_keeps_to_its_width() {
     let origin = Origin { name: "it.pcapng".to_owned(), begin: span.0, end: span.1 };
     let nobody = path("conntrack");
     let input =
-        follow_offered(std::iter::empty(), &origin, &Replay::new(&nobody), &Job::default(), &AtomicBool::new(false)).without_flows();
+        kept_offered(std::iter::empty(), &origin, &Singly(&Replay::new(&nobody)), &Job::default(), &AtomicBool::new(false)).without_flows();
     for (boxes, said) in [
         ("conntrack", Said { max: Some(500), buckets: Some(256), memory: None }),
         ("ipvs:nat,drop_entry=1,drop_packet=1,secure_tcp=1", Said { max: None, buckets: None, memory: Some(6 << 20) }),

@@ -1,7 +1,7 @@
 //! The traffic that a scenario offers, replayed through its own boxes, and what its run says.
 
-use flowlapse::engine::offered::follow_offered;
-use flowlapse::engine::pipeline::{Followed, Job, Run};
+use flowlapse::engine::offered::kept_offered;
+use flowlapse::engine::pipeline::{Followed, Job, Run, Singly};
 use flowlapse::engine::replay::Replay;
 use flowlapse::finding::Verdict;
 use flowlapse::finding::judge::judge;
@@ -28,7 +28,7 @@ fn ready(name: &str, settings: &[&str]) -> Ready {
 fn replayed(ready: &Ready, threads: usize) -> Followed {
     let traffic = Traffic::new(ready);
     let job = Job { threads, ..Job::default() };
-    follow_offered(traffic.chunks(), &traffic.origin("it"), &Replay::new(&ready.net.path), &job, &AtomicBool::new(false))
+    kept_offered(traffic.chunks(), &traffic.origin("it"), &Singly(&Replay::new(&ready.net.path)), &job, &AtomicBool::new(false))
 }
 
 fn run_client<L>(run: &Run<L>, flow: &Flow) -> Sock {
@@ -99,10 +99,10 @@ fn a_filter_and_a_number_of_records_apply() {
     let traffic = Traffic::new(&ready);
     let (origin, replay, stop) = (traffic.origin("it"), Replay::new(&ready.net.path), AtomicBool::new(false));
     let job = Job { records_max: Some(100), ..Job::default() };
-    assert_eq!(follow_offered(traffic.chunks(), &origin, &replay, &job, &stop).counters.records, 100);
+    assert_eq!(kept_offered(traffic.chunks(), &origin, &Singly(&replay), &job, &stop).counters.records, 100);
     let filter = flowlapse::decode::Filter::parse("host 10.0.0.7").expect("a filter");
-    let run = follow_offered(traffic.chunks(), &origin, &replay, &Job { filter: Some(filter), ..Job::default() }, &stop);
+    let run = kept_offered(traffic.chunks(), &origin, &Singly(&replay), &Job { filter: Some(filter), ..Job::default() }, &stop);
     assert_eq!((run.flows.len(), run_client(&run, &run.flows[0].flow)), (1, client_sock(7)));
-    let stopped = follow_offered(traffic.chunks(), &origin, &replay, &Job::default(), &AtomicBool::new(true));
+    let stopped = kept_offered(traffic.chunks(), &origin, &Singly(&replay), &Job::default(), &AtomicBool::new(true));
     assert!(stopped.interrupted && stopped.flows.is_empty());
 }

@@ -5,10 +5,12 @@
 use super::part::{Gathered, PartLedger};
 use crate::engine::gathered::{Besides, Facts};
 use crate::engine::hop::{Device, HopState};
+use crate::engine::many::{ClassRun, Many};
 use crate::engine::path::Path;
 use crate::engine::pipeline::{Followed, Judged, Run};
 use crate::engine::replay::FlowRun;
 use crate::engine::replayed::Replayed;
+use crate::engine::studied::{Studied, Together};
 use crate::flow::{Book, Flow, FlowTable, NoRoom, number_streams};
 
 /// What following the flows of all parts came to.
@@ -48,6 +50,19 @@ pub fn replayed(path: &Path, flows: Vec<Gathered<FlowRun>>, facts: Facts, parts:
     }
     let mut book = Book::new();
     let flows = Replayed::gathered(path, flows.into_iter().map(|gathered| ended(&mut book, gathered)));
+    Ok(facts.run(flows, book, &besides(parts)))
+}
+
+/// The flows of a study of many policies.
+///
+/// # Errors
+/// That they were followed for other policies.
+pub fn studied(many: &Many<'_>, flows: Vec<Gathered<Box<[ClassRun]>>>, facts: Facts, parts: &[PartLedger]) -> Result<Run<Studied>, String> {
+    if flows.iter().any(|gathered| gathered.run.len() != many.classes.len()) {
+        return Err("the parts were followed for other policies".to_owned());
+    }
+    let mut book = Book::new();
+    let flows = Together::new(many).gathered(flows.into_iter().map(|gathered| ended(&mut book, gathered)));
     Ok(facts.run(flows, book, &besides(parts)))
 }
 

@@ -54,7 +54,7 @@ pub fn run(args: &Args) -> Ended {
     let source = Source::of(&args.inputs, Read::Once)?;
     let many = Many::new(&paths, true);
     // Left to the end of the process: to take it all apart would be a tenth of the time.
-    let run = ManuallyDrop::new(source.follow(&many, &args.options)?);
+    let run = ManuallyDrop::new(source.study(&many, &args.options)?);
     let study = Study { many: &many, run: &run };
     let (diff, tallies, tables) = args.options.on_threads(|| (study.diff(), study.tallies(), study.occupancies(&study.ledgers())))?;
     let report = Report {

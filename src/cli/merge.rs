@@ -3,7 +3,7 @@
 use super::archived::{archive, listed, open};
 use super::{Ended, Failure, exit, files, outlet, traffic, width};
 use crate::archive::ledger::{Archive, Ledger};
-use crate::archive::merge::{followed, replayed};
+use crate::archive::merge::{followed, replayed, studied};
 use crate::archive::part::{Gathered, PartLedger, Study, described, read};
 use crate::engine::many::Many;
 use crate::finding::Verdict;
@@ -206,7 +206,7 @@ fn sweep(args: &Args, parts: &Parts, first: &PartLedger) -> Ended {
     let set = super::sweep::Settings::of(&specs, &first.asked.vary, clock)?;
     let many = Many::with_keepalive(&set.paths, &set.keepalives, first.asked.beyond);
     let (flows, ledgers) = parts.gather()?;
-    let run = followed(flows, parts.archive.facts().map_err(Failure)?, &ledgers);
+    let run = studied(&many, flows, parts.archive.facts().map_err(Failure)?, &ledgers).map_err(Failure)?;
     let base = traffic::path(&specs, clock)?;
     let sweep = super::global::pool()?.install(|| Sweep::new(&crate::study::Study { many: &many, run: &run }, set.axes, set.grid));
     let report = study::sweep::Report { sweep: &sweep, path: &base, run: &run };

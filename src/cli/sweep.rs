@@ -123,14 +123,15 @@ pub fn run(args: &Args) -> Ended {
         return whole(args, name, text, &specs, axes, grid, base);
     }
     let many = Many::with_keepalive(&paths, &keepalives, args.beyond);
-    // Left to the end of the process: to take it all apart would be a tenth of the time.
-    let run = ManuallyDrop::new(source.follow(&many, &args.options)?);
     #[cfg(feature = "columnar")]
     if let Some(to) = &args.parted.part {
+        let run = source.follow(&many, &args.options)?;
         let asked = Asked { boxes: args.asked.boxes.clone(), vary: args.vary.clone(), beyond: args.beyond, ..args.options.clock_words() };
         super::archived::write_followed_part(to, Question::Sweep, asked, &base, &run, source.came())?;
         return Ok(if run.interrupted { exit::INTERRUPTED } else { exit::RAN });
     }
+    // Left to the end of the process: to take it all apart would be a tenth of the time.
+    let run = ManuallyDrop::new(source.study(&many, &args.options)?);
     let sweep = args.options.on_threads(|| Sweep::new(&Study { many: &many, run: &run }, axes, grid))?;
     let report = Report { sweep: &sweep, path: &base, run: &run };
     for draw in &draws {

@@ -7,8 +7,10 @@ use super::progress::Progress;
 use super::{Failure, files, global, interrupt};
 use crate::capture::{Capture, Input, Spool};
 use crate::decode::Filter;
-use crate::engine::offered::follow_offered;
-use crate::engine::pipeline::{self, Follow, Followed, Job, Watch};
+use crate::engine::many::Many;
+use crate::engine::offered::kept_offered;
+use crate::engine::pipeline::{self, Follow, Followed, Job, Keep, Run, Singly, Watch};
+use crate::engine::studied::{Studied, Together};
 use crate::engine::{Clock, Path};
 use crate::kernel::wheel::{Hz, Phase};
 use crate::net::{Proto, Sock};
@@ -470,6 +472,18 @@ impl Source {
     /// # Errors
     /// An input that cannot be read.
     pub fn follow<F: Follow>(&self, follow: &F, options: &Options) -> Result<Followed<F::Run>, Failure> {
+        self.kept(&Singly(follow), options)
+    }
+
+    /// The same for many policies.
+    ///
+    /// # Errors
+    /// As [`Source::follow`].
+    pub fn study(&self, many: &Many<'_>, options: &Options) -> Result<Run<Studied>, Failure> {
+        self.kept(&Together::new(many), options)
+    }
+
+    fn kept<K: Keep>(&self, keep: &K, options: &Options) -> Result<Run<K::Flows>, Failure> {
         let readings = self.readings();
         let mut run = match self {
             Source::Captures { names, inputs, .. } => {
@@ -479,13 +493,13 @@ impl Source {
                     readings.ended(true, interrupt::KEPT);
                 }
                 let (job, stop) = readings.next(Job { flows_max: options.packets.held.full(), ..options.job(names)? });
-                pipeline::follow(&mut open_inputs(inputs)?, follow, &job, stop)
+                pipeline::kept(&mut open_inputs(inputs)?, keep, &job, stop)
             }
             #[cfg(feature = "columnar")]
             Source::Segments { names, archived, came, .. } => {
                 let (job, stop) = readings.next(Job { flows_max: options.packets.held.full(), watch: None, ..options.job(names)? });
                 let mut intake = archived.intake(names)?;
-                let run = crate::engine::gathered::follow_gathered(&mut intake, follow, &job, stop);
+                let run = crate::engine::gathered::kept_gathered(&mut intake, keep, &job, stop);
                 super::archived::whole(&intake)?;
                 *came.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = (intake.segments(), intake.filtered(&run));
                 run
@@ -496,7 +510,7 @@ impl Source {
                 let traffic = Traffic::new(ready);
                 let progress = Progress::steps(Some(traffic.flows()), "flows");
                 let chunks = traffic.chunks().inspect(|flows| progress.advance(flows.len() as u64));
-                follow_offered(chunks, &traffic.origin(name), follow, &job, stop)
+                kept_offered(chunks, &traffic.origin(name), keep, &job, stop)
             }
         };
         readings.ended(run.interrupted, run.counters.records);

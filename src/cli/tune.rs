@@ -63,7 +63,7 @@ pub fn run(args: &Args) -> Ended {
     let mut run = source.follow(&Replay::new(&path).immortal(), &args.options)?;
     let mut interrupted = run.interrupted;
     let (tuned, recommended) = tune(&specs, &path, &asked, &run, |many| {
-        let run = source.follow(many, &args.options)?;
+        let run = source.study(many, &args.options)?;
         interrupted |= run.interrupted;
         Ok::<_, Failure>(run)
     })?;

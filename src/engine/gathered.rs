@@ -4,8 +4,8 @@
 //! whole, and not to single segments, comes as [`Facts`]. It does not know where segments are kept.
 
 use super::path::Path;
-use super::pipeline::{Bin, Follow, Followed, Intake, Job, Keep, Kept, Run, Singly, WINDOW, book, drive, on_threads, put, settle};
-use super::replayed::{Replayed, Resting};
+use super::pipeline::{Bin, Intake, Job, Keep, Kept, Run, WINDOW, book, drive, on_threads, put};
+use super::replayed::Resting;
 use crate::capture::{Damage, TimeCounters};
 use crate::decode::{DecodeCounters, Decoded};
 use crate::flow::{Book, NoRoom};
@@ -92,21 +92,20 @@ impl Facts {
 /// # Panics
 /// Where the operating system cannot start a thread.
 pub fn run_gathered(segments: &mut impl Segments, path: &Path, job: &Job, stop: &AtomicBool) -> Run {
-    let resting = Resting::new(path);
-    keep(segments, &resting, job, stop).with(|kept| Replayed::new(kept, resting))
+    kept_gathered(segments, &Resting::new(path), job, stop)
 }
 
 /// Has the flows of segments followed. When `stop` becomes true, what came so far is kept.
 ///
 /// # Panics
 /// Where the operating system cannot start a thread.
-pub fn follow_gathered<F: Follow>(segments: &mut impl Segments, follow: &F, job: &Job, stop: &AtomicBool) -> Followed<F::Run> {
-    let run = keep(segments, &Singly(follow), job, stop);
+pub fn kept_gathered<K: Keep>(segments: &mut impl Segments, keep: &K, job: &Job, stop: &AtomicBool) -> Run<K::Flows> {
+    let run = read(segments, keep, job, stop);
     let end = run.end;
-    run.with(|kept| on_threads(job, || settle(kept, follow, end)))
+    run.with(|kept| keep.flows(kept, end, job))
 }
 
-fn keep<K: Keep>(segments: &mut impl Segments, keep: &K, job: &Job, stop: &AtomicBool) -> Run<Kept<K::Rack>> {
+fn read<K: Keep>(segments: &mut impl Segments, keep: &K, job: &Job, stop: &AtomicBool) -> Run<Kept<K::Rack>> {
     let mut intake = Handing {
         segments,
         given: Vec::new(),

@@ -57,6 +57,22 @@ impl Lives {
         lives
     }
 
+    /// Whether none has ended yet, and there is one with such a beginning, or none.
+    pub(super) fn are_as_old_as(&self, from: Option<Instant>) -> bool {
+        self.past.is_empty() && self.born.only() == Some(from.as_ref())
+    }
+
+    /// Whether no entry has ended yet.
+    pub(super) const fn are_unbroken(&self) -> bool {
+        self.past.is_empty()
+    }
+
+    /// One entry with such a beginning, or none, in the place of everything that was there.
+    pub(super) fn set(&mut self, from: Option<Instant>) {
+        self.born.set_only(from);
+        self.past.clear();
+    }
+
     fn grow(&mut self, entries: usize, at: Instant) {
         while self.born.len() < entries {
             self.born.push(at);
@@ -83,14 +99,20 @@ impl Lives {
 
     /// Every life: those that are over, and those of the entries that are still there.
     pub fn all(&self, hop: &Hop, state: &HopState) -> Vec<Life> {
-        let mut lives = self.past.clone();
+        let mut lives = Vec::new();
+        self.each(hop, state, |life| lives.push(life));
+        lives
+    }
+
+    /// The same one by one.
+    pub fn each(&self, hop: &Hop, state: &HopState, mut tell: impl FnMut(Life)) {
+        self.past.iter().for_each(|life| tell(*life));
         let mut place = 0;
         hop.for_each_timer(state, |refreshed, timer| {
             let from = self.born.at(place).copied().unwrap_or(refreshed);
-            lives.push(Life { from, until: Until::RunsOut { refreshed, timer } });
+            tell(Life { from, until: Until::RunsOut { refreshed, timer } });
             place += 1;
         });
-        lives
     }
 }
 

@@ -6,13 +6,18 @@
 //! the same models judged the same packets.
 
 use super::hop::{Device, Hop};
+use super::lives::Life;
 use super::members::Members;
-use super::path::Path;
+use super::path::{Clock, Path};
 use super::pipeline::Follow;
 use super::probes::Ends;
+use super::profile::Profile;
+use super::quick::Others;
 use super::ranks::Ranks;
 use super::replay::{Compared, FlowRun, Replay};
+use super::rest::Layout;
 use super::timers::TimerId;
+use super::told::Told;
 use crate::flow::{Flow, GapEvidence, Observation};
 use crate::model::conntrack;
 use crate::model::lateness::Lateness;
@@ -45,6 +50,10 @@ pub struct Class<'p> {
     /// For each box and timer the members by its length.
     ranks: Vec<Vec<OnceLock<Ranks>>>,
     compares: Vec<Compares>,
+    /// Whether timers fire on time: what was borne once is borne again.
+    is_exact: bool,
+    /// Whether a timer that never ends for one of them ends for none.
+    lasts_alike: bool,
 }
 
 /// Policies of one class that have not parted, and the run that they share.
@@ -55,7 +64,39 @@ pub struct Part {
     /// Their run.
     pub run: FlowRun,
     /// Whether nothing more is asked of it.
-    done: bool,
+    pub(super) done: bool,
+    /// The lives of entries, with their boxes, of a run that does not have its boxes' states any more.
+    pub(super) gone: Box<[(u8, Life)]>,
+}
+
+impl Part {
+    /// A run that some policies share.
+    pub(super) fn of(members: Members, run: FlowRun) -> Part {
+        Part { members, run, done: false, gone: Box::default() }
+    }
+
+    /// The lives of entries at a box.
+    pub fn lives(&self, index: usize, hop: &Hop, mut tell: impl FnMut(Life)) {
+        if let Some(held) = self.run.hops.get(index)
+            && let Some(lives) = &held.lives
+        {
+            lives.each(hop, &held.state, &mut tell);
+        }
+        self.gone.iter().filter(|(of, _)| usize::from(*of) == index).for_each(|(_, life)| tell(*life));
+    }
+
+    /// Leaves what nobody asks of a part that is done: a cut flow's verdict does not turn on what boxes remember afterwards.
+    pub(super) fn forget_states(&mut self, path: &Path) {
+        if !self.done || self.run.hops.is_empty() {
+            return;
+        }
+        let mut gone = Vec::new();
+        for (index, hop) in path.hops.iter().enumerate() {
+            self.lives(index, hop, |life| gone.push((index as u8, life)));
+        }
+        self.gone = gone.into();
+        self.run.hops = Box::default();
+    }
 }
 
 /// What one class of policies makes of a flow.
@@ -106,17 +147,22 @@ impl<'p> Class<'p> {
         let of_class = || members.iter().map(|index| &paths[*index]);
         let hops = of_class().next().map_or(0, |path| path.hops.len());
         let mut floors = vec![vec![Duration::MAX; TimerId::NUMBERS]; hops];
+        let mut ceilings = vec![vec![Duration::ZERO; TimerId::NUMBERS]; hops];
         for path in of_class() {
-            for (hop, floor) in path.hops.iter().zip(&mut floors) {
-                for (number, shortest) in floor.iter_mut().enumerate() {
-                    *shortest = (*shortest).min(hop.span(TimerId(number as u16)));
+            for ((hop, floor), ceiling) in path.hops.iter().zip(&mut floors).zip(&mut ceilings) {
+                for (number, (shortest, longest)) in floor.iter_mut().zip(ceiling).enumerate() {
+                    let span = hop.span(TimerId(number as u16));
+                    (*shortest, *longest) = ((*shortest).min(span), (*longest).max(span));
                 }
             }
         }
+        let mut both = floors.iter().flatten().zip(ceilings.iter().flatten());
+        let lasts_alike = both.all(|(shortest, longest)| *longest < Duration::MAX || *shortest == Duration::MAX);
         let compares = of_class().next().map_or_else(Vec::new, |path| path.hops.iter().map(compares).collect());
         let replays = of_class().map(|path| Replay::new(path).counting_lives()).collect();
         let ranks = (0..hops).map(|_| (0..TimerId::NUMBERS).map(|_| OnceLock::new()).collect()).collect();
-        Class { members, keepalive, replays, floors, ranks, compares }
+        let is_exact = of_class().all(|path| path.clock == Clock::Ideal);
+        Class { members, keepalive, replays, floors, ranks, compares, is_exact, lasts_alike }
     }
 
     /// The path of a member.
@@ -124,23 +170,41 @@ impl<'p> Class<'p> {
         self.replays[member as usize].path
     }
 
-    fn replay(&self, member: u32) -> &Replay<'p> {
+    pub(super) fn replay(&self, member: u32) -> &Replay<'p> {
         &self.replays[member as usize]
     }
 
-    fn begin(&self, flow: &Flow, seg: &Segment) -> ClassRun {
-        let members = Members::All(self.members.len() as u32);
-        let parts = vec![Part { members, run: self.replays[0].begin(flow, seg), done: false }];
+    /// All of its policies.
+    pub(super) const fn everybody(&self) -> Members {
+        Members::All(self.members.len() as u32)
+    }
+
+    /// How its flows rest small, if they can: where packets alone move time, and where what renews a timer is the same for all policies.
+    pub(super) fn layout(&self) -> Option<Layout> {
+        let layout = Layout::counting_lives(self.path(0));
+        let can = layout.packs() && self.keepalive.is_none() && !self.compares.contains(&Compares::Always);
+        (can && self.lasts_alike).then_some(layout)
+    }
+
+    /// Gives the timers of a run the lengths that they have for one of the policies.
+    pub(super) fn retime(&self, run: &mut FlowRun, member: u32) {
+        for (hop, held) in self.path(member).hops.iter().zip(&mut run.hops) {
+            hop.retime(&mut held.state);
+        }
+    }
+
+    pub(super) fn begin(&self, flow: &Flow, seg: &Segment) -> ClassRun {
+        let parts = vec![Part::of(self.everybody(), self.replays[0].begin(flow, seg))];
         ClassRun { parts, ends: self.keepalive.map(|_| Box::new(Ends::NEW)) }
     }
 
     /// The probes that the client would have sent before a moment.
-    fn probes(&self, run: &mut ClassRun, flow: &Flow, until: Instant, beyond: bool) {
+    pub(super) fn probes(&self, run: &mut ClassRun, flow: &Flow, until: Instant, beyond: bool) {
         if let (Some(every), Some(ends)) = (self.keepalive, &mut run.ends)
             && run.parts.iter().any(|part| !part.done)
         {
             ends.probe(flow, every, until, |seg, observation| {
-                let step = Step { flow, seg, observation, previous_frame: flow.last_frame };
+                let step = Step::new(Told { flow, seg, observation, previous_frame: flow.last_frame });
                 self.segment(&mut run.parts, &step, beyond);
             });
         }
@@ -152,8 +216,12 @@ impl<'p> Class<'p> {
         let mut woken = false;
         for (index, part) in run.hops.iter().enumerate() {
             let floor = &self.floors[index];
+            // What nobody's entry has ended in is borne by everybody who is left.
+            let unbroken = part.lives.as_ref().is_some_and(|lives| lives.are_unbroken());
+            let bears = self.is_exact && unbroken && replay.path.hops[index].entries(&part.state) == 1;
             replay.path.hops[index].for_each_timer(&part.state, |refreshed, timer| {
-                woken |= now >= refreshed + floor[usize::from(timer.0)];
+                woken |=
+                    now >= refreshed + floor[usize::from(timer.0)] && !(bears && run.profile.has_borne(index, timer, now.since(refreshed)));
             });
             woken |= match self.compares[index] {
                 Compares::Never => false,
@@ -164,38 +232,53 @@ impl<'p> Class<'p> {
         woken
     }
 
-    fn segment(&self, parts: &mut Vec<Part>, step: &Step<'_>, beyond: bool) {
+    /// Takes a segment.
+    pub(super) fn follow(&self, run: &mut ClassRun, told: Told<'_>, beyond: bool) {
+        // What the capture lost may be what a probe would have been.
+        if told.observation.evidence != GapEvidence::Hole {
+            self.probes(run, told.flow, told.seg.at, beyond);
+        }
+        self.segment(&mut run.parts, &Step::new(told), beyond);
+        if let Some(ends) = &mut run.ends {
+            ends.take(told.seg);
+        }
+    }
+
+    /// Leads a segment through the boxes for every part.
+    pub(super) fn segment(&self, parts: &mut Vec<Part>, step: &Step<'_>, beyond: bool) {
         for index in 0..parts.len() {
-            let part = &mut parts[index];
-            if part.done {
-                part.run.observed(step.observation);
-                continue;
-            }
-            let first = part.members.first().unwrap_or(0);
-            let replay = self.replay(first);
-            if self.is_woken(&part.run, replay, step.seg) {
-                let groups = self.groups(part, step.seg.at);
-                if groups.len() == 1 && self.compares.iter().all(|c| *c == Compares::Never) {
-                    step.take(replay, &mut part.run);
-                    continue;
-                }
-                let mut divided = self.divide(part, groups, step).into_iter();
-                if let Some(one) = divided.next() {
-                    parts[index] = one;
-                }
-                parts.extend(divided);
+            if parts[index].done {
+                parts[index].run.observed(step.told.observation);
             } else {
-                step.take(replay, &mut part.run);
+                self.lead(parts, index, step);
             }
         }
-        for part in parts {
-            if !beyond && part.run.repaired.is_some() && !part.done {
+        for part in parts.iter_mut().filter(|part| !part.done) {
+            if !beyond && part.run.repaired.is_some() {
                 // Nothing is known of what it would be at the end.
                 part.run.leave();
                 part.done = true;
             }
             part.done |= part.run.cut.is_some();
         }
+    }
+
+    /// Leads a segment through the boxes for one part; parts that it comes to besides are added.
+    fn lead(&self, parts: &mut Vec<Part>, index: usize, step: &Step<'_>) {
+        let part = &mut parts[index];
+        let replay = self.replay(part.members.first().unwrap_or(0));
+        if self.is_woken(&part.run, replay, step.told.seg) {
+            let groups = self.groups(part, step.told.seg.at);
+            if groups.len() != 1 || self.compares.iter().any(|c| *c != Compares::Never) {
+                let mut divided = self.divide(part, groups, step).into_iter();
+                if let Some(one) = divided.next() {
+                    parts[index] = one;
+                }
+                parts.extend(divided);
+                return;
+            }
+        }
+        step.take(replay, &mut part.run);
     }
 
     /// One packet for policies that may not agree about it.
@@ -206,8 +289,8 @@ impl<'p> Class<'p> {
             while let Some(first) = left.first() {
                 let mut run = self.run_of(part, first);
                 let compared = step.take(self.replay(first), &mut run);
-                let (agree, others) = self.agreeing(&left, first, compared, step.seg.at);
-                made.push(Part { members: agree, run, done: false });
+                let (agree, others) = self.agreeing(&left, first, compared, step.told.seg.at);
+                made.push(Part::of(agree, run));
                 left = others;
             }
         }
@@ -282,9 +365,7 @@ impl<'p> Class<'p> {
     pub fn run_of(&self, part: &Part, member: u32) -> FlowRun {
         let mut run = part.run.clone();
         if part.members.first() != Some(member) {
-            for (hop, held) in self.path(member).hops.iter().zip(&mut run.hops) {
-                hop.retime(&mut held.state);
-            }
+            self.retime(&mut run, member);
         }
         run
     }
@@ -320,17 +401,36 @@ impl Standing {
     }
 }
 
-/// One segment of one flow.
-struct Step<'s> {
-    flow: &'s Flow,
-    seg: &'s Segment,
-    observation: &'s Observation,
-    previous_frame: u32,
+impl Others for Class<'_> {
+    /// Asked for a run in which no entry has ended yet.
+    #[inline]
+    fn may_find_it_ended(&self, hop: usize, timer: TimerId, idle: Duration, profile: &Profile) -> bool {
+        idle >= self.floors[hop][usize::from(timer.0)] && !(self.is_exact && profile.has_borne(hop, timer, idle))
+    }
 }
 
-impl Step<'_> {
+/// One segment of one flow.
+pub(super) struct Step<'s> {
+    pub(super) told: Told<'s>,
+    /// The run knows already what the segment says of earlier silences, and the packet is not a usual one.
+    pub(super) is_heard: bool,
+}
+
+impl<'s> Step<'s> {
+    /// One that the run has not heard of.
+    pub(super) const fn new(told: Told<'s>) -> Step<'s> {
+        Step { told, is_heard: false }
+    }
+
     fn take(&self, replay: &Replay<'_>, run: &mut FlowRun) -> Compared {
-        replay.segment(run, self.flow, self.seg, self.observation, self.previous_frame)
+        let Told { flow, seg, observation, previous_frame } = self.told;
+        if !self.is_heard {
+            return replay.segment(run, flow, seg, observation, previous_frame);
+        }
+        let mut profile = std::mem::take(&mut run.profile);
+        let compared = replay.lead(run, &mut profile, &self.told, &mut ());
+        run.profile = profile;
+        compared
     }
 }
 
@@ -343,16 +443,9 @@ impl Follow for Many<'_> {
     }
 
     fn segment(&self, run: &mut Self::Run, flow: &Flow, seg: &Segment, observation: &Observation, previous_frame: u32) {
-        let step = Step { flow, seg, observation, previous_frame };
+        let told = Told { flow, seg, observation, previous_frame };
         for (class, run) in self.classes.iter().zip(run.iter_mut()) {
-            // What the capture lost may be what a probe would have been.
-            if observation.evidence != GapEvidence::Hole {
-                class.probes(run, flow, seg.at, self.beyond);
-            }
-            class.segment(&mut run.parts, &step, self.beyond);
-            if let Some(ends) = &mut run.ends {
-                ends.take(seg);
-            }
+            class.follow(run, told, self.beyond);
         }
     }
 

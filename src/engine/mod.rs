@@ -74,6 +74,7 @@ mod rest;
 pub mod shared;
 pub mod silences;
 pub mod steps;
+pub mod studied;
 pub mod timers;
 mod told;
 mod words;

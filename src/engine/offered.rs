@@ -3,7 +3,7 @@
 //! Flows go through the same tables and the same shards as those of a capture ([`super::pipeline`]). It does not know who made
 //! them.
 
-use super::pipeline::{Bin, Follow, Followed, Intake, Job, Run, Singly, book, drive, on_threads, put, settle};
+use super::pipeline::{Bin, Intake, Job, Keep, Run, book, drive, on_threads, put};
 use crate::capture::TimeCounters;
 use crate::decode::{DecodeCounters, Decoded};
 use crate::flow::Book;
@@ -41,13 +41,13 @@ pub struct Origin {
 ///
 /// # Panics
 /// Where the operating system cannot start a thread.
-pub fn follow_offered<F: Follow>(
+pub fn kept_offered<K: Keep>(
     chunks: impl Iterator<Item = Vec<Offered>> + Send,
     origin: &Origin,
-    follow: &F,
+    keep: &K,
     job: &Job,
     stop: &AtomicBool,
-) -> Followed<F::Run> {
+) -> Run<K::Flows> {
     let mut intake = Offer {
         chunks,
         job,
@@ -58,9 +58,9 @@ pub fn follow_offered<F: Follow>(
         stop,
         interrupted: false,
     };
-    let kept = on_threads(job, || drive(&mut intake, &Singly(follow), job));
+    let kept = on_threads(job, || drive(&mut intake, keep, job));
     let no_room = kept.no_room;
-    let flows = on_threads(job, || settle(kept, follow, origin.end));
+    let flows = keep.flows(kept, origin.end, job);
     let Offer { book, records, filtered, interrupted, .. } = intake;
     let mut counters = DecodeCounters::default();
     (counters.records, counters.decoded) = (records, records);

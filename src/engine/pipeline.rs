@@ -81,9 +81,11 @@ impl Follow for Replay<'_> {
 }
 
 /// Who keeps what is known of the flows of a shard while they are followed, by their numbers in it.
-pub(super) trait Keep: Sync {
+pub trait Keep: Sync {
     /// What is kept for the flows of a shard.
     type Rack: Send;
+    /// What becomes of all flows.
+    type Flows;
 
     /// Nothing yet.
     fn rack(&self) -> Self::Rack;
@@ -101,13 +103,18 @@ pub(super) trait Keep: Sync {
     fn touch(&self, _rack: &Self::Rack, _at: usize) -> u64 {
         0
     }
+
+    /// Ends the flows; `end` is the time of the last packet of the whole capture.
+    fn flows(&self, kept: Kept<Self::Rack>, end: Instant, job: &Job) -> Self::Flows;
 }
 
 /// Keeps a run for each flow as it is.
-pub(super) struct Singly<'f, F>(pub(super) &'f F);
+#[derive(Debug)]
+pub struct Singly<'f, F>(pub &'f F);
 
 impl<F: Follow> Keep for Singly<'_, F> {
     type Rack = Arena<F::Run>;
+    type Flows = Vec<Judged<F::Run>>;
 
     fn rack(&self) -> Arena<F::Run> {
         Arena::default()
@@ -123,6 +130,16 @@ impl<F: Follow> Keep for Singly<'_, F> {
 
     fn segment(&self, rack: &mut Arena<F::Run>, at: usize, flow: &Flow, seg: &Segment, observation: &Observation, previous_frame: u32) {
         self.0.segment(rack.at_mut(at), flow, seg, observation, previous_frame);
+    }
+
+    /// All flows with their runs, in the order of their first packets.
+    fn flows(&self, kept: Kept<Arena<F::Run>>, end: Instant, job: &Job) -> Vec<Judged<F::Run>> {
+        // Each shard has its flows in this order already.
+        let mut shards: Vec<_> = kept.shards.into_iter().map(|(table, rack)| table.into_flows().zip(rack.into_items())).collect();
+        let next = |(shard, _): &(u32, FlowIndex)| shards[*shard as usize].next().map(|(flow, run)| Judged { flow, run });
+        let mut flows: Vec<Judged<F::Run>> = kept.order.iter().filter_map(next).collect();
+        on_threads(job, || flows.par_iter_mut().for_each(|judged| self.0.finish(&mut judged.run, &judged.flow, end)));
+        flows
     }
 }
 
@@ -305,13 +322,14 @@ fn divide<R>(shards: &mut [Shard<R>], bins: &[Bin], most: usize) {
 }
 
 /// What the shards have come to.
-pub(super) struct Kept<R> {
+#[derive(Debug)]
+pub struct Kept<R> {
     /// The tables of flows, each with what was kept for them.
-    pub(super) shards: Vec<(FlowTable, R)>,
+    pub shards: Vec<(FlowTable, R)>,
     /// The flows' places in the order of their first packets.
-    pub(super) order: Vec<(u32, FlowIndex)>,
+    pub order: Vec<(u32, FlowIndex)>,
     /// What was left out.
-    pub(super) no_room: NoRoom,
+    pub no_room: NoRoom,
 }
 
 /// Where packets come from, a window at a time.
@@ -370,16 +388,6 @@ pub(super) fn drive<K: Keep>(intake: &mut impl Intake, keep: &K, job: &Job) -> K
     let order = number_streams(&mut tables);
     let no_room = shards.iter().fold(NoRoom::default(), |sum, shard| sum.and(shard.table.no_room()));
     Kept { shards: shards.into_iter().map(|shard| (shard.table, shard.rack)).collect(), order, no_room }
-}
-
-/// All flows with their runs, in the order of their first packets.
-pub(super) fn settle<F: Follow>(kept: Kept<Arena<F::Run>>, follow: &F, end: Instant) -> Vec<Judged<F::Run>> {
-    // Each shard has its flows in this order already.
-    let mut shards: Vec<_> = kept.shards.into_iter().map(|(table, rack)| table.into_flows().zip(rack.into_items())).collect();
-    let next = |(shard, _): &(u32, FlowIndex)| shards[*shard as usize].next().map(|(flow, run)| Judged { flow, run });
-    let mut flows: Vec<Judged<F::Run>> = kept.order.iter().filter_map(next).collect();
-    flows.par_iter_mut().for_each(|judged| follow.finish(&mut judged.run, &judged.flow, end));
-    flows
 }
 
 /// Reading and decoding, a window at a time.
@@ -493,8 +501,7 @@ pub(super) fn put(bins: &mut [Bin], seg: Segment, ends: Ends, order: u64) {
 /// # Panics
 /// Where the operating system cannot start a thread.
 pub fn run(capture: &mut Capture, path: &Path, job: &Job, stop: &AtomicBool) -> Run {
-    let resting = Resting::new(path);
-    keep(capture, &resting, job, stop).with(|kept| Replayed::new(kept, resting))
+    kept(capture, &Resting::new(path), job, stop)
 }
 
 /// The same, with somebody who listens to what the flows say of each segment.
@@ -502,8 +509,7 @@ pub fn run(capture: &mut Capture, path: &Path, job: &Job, stop: &AtomicBool) -> 
 /// # Panics
 /// Where the operating system cannot start a thread.
 pub fn run_heard(capture: &mut Capture, path: &Path, silences: &Silences, job: &Job, stop: &AtomicBool) -> Run {
-    let resting = Resting::new(path);
-    keep(capture, &Listening { keep: &resting, silences }, job, stop).with(|kept| Replayed::new(kept, resting))
+    kept(capture, &Listening { keep: &Resting::new(path), silences }, job, stop)
 }
 
 /// Has the flows of a capture followed. When `stop` becomes true, what was read so far is kept.
@@ -511,16 +517,24 @@ pub fn run_heard(capture: &mut Capture, path: &Path, silences: &Silences, job: &
 /// # Panics
 /// Where the operating system cannot start a thread.
 pub fn follow<F: Follow>(capture: &mut Capture, follow: &F, job: &Job, stop: &AtomicBool) -> Followed<F::Run> {
-    let run = keep(capture, &Singly(follow), job, stop);
+    kept(capture, &Singly(follow), job, stop)
+}
+
+/// The same by somebody who keeps them otherwise.
+///
+/// # Panics
+/// Where the operating system cannot start a thread.
+pub fn kept<K: Keep>(capture: &mut Capture, keep: &K, job: &Job, stop: &AtomicBool) -> Run<K::Flows> {
+    let run = read(capture, keep, job, stop);
     let end = run.end;
-    run.with(|kept| on_threads(job, || settle(kept, follow, end)))
+    run.with(|kept| keep.flows(kept, end, job))
 }
 
 pub(super) fn on_threads<R: Send>(job: &Job, work: impl FnOnce() -> R + Send) -> R {
     rayon::ThreadPoolBuilder::new().num_threads(job.threads).build().expect("threads can be started").install(work)
 }
 
-fn keep<K: Keep>(capture: &mut Capture, keep: &K, job: &Job, stop: &AtomicBool) -> Run<Kept<K::Rack>> {
+fn read<K: Keep>(capture: &mut Capture, keep: &K, job: &Job, stop: &AtomicBool) -> Run<Kept<K::Rack>> {
     let mut reading = Reading {
         capture,
         batch: Batch::new(),

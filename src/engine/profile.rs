@@ -148,6 +148,12 @@ impl Profile {
         });
     }
 
+    /// Whether a timer of a box has borne a silence that was as long.
+    #[inline]
+    pub(super) fn has_borne(&self, hop: usize, timer: TimerId, idle: Duration) -> bool {
+        self.any_idle(|other_hop, other_timer, borne| (other_hop, other_timer) == (hop, timer) && borne >= idle)
+    }
+
     /// Reads a little of each of its cache lines: what is asked of many flows in a row comes from memory at once.
     #[inline]
     pub fn touch(&self) -> u64 {

@@ -32,26 +32,56 @@ pub(super) struct When {
     pub(super) latest: Instant,
 }
 
+/// Whose packets are judged, where the same flow is followed for paths with other timers too.
+pub(super) trait Others {
+    /// Whether an entry may have ended for somebody after so long, at a box, on such a timer.
+    fn may_find_it_ended(&self, hop: usize, timer: TimerId, idle: Duration, profile: &Profile) -> bool;
+}
+
+/// There are no others.
+impl Others for () {
+    #[inline(always)]
+    fn may_find_it_ended(&self, _: usize, _: TimerId, _: Duration, _: &Profile) -> bool {
+        false
+    }
+}
+
 impl Layout {
-    /// Leads a segment through the path if it is a usual one.
+    /// Leads a segment through the path if it is a usual one of a flow whose words are all that there is to know of it.
     #[inline]
-    pub(super) fn passes(&self, path: &Path, shelf: &mut Shelf, at: usize, told: &Told<'_>, when: When) -> bool {
-        if shelf.words(at)[1] as u32 & (RARE | ODD) != 0 || told.seg.flags.has(TcpFlags::RST) {
+    pub(super) fn passes<R, O: Others>(
+        &self,
+        path: &Path,
+        shelf: &mut Shelf<R>,
+        at: usize,
+        told: &Told<'_>,
+        when: When,
+        others: &O,
+    ) -> bool {
+        if shelf.words(at)[1] as u32 & ODD != 0 || told.seg.flags.has(TcpFlags::RST) {
             return false;
         }
         // Copied in a piece, for which the compiler has to know how long it is.
         match self.words {
-            ..=12 => self.led::<12>(path, shelf, at, told, when),
-            13..=20 => self.led::<20>(path, shelf, at, told, when),
-            _ => self.led::<WORDS>(path, shelf, at, told, when),
+            ..=12 => self.led::<12, R, O>(path, shelf, at, told, when, others),
+            13..=20 => self.led::<20, R, O>(path, shelf, at, told, when, others),
+            _ => self.led::<WORDS, R, O>(path, shelf, at, told, when, others),
         }
     }
 
     #[inline(always)]
-    fn led<const N: usize>(&self, path: &Path, shelf: &mut Shelf, at: usize, told: &Told<'_>, when: When) -> bool {
+    fn led<const N: usize, R, O: Others>(
+        &self,
+        path: &Path,
+        shelf: &mut Shelf<R>,
+        at: usize,
+        told: &Told<'_>,
+        when: When,
+        others: &O,
+    ) -> bool {
         let Some((words, profile)) = shelf.first_words::<N>(at) else { return false };
         let was = *words;
-        let passed = self.led_in(path, (words, profile), &was, told, when);
+        let passed = self.led_in(path, (words, profile), &was, told, when, others);
         if !passed {
             *words = was;
         }
@@ -61,13 +91,14 @@ impl Layout {
     /// Changes the words as it goes. What it notes of spells before a box turns out not to let the packet pass the general way notes
     /// again, which changes nothing.
     #[inline(always)]
-    fn led_in<const N: usize>(
+    fn led_in<const N: usize, O: Others>(
         &self,
         path: &Path,
         (words, profile): (&mut [u64; N], &mut Profile),
         was: &[u64; N],
         told: &Told<'_>,
         When { now, latest }: When,
+        others: &O,
     ) -> bool {
         let (seg, proto) = (told.seg, told.flow.proto());
         let reply = seg.dir == Direction::Reply;
@@ -93,7 +124,8 @@ impl Layout {
                     let Some(words) = words[here.at..].first_chunk_mut::<ROUTER>() else { return false };
                     let (rule, form) = (rule_of(bits), form_of(bits));
                     let span = timers[usize::from(rule.number()).min(timers.len() - 1)].span;
-                    if latest >= refreshed + span {
+                    let idle = latest.since(refreshed);
+                    if latest >= refreshed + span || others.may_find_it_ended(hop, TimerId(rule.number()), idle, profile) {
                         return false;
                     }
                     let mut status = status_of(words);
@@ -113,7 +145,8 @@ impl Layout {
                 (Form::Director { settings, .. }, Device::Director(director)) => {
                     let (mut state, mut flags) = conn_of(bits);
                     let (timer, span) = (of_state(proto, state, flags), conn::timeout(settings, proto, state, flags));
-                    if latest >= refreshed + span || !director.lets_pass(proto, &mut state, &mut flags, reply, seg) {
+                    let ended = latest >= refreshed + span || others.may_find_it_ended(hop, timer, latest.since(refreshed), profile);
+                    if ended || !director.lets_pass(proto, &mut state, &mut flags, reply, seg) {
                         return false;
                     }
                     (timer, span, conn_bits(state, flags), now)
@@ -122,7 +155,8 @@ impl Layout {
                     let words = &mut words[here.at..];
                     let mut entry = idle_entry(words, bits, refreshed, *ends);
                     let (deadline, clause) = idle.deadline_if_answered(&entry);
-                    if latest >= deadline {
+                    let silence = latest.since(refreshed);
+                    if latest >= deadline || others.may_find_it_ended(hop, TimerId(clause as u16), silence, profile) {
                         return false;
                     }
                     idle.follow(&mut entry, proto, seg, seg.dir, now);
@@ -152,7 +186,7 @@ impl Layout {
         }
         let over = if told.flow.closing() == Closing::Fin { OVER } else { 0 };
         words[0] = now.0;
-        words[1] = u64::from(seg.frame) << 32 | u64::from(holes | over);
+        words[1] = u64::from(seg.frame) << 32 | u64::from(was[1] as u32 & RARE | holes | over);
         words[2] = small;
         true
     }

@@ -11,6 +11,8 @@ const STRIDE: usize = 64;
 pub(super) struct Ranks {
     spans: Vec<Duration>,
     order: Vec<u32>,
+    /// Whether the order is that of the members, or the other way round: a beginning of it is then an unbroken set.
+    is_straight: Option<bool>,
     /// The first 0, 64, 128, … members of the order as sets.
     kept: Vec<Members>,
 }
@@ -21,15 +23,19 @@ impl Ranks {
         let mut order: Vec<u32> = (0..of).collect();
         order.sort_by_key(|member| (span(*member), *member));
         let spans = order.iter().map(|member| span(*member)).collect();
+        let is_straight = if order.is_sorted() { Some(true) } else { order.is_sorted_by(|one, other| one > other).then_some(false) };
+        if is_straight.is_some() {
+            return Ranks { spans, order, is_straight, kept: Vec::new() };
+        }
         let mut kept = Vec::with_capacity(order.len() / STRIDE + 1);
-        let mut set = Members::none(of);
+        let mut set = Members::blank(of);
         for (rank, member) in order.iter().enumerate() {
             if rank % STRIDE == 0 {
                 kept.push(set.clone());
             }
             set.insert(*member);
         }
-        Ranks { spans, order, kept }
+        Ranks { spans, order, is_straight, kept }
     }
 
     /// The members whose timer is so short that a test holds; it must hold for all shorter ones too.
@@ -38,8 +44,13 @@ impl Ranks {
         if count == self.order.len() {
             return Members::All(of);
         }
+        match self.is_straight {
+            Some(true) => return Members::between(0, count as u32, of),
+            Some(false) => return Members::between(of - count as u32, of, of),
+            None => {}
+        }
         let (base, rest) = (count / STRIDE, count % STRIDE);
-        let mut set = self.kept.get(base).cloned().unwrap_or_else(|| Members::none(of));
+        let mut set = self.kept.get(base).cloned().unwrap_or_else(|| Members::blank(of));
         self.order[count - rest..count].iter().for_each(|member| set.insert(*member));
         set
     }

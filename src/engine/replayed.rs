@@ -3,7 +3,7 @@
 //! It keeps flows; what becomes of them is the replay's business, and what it means that of `finding`.
 
 use super::path::Path;
-use super::pipeline::{Keep, Kept};
+use super::pipeline::{Job, Keep, Kept};
 use super::profile::Profile;
 use super::quick::When;
 use super::replay::{Beginning, FlowRun, Replay};
@@ -11,6 +11,7 @@ use super::rest::{Layout, Shelf};
 use super::told::Told;
 use crate::flow::{Flow, FlowIndex, FlowTable, Observation, number_streams};
 use crate::net::Segment;
+use crate::time::Instant;
 
 /// Follows flows through a path and keeps them small.
 #[derive(Debug)]
@@ -35,6 +36,7 @@ impl<'p> Resting<'p> {
 
 impl Keep for Resting<'_> {
     type Rack = Rack;
+    type Flows = Replayed;
 
     fn rack(&self) -> Rack {
         Rack { shelf: Shelf::new(&self.layout), run: self.layout.scratch() }
@@ -61,7 +63,7 @@ impl Keep for Resting<'_> {
             let goes_on = run.is_told(shelf.profiles.at_mut(at), flow, observation);
             let now = self.replay.judged_at(seg.at);
             let when = When { now, latest: now + self.replay.blur() };
-            if !goes_on || self.layout.passes(self.replay.path, shelf, at, &told, when) {
+            if !goes_on || self.layout.passes(self.replay.path, shelf, at, &told, when, &()) {
                 return;
             }
             self.layout.wake(shelf, at, run, flow);
@@ -84,6 +86,10 @@ impl Keep for Resting<'_> {
     fn touch(&self, rack: &Rack, at: usize) -> u64 {
         rack.shelf.touch(at)
     }
+
+    fn flows(&self, kept: Kept<Rack>, _: Instant, _: &Job) -> Replayed {
+        Replayed { shards: kept.shards, order: kept.order, layout: self.layout.clone() }
+    }
 }
 
 /// The flows of a replay, in the order of their first packets.
@@ -95,10 +101,6 @@ pub struct Replayed {
 }
 
 impl Replayed {
-    pub(super) fn new(kept: Kept<Rack>, resting: Resting<'_>) -> Replayed {
-        Replayed { shards: kept.shards, order: kept.order, layout: resting.layout }
-    }
-
     /// Flows that were followed before, perhaps elsewhere, with their ways through the path, in any order; their streams are numbered.
     pub fn gathered(path: &Path, flows: impl Iterator<Item = (Flow, FlowRun)>) -> Replayed {
         let resting = Resting::new(path);

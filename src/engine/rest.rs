@@ -12,6 +12,7 @@ use super::hop::{Device, Hop, HopState};
 use super::path::Path;
 use super::profile::Profile;
 use super::replay::{Doubt, Fate, FlowRun, HopRun, Late, revise};
+use super::timers::{TimerId, of_idle, of_running};
 use super::told::heard;
 use super::words::{
     ABSENT, BITS, CUT, FORWARD, HEAD, HOLE, HOPS, ODD, OVER, OWN, RARE, REVERSED, ROUTER, WORDS, bits_of, conn_bits, conn_of, form_of,
@@ -74,7 +75,7 @@ pub(super) struct Layout {
 
 /// What few flows have.
 #[derive(Clone, Debug, Default)]
-struct Rare {
+pub(super) struct Rare {
     cut: Option<Box<(Late, Fate)>>,
     repaired: Option<Box<Late>>,
     doubt: Option<Box<Doubt>>,
@@ -87,12 +88,12 @@ struct Rare {
 }
 
 impl Rare {
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         let none = self.cut.is_none() && self.repaired.is_none() && self.doubt.is_none() && self.hole.is_none() && self.hops.is_none();
         none && self.reset.is_none() && self.repairs | self.blocked | self.invalid == 0
     }
 
-    fn exchange(&mut self, run: &mut FlowRun) {
+    pub(super) fn exchange(&mut self, run: &mut FlowRun) {
         std::mem::swap(&mut self.cut, &mut run.cut);
         std::mem::swap(&mut self.repaired, &mut run.repaired);
         std::mem::swap(&mut self.doubt, &mut run.doubt);
@@ -104,21 +105,22 @@ impl Rare {
     }
 }
 
-/// The resting flows of one shard, by number.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Shelf {
+/// The resting flows of one shard, by number; `R` is what stands beside the few that have more than their words.
+#[derive(Clone, Debug)]
+pub(super) struct Shelf<R = Rare> {
     words: Vec<Box<[u64]>>,
     stride: usize,
     count: usize,
     /// The longest spells, which are at rest as they are at work.
     pub(super) profiles: Arena<Profile>,
-    rares: Vec<Option<Box<Rare>>>,
+    rares: Vec<Option<Box<R>>>,
     free: Vec<u32>,
 }
 
-impl Shelf {
-    pub(super) fn new(layout: &Layout) -> Shelf {
-        Shelf { stride: layout.words, ..Shelf::default() }
+impl<R> Shelf<R> {
+    pub(super) fn new(layout: &Layout) -> Shelf<R> {
+        let (words, profiles, rares, free) = (Vec::new(), Arena::default(), Vec::new(), Vec::new());
+        Shelf { words, stride: layout.words, count: 0, profiles, rares, free }
     }
 
     /// A flow of which nothing is known, at the next place or in that of another.
@@ -183,6 +185,48 @@ impl Shelf {
         self.words(at)[1] as u32 & CUT != 0
     }
 
+    /// What stands beside a flow's words.
+    #[inline]
+    pub(super) fn beside(&self, at: usize) -> Option<&R> {
+        let rare = self.words(at)[1] as u32 & RARE;
+        self.rares.get((rare as usize).wrapping_sub(1))?.as_deref()
+    }
+
+    /// The same, to change it.
+    #[inline]
+    pub(super) fn beside_mut(&mut self, at: usize) -> Option<&mut Box<R>> {
+        let rare = self.words(at)[1] as u32 & RARE;
+        self.rares.get_mut((rare as usize).wrapping_sub(1))?.as_mut()
+    }
+
+    /// Takes what stands beside a flow's words; its place is free.
+    pub(super) fn take_beside(&mut self, at: usize) -> Option<Box<R>> {
+        let rare = self.words(at)[1] as u32 & RARE;
+        let taken = self.rares.get_mut((rare as usize).wrapping_sub(1))?.take()?;
+        self.free.push(rare);
+        self.words_mut(at)[1] &= !u64::from(RARE);
+        Some(taken)
+    }
+
+    /// Puts something beside the words of a flow that has nothing there.
+    pub(super) fn put_beside(&mut self, at: usize, rare: Box<R>) {
+        let place = self.room();
+        self.rares[place as usize - 1] = Some(rare);
+        self.words_mut(at)[1] |= u64::from(place);
+    }
+
+    /// A place for what stands beside the words of a flow.
+    fn room(&mut self) -> u32 {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.rares.push(None);
+            u32::try_from(self.rares.len()).unwrap_or(u32::MAX)
+        });
+        assert!(place <= RARE, "fewer than 2^26 unusual flows in a shard");
+        place
+    }
+}
+
+impl Shelf {
     /// A flow that has been cut takes from a segment only what it says about earlier silences.
     #[inline]
     pub(super) fn observed(&mut self, at: usize, flow: &Flow, observation: &Observation) {
@@ -234,6 +278,13 @@ impl Layout {
         Layout { packs: places.len() <= HOPS && !has_real_port(path), places, words, blank: blank.collect() }
     }
 
+    /// The same for runs that note the lives of entries: small rests what the first packet made, and nothing has ended yet.
+    pub(super) fn counting_lives(path: &Path) -> Layout {
+        let mut layout = Layout::of(path);
+        layout.blank.iter_mut().for_each(|part| part.lives = Some(Box::default()));
+        layout
+    }
+
     /// Whether the path is short enough for flows to rest small.
     pub(super) const fn packs(&self) -> bool {
         self.packs
@@ -259,22 +310,33 @@ impl Layout {
         let cut = if run.cut.is_some() { CUT } else { 0 };
         let rare = if unusual { self.put_aside(shelf, known, run, packed) } else { 0 };
         let words = shelf.words_mut(at);
-        let flags = if run.over { OVER } else { 0 } | if packed { 0 } else { ODD } | rare | cut;
-        let hole = |(hop, part): (usize, &HopRun)| if packed && part.hole_since { HOLE << hop } else { 0 };
-        let holes = run.hops.iter().enumerate().map(hole).fold(0, |sum, bit| sum | bit);
-        words[1] = words[1] & !u64::from(u32::MAX) | u64::from(flags | holes);
+        let flags = if packed { flags_of(run) } else { ODD | if run.over { OVER } else { 0 } };
+        words[1] = words[1] & !u64::from(u32::MAX) | u64::from(flags | rare | cut);
+    }
+
+    /// Puts a run to rest in words that have nothing beside them, if it has the usual form; says whether it has.
+    #[inline]
+    pub(super) fn lay(&self, words: &mut [u64], run: &FlowRun, flow: &Flow) -> bool {
+        let packed = self.pack(words, run, flow);
+        if packed {
+            words[1] |= u64::from(flags_of(run));
+        }
+        packed
+    }
+
+    /// The run that [`Layout::lay`] put to rest, but for its spells and what is unusual about it, in the place of another.
+    #[inline]
+    pub(super) fn take_up(&self, words: &[u64], run: &mut FlowRun, flow: &Flow) {
+        run.over = words[1] as u32 & OVER != 0;
+        if run.hops.len() != self.blank.len() {
+            run.hops.clone_from(&self.blank);
+        }
+        self.unpack(words, run, flow);
     }
 
     #[cold]
     fn put_aside(&self, shelf: &mut Shelf, known: u32, run: &mut FlowRun, packed: bool) -> u32 {
-        let place = match known {
-            0 => shelf.free.pop().unwrap_or_else(|| {
-                shelf.rares.push(None);
-                u32::try_from(shelf.rares.len()).expect("fewer than 2^26 unusual flows in a shard")
-            }),
-            known => known,
-        };
-        assert!(place <= RARE, "fewer than 2^26 unusual flows in a shard");
+        let place = if known == 0 { shelf.room() } else { known };
         let slot = &mut shelf.rares[place as usize - 1];
         let rare = slot.get_or_insert_default();
         rare.exchange(run);
@@ -353,7 +415,11 @@ impl Layout {
                 (Form::Idle { ends }, HopState::Idle(Some(entry))) => Some(pack_idle(here, entry, *ends)),
                 _ => None,
             };
-            let Some((small, refreshed)) = packed.filter(|_| part.lives.is_none()) else { return false };
+            let Some((small, refreshed)) = packed else { return false };
+            let lives = part.lives.as_deref();
+            if lives.is_some_and(|lives| !lives.are_as_old_as((small != ABSENT).then_some(flow.first))) {
+                return false;
+            }
             bits |= small << (BITS * hop as u32);
             let pair = (refreshed, part.renewed_by);
             if small == ABSENT {
@@ -372,6 +438,27 @@ impl Layout {
         true
     }
 
+    /// The entries that rest in words: of each its box, when it was last renewed, and its timer.
+    #[inline]
+    pub(super) fn each_timer(&self, path: &Path, words: &[u64], proto: Proto, mut tell: impl FnMut(usize, Instant, TimerId)) {
+        for (hop, (place, device)) in self.places.iter().zip(path.hops.iter().map(|hop| &hop.device)).enumerate() {
+            let bits = bits_of(words[2], hop);
+            if bits == ABSENT {
+                continue;
+            }
+            let refreshed = Instant(place.own.map_or(words[0], |own| words[own]));
+            let timer = match (&place.kind, device) {
+                (Form::Director { settings, .. }, _) => {
+                    let (state, flags) = conn_of(bits);
+                    of_running(proto, state, flags, conn::timeout(settings, proto, state, flags))
+                }
+                (Form::Idle { ends }, Device::Idle(idle)) => of_idle(idle, &idle_entry(&words[place.at..], bits, refreshed, *ends)),
+                _ => TimerId(rule_of(bits).number()),
+            };
+            tell(hop, refreshed, timer);
+        }
+    }
+
     #[inline]
     fn unpack(&self, words: &[u64], run: &mut FlowRun, flow: &Flow) {
         let ports = flow.ports();
@@ -384,6 +471,9 @@ impl Layout {
             part.hole_since = flags & HOLE << hop != 0;
             let here = &words[place.at..];
             let there = bits != ABSENT;
+            if let Some(lives) = &mut part.lives {
+                lives.set(there.then_some(flow.first));
+            }
             match (&place.kind, &mut part.state) {
                 (Form::Router { timers, .. }, HopState::Router(table)) => {
                     table.set_only(there.then(|| place.entry(here, bits, refreshed, timers, ports, flow.proto())));
@@ -471,6 +561,13 @@ impl Place {
         let dest = End { host: real, port: server };
         Conn { client: src, virt: dst, dest, state, flags, in_pkts: 0, refreshed, timeout, clause }
     }
+}
+
+/// What the third word's neighbour says of a run: whether it is over, and which boxes have not been renewed since packets are missing.
+#[inline]
+fn flags_of(run: &FlowRun) -> u32 {
+    let hole = |(hop, part): (usize, &HopRun)| if part.hole_since { HOLE << hop } else { 0 };
+    run.hops.iter().enumerate().map(hole).fold(if run.over { OVER } else { 0 }, |sum, bit| sum | bit)
 }
 
 /// What a conntrack entry is at rest, but for its tuples and when it was renewed; returns its bits.

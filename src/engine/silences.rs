@@ -3,10 +3,10 @@
 //! Nothing is kept for a flow or a packet, and sums do not depend on the order of what is summed: the counts are the same for any
 //! number of threads. It knows no timers.
 
-use super::pipeline::Keep;
+use super::pipeline::{Job, Keep, Kept};
 use crate::flow::{Flow, GapEvidence, Observation};
 use crate::net::Segment;
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The shortest silence that is counted: a tenth of a second. What is shorter ends no timer.
@@ -125,6 +125,7 @@ pub(super) struct Listening<'f, K> {
 
 impl<K: Keep> Keep for Listening<'_, K> {
     type Rack = K::Rack;
+    type Flows = K::Flows;
 
     fn rack(&self) -> K::Rack {
         self.keep.rack()
@@ -145,6 +146,10 @@ impl<K: Keep> Keep for Listening<'_, K> {
 
     fn touch(&self, rack: &K::Rack, at: usize) -> u64 {
         self.keep.touch(rack, at)
+    }
+
+    fn flows(&self, kept: Kept<K::Rack>, end: Instant, job: &Job) -> K::Flows {
+        self.keep.flows(kept, end, job)
     }
 }
 

@@ -25,18 +25,14 @@ const VS_DOS: u16 = 16;
 const VS_NOW: u16 = 32;
 
 pub(super) fn of_conn(conn: &Conn) -> TimerId {
-    let state = match conn.clause {
-        Clause::IpvsUdp => VS_UDP,
-        _ => conn.state as u16,
-    };
-    let base = if conn.timeout == Duration::ZERO {
-        VS_NOW
-    } else if conn.is(flag::DOS_TIMEOUTS) {
-        VS_DOS
-    } else {
-        0
-    };
-    TimerId(base + state)
+    let proto = if matches!(conn.clause, Clause::IpvsUdp) { Proto::Udp } else { Proto::Tcp };
+    of_running(proto, conn.state, conn.flags, conn.timeout)
+}
+
+/// The same for an entry in a state with these flags, whose timer is so long.
+pub(super) const fn of_running(proto: Proto, state: VsState, flags: u8, timeout: Duration) -> TimerId {
+    let TimerId(own) = of_state(proto, state, flags);
+    TimerId(if timeout.0 == 0 { own % VS_DOS + VS_NOW } else { own })
 }
 
 /// The same for an entry in a state with these flags, whose timer has a length.
@@ -49,7 +45,7 @@ pub(super) const fn of_state(proto: Proto, state: VsState, flags: u8) -> TimerId
     TimerId(if flags & flag::DOS_TIMEOUTS != 0 { VS_DOS } else { 0 } + own)
 }
 
-fn of_idle(idle: &IdleBox, entry: &IdleEntry) -> TimerId {
+pub(super) fn of_idle(idle: &IdleBox, entry: &IdleEntry) -> TimerId {
     TimerId(idle.deadline(entry).1 as u16)
 }
 

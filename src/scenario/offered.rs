@@ -48,7 +48,7 @@ impl<'r> Traffic<'r> {
         self.ready.flows()
     }
 
-    /// Name and span, for [`crate::engine::offered::follow_offered`]: a scenario is looked at until its end, however early the last
+    /// Name and span, for [`crate::engine::offered::kept_offered`]: a scenario is looked at until its end, however early the last
     /// packet came.
     pub fn origin(&self, name: &str) -> Origin {
         Origin { name: name.to_owned(), begin: Instant::ZERO, end: self.net.horizon }

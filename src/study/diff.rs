@@ -1,7 +1,8 @@
 //! Two policies beside each other: which flows are newly cut, which are saved, and whose ends feel it otherwise.
 
-use super::{Study, for_each_verdict};
+use super::Study;
 use crate::engine::many::Many;
+use crate::engine::studied::Scratch;
 use crate::finding::symptom::Feeling;
 use crate::finding::{Finding, Verdict};
 use rayon::prelude::*;
@@ -82,7 +83,8 @@ fn change(old: &Fate, new: &Fate) -> Option<Change> {
 impl Study<'_, '_> {
     /// The first two policies beside each other.
     pub fn diff(&self) -> Diff {
-        let fates: Vec<[Fate; 2]> = self.run.flows.par_iter().map(|judged| self.fates(judged)).collect();
+        let fates: Vec<[Fate; 2]> =
+            (0..self.run.flows.len()).into_par_iter().map_init(Scratch::default, |scratch, flow| self.fates(flow, scratch)).collect();
         let mut diff = Diff { verdicts: BTreeMap::new(), differences: Vec::new() };
         for (flow, [old, new]) in fates.iter().enumerate() {
             *diff.verdicts.entry((old.verdict, new.verdict)).or_default() += 1;
@@ -94,10 +96,10 @@ impl Study<'_, '_> {
         diff
     }
 
-    fn fates(&self, judged: &crate::engine::pipeline::Judged<super::Parts>) -> [Fate; 2] {
+    fn fates(&self, flow: usize, scratch: &mut Scratch) -> [Fate; 2] {
         let unknown = Fate { verdict: Verdict::Survives, feelings: None, victim: None, by: None };
         let mut fates = [unknown.clone(), unknown];
-        for_each_verdict(self.many, judged, self.run.end, |group| {
+        self.for_each_verdict(flow, scratch, |group| {
             let cut = group.part.run.cut.as_deref();
             let fate = Fate {
                 verdict: group.brief.verdict,
@@ -116,11 +118,11 @@ impl Study<'_, '_> {
 
     /// Everything that is to be said about a flow under one policy.
     pub fn finding(&self, flow: usize, policy: usize) -> Option<Finding> {
-        let judged = self.run.flows.get(flow)?;
         let (class, member, place) = place_of(self.many, policy)?;
-        let part = judged.run.get(place)?.parts.iter().find(|part| part.members.contains(member))?;
-        let run = class.run_of(part, member);
-        Some(crate::finding::judge::judge(class.path(member), self.run.socks(&judged.flow), &judged.flow, &run, self.run.end))
+        let mut scratch = Scratch::default();
+        let part = self.run.flows.parts(flow, place, class, &mut scratch).iter().find(|part| part.members.contains(member))?;
+        let (flow, run) = (self.run.flows.flow(flow), class.run_of(part, member));
+        Some(crate::finding::judge::judge(class.path(member), self.run.socks(flow), flow, &run, self.run.end))
     }
 }
 

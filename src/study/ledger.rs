@@ -3,12 +3,12 @@
 //! A life begins with a packet and ends with a timer; only the timer's length differs between policies. So the ends are kept
 //! by timer, sorted once, and each policy shifts them.
 
-use super::{Parts, Study};
+use super::Study;
 use crate::engine::Hop;
 use crate::engine::lives::{Life, Until};
-use crate::engine::many::{Class, Part};
+use crate::engine::many::Class;
 use crate::engine::members::Members;
-use crate::engine::pipeline::Judged;
+use crate::engine::studied::Scratch;
 use crate::engine::timers::TimerId;
 use crate::time::{Duration, Instant};
 use rayon::prelude::*;
@@ -201,6 +201,26 @@ struct Own {
     ends: Vec<Vec<u64>>,
 }
 
+/// The lives that a flow has at one box under each part of the policies, one part after another.
+#[derive(Default)]
+struct Lived {
+    all: Vec<Life>,
+    /// How many there are up to the end of each part.
+    ends: Vec<usize>,
+}
+
+impl Lived {
+    fn clear(&mut self) {
+        self.all.clear();
+        self.ends.clear();
+    }
+
+    fn of(&self, part: usize) -> &[Life] {
+        let from = part.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.all[from..self.ends[part]]
+    }
+}
+
 impl Ledger {
     fn end(&mut self, until: Until) {
         match until {
@@ -217,22 +237,25 @@ impl Ledger {
         self.some_end.entry(timer).or_default().push(Partial { at: at.0, set });
     }
 
+    /// A life that all policies have.
+    fn add_for_all(&mut self, life: Life) {
+        self.starts.push(life.from.0);
+        self.end(life.until);
+    }
+
     /// The lives that one flow has at this box under each part of the policies.
-    fn add(&mut self, parts: &[(&Members, Vec<Life>)]) {
-        if let [(members, lives)] = parts
+    fn add(&mut self, parts: &[&Members], lived: &Lived) {
+        if let [members] = parts
             && members.is_all()
         {
-            for life in lives {
-                self.starts.push(life.from.0);
-                self.end(life.until);
-            }
+            lived.of(0).iter().for_each(|life| self.add_for_all(*life));
             return;
         }
         let first_set = self.sets.len() as u32;
-        self.sets.extend(parts.iter().map(|(members, _)| (*members).clone()));
-        let longest = parts.iter().map(|(_, lives)| lives.len()).max().unwrap_or(0);
+        self.sets.extend(parts.iter().map(|members| (*members).clone()));
+        let longest = (0..parts.len()).map(|part| lived.of(part).len()).max().unwrap_or(0);
         for place in 0..longest {
-            let lives = || parts.iter().map(|(_, lives)| lives.get(place));
+            let lives = || (0..parts.len()).map(|part| lived.of(part).get(place));
             // What the policies did before they parted is the same for all.
             let one = lives().next().flatten();
             let from = one.filter(|one| lives().all(|life| life.is_some_and(|life| life.from == one.from)));
@@ -498,10 +521,10 @@ impl Study<'_, '_> {
             let hops = |class: &Class<'_>| class.path(0).hops.iter().map(|_| Ledger::default()).collect();
             self.many.classes.iter().map(hops).collect()
         };
-        let chunk = |flows: &[Judged<Parts>]| {
-            let mut ledgers = empty();
-            for judged in flows {
-                self.note(judged, &mut ledgers);
+        let chunk = |number: usize| {
+            let (mut ledgers, mut scratch, mut lived) = (empty(), Scratch::default(), Lived::default());
+            for flow in self.touched(number * CHUNK..self.run.flows.len().min((number + 1) * CHUNK)) {
+                self.note(flow, &mut scratch, &mut lived, &mut ledgers);
             }
             ledgers
         };
@@ -509,28 +532,37 @@ impl Study<'_, '_> {
             let hops = |(mine, theirs): (Vec<Ledger>, Vec<Ledger>)| mine.into_iter().zip(theirs).map(|(m, t)| m.absorb(t)).collect();
             mine.into_iter().zip(theirs).map(hops).collect()
         };
-        let ledgers = self.run.flows.par_chunks(CHUNK).map(chunk).reduce(empty, join);
+        let ledgers = (0..self.run.flows.len().div_ceil(CHUNK)).into_par_iter().map(chunk).reduce(empty, join);
         let settle = |(class, hops): (&Class<'_>, Vec<Ledger>)| {
             hops.into_iter().enumerate().map(|(hop, ledger)| ledger.settled(class, hop).summed()).collect()
         };
         self.many.classes.iter().zip(ledgers).map(settle).collect()
     }
 
-    fn note(&self, judged: &Judged<Parts>, ledgers: &mut [Vec<Ledger>]) {
-        for ((class, run), ledgers) in self.many.classes.iter().zip(&judged.run).zip(ledgers) {
+    fn note(&self, flow: usize, scratch: &mut Scratch, lived: &mut Lived, ledgers: &mut [Vec<Ledger>]) {
+        let from = self.run.flows.flow(flow).first;
+        for ((place, class), ledgers) in self.many.classes.iter().enumerate().zip(ledgers) {
+            let alike = self.run.flows.entries(flow, place, class, |hop, refreshed, timer| {
+                ledgers[hop].add_for_all(Life { from, until: Until::RunsOut { refreshed, timer } });
+            });
+            if alike {
+                continue;
+            }
+            let parts = self.run.flows.outline(flow, place, class, scratch);
+            let members: Vec<&Members> = parts.iter().map(|part| &part.members).collect();
             for (index, ledger) in ledgers.iter_mut().enumerate() {
-                let hop = &class.path(0).hops[index];
-                let lives = |part: &Part| {
-                    let held = &part.run.hops[index];
-                    let mut lives = held.lives.as_ref().map_or_else(Vec::new, |lives| lives.all(hop, &held.state));
+                lived.clear();
+                for part in parts.iter() {
                     // What came after an entry was made anew is left out where it was not followed to its end.
-                    if let Some(late) = part.run.repaired.as_deref().filter(|_| !self.many.beyond) {
-                        lives.retain(|life| life.from < late.at);
-                    }
-                    lives
-                };
-                let parts: Vec<(&Members, Vec<Life>)> = run.parts.iter().map(|part| (&part.members, lives(part))).collect();
-                ledger.add(&parts);
+                    let until = part.run.repaired.as_deref().filter(|_| !self.many.beyond).map_or(Instant::MAX, |late| late.at);
+                    part.lives(index, &class.path(0).hops[index], |life| {
+                        if life.from < until {
+                            lived.all.push(life);
+                        }
+                    });
+                    lived.ends.push(lived.all.len());
+                }
+                ledger.add(&members, lived);
             }
         }
     }

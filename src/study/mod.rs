@@ -17,17 +17,16 @@ pub mod sweep;
 pub mod tally;
 pub mod tune;
 
-use crate::engine::many::{Class, ClassRun, Many, Part};
+use crate::engine::many::{Class, Many, Part};
 use crate::engine::members::Members;
-use crate::engine::pipeline::{Followed, Judged};
+use crate::engine::pipeline::Run;
+use crate::engine::studied::{Scratch, Studied};
 use crate::finding::Finding;
 use crate::finding::judge::{Brief, brief, judge};
 use crate::flow::Flow;
 use crate::net::Sock;
 use crate::time::Instant;
-
-/// What is kept of a flow for all policies.
-pub type Parts = Box<[ClassRun]>;
+use std::ops::Range;
 
 /// Flows followed for many policies.
 #[derive(Debug)]
@@ -35,8 +34,11 @@ pub struct Study<'s, 'p> {
     /// The policies.
     pub many: &'s Many<'p>,
     /// The flows.
-    pub run: &'s Followed<Parts>,
+    pub run: &'s Run<Studied>,
 }
+
+/// So many flows are touched together before they are looked at.
+const GROUP: usize = 16;
 
 /// Policies that have one verdict on a flow.
 #[derive(Debug)]
@@ -65,19 +67,34 @@ impl Group<'_, '_> {
     }
 }
 
-/// Judges a flow for all policies: once for each group of them that agrees.
-pub fn for_each_verdict<'p>(many: &Many<'p>, judged: &Judged<Parts>, capture_end: Instant, mut tell: impl FnMut(Group<'_, 'p>)) {
-    for (class_index, (class, run)) in many.classes.iter().zip(&judged.run).enumerate() {
-        for part in &run.parts {
-            for members in class.verdict_groups(part, capture_end) {
-                let Some(first) = members.first() else { continue };
-                let brief = if part.members.first() == Some(first) {
-                    brief(class.path(first), &judged.flow, &part.run, capture_end)
-                } else {
-                    brief(class.path(first), &judged.flow, &class.run_of(part, first), capture_end)
-                };
-                tell(Group { class_index, class, part, members, brief });
+impl<'p> Study<'_, 'p> {
+    /// Judges a flow for all policies: once for each group of them that agrees.
+    fn for_each_verdict(&self, number: usize, scratch: &mut Scratch, mut tell: impl FnMut(Group<'_, 'p>)) {
+        let (flows, end) = (&self.run.flows, self.run.end);
+        let flow = flows.flow(number);
+        for (class_index, class) in self.many.classes.iter().enumerate() {
+            // No verdict turns on the spells.
+            for part in flows.outline(number, class_index, class, scratch).iter() {
+                for members in class.verdict_groups(part, end) {
+                    let Some(first) = members.first() else { continue };
+                    let brief = if part.members.first() == Some(first) {
+                        brief(class.path(first), flow, &part.run, end)
+                    } else {
+                        brief(class.path(first), flow, &class.run_of(part, first), end)
+                    };
+                    tell(Group { class_index, class, part, members, brief });
+                }
             }
         }
+    }
+
+    /// The flows of a range, with what is known of them brought from memory a few at a time.
+    fn touched(&self, flows: Range<usize>) -> impl Iterator<Item = usize> + '_ {
+        let end = flows.end;
+        flows.inspect(move |number| {
+            if number.is_multiple_of(GROUP) {
+                std::hint::black_box((*number..end.min(number + GROUP)).fold(0, |sum, next| sum ^ self.run.flows.touch(next)));
+            }
+        })
     }
 }

@@ -1,8 +1,8 @@
 //! What each policy does to the flows, counted: verdicts, what the ends feel, and how long they take to learn of it.
 
-use super::{Parts, Study, for_each_verdict};
+use super::Study;
 use crate::engine::members::Members;
-use crate::engine::pipeline::Judged;
+use crate::engine::studied::Scratch;
 use crate::finding::Verdict;
 use crate::finding::judge::Brief;
 use crate::finding::symptom::Feeling;
@@ -151,19 +151,28 @@ impl Study<'_, '_> {
     /// The tally of each policy.
     pub fn tallies(&self) -> Vec<Tally> {
         let empty = || -> Vec<Sums> { self.many.classes.iter().map(|class| Sums::new(class.members.len())).collect() };
-        let chunk = |(number, flows): (usize, &[Judged<Parts>])| {
-            let mut sums = empty();
-            for (place, judged) in flows.iter().enumerate() {
-                for_each_verdict(self.many, judged, self.run.end, |group| {
+        let survives = Brief { verdict: Verdict::Survives, felt: None };
+        let chunk = |number: usize| {
+            let (mut sums, mut scratch) = (empty(), Scratch::default());
+            for flow in self.touched(number * CHUNK..self.run.flows.len().min((number + 1) * CHUNK)) {
+                let over = |place: usize| self.run.flows.is_undivided_and_over(flow, place);
+                if (0..sums.len()).all(over) {
+                    // As nearly all flows are; for_each_verdict comes to the same.
+                    for (class, sums) in self.many.classes.iter().zip(&mut sums) {
+                        sums.add(&Members::All(class.members.len() as u32), &survives, None);
+                    }
+                    continue;
+                }
+                self.for_each_verdict(flow, &mut scratch, |group| {
                     let victim = group.part.run.cut.as_deref().map(|(late, _)| late.at);
-                    let cut = victim.map(|at| FirstCut { at, flow: number * CHUNK + place });
+                    let cut = victim.map(|at| FirstCut { at, flow });
                     sums[group.class_index].add(&group.members, &group.brief, cut);
                 });
             }
             sums
         };
         let join = |mine: Vec<Sums>, theirs: Vec<Sums>| mine.into_iter().zip(&theirs).map(|(mine, theirs)| mine.absorb(theirs)).collect();
-        let sums: Vec<Sums> = self.run.flows.par_chunks(CHUNK).enumerate().map(chunk).reduce(empty, join);
+        let sums: Vec<Sums> = (0..self.run.flows.len().div_ceil(CHUNK)).into_par_iter().map(chunk).reduce(empty, join);
         let policies = self.many.classes.iter().map(|class| class.members.len()).sum();
         let mut tallies = vec![Tally::default(); policies];
         for (class, sums) in self.many.classes.iter().zip(&sums) {

@@ -3,12 +3,13 @@
 //! First what each flow needs of each timer ([`super::needs`]); from that the values, and cheaper ones that give some flows up.
 //! Every claim is then checked by replaying the policies themselves ([`Trial`]).
 
+use super::Study;
 use super::ledger::Occupancy;
 use super::needs::{Knob, Needs, Spell, knobs, of_run, set, setting_of, settings_of, waits_for_people};
 use super::tally::Tally;
-use super::{Parts, Study};
-use crate::engine::many::Many;
-use crate::engine::pipeline::Followed;
+use crate::engine::many::{Class, Many};
+use crate::engine::pipeline::{Followed, Run};
+use crate::engine::studied::{Scratch, Studied};
 use crate::engine::{Device, Path};
 use crate::finding::Verdict;
 use crate::finding::advice::keep_secs;
@@ -210,14 +211,18 @@ impl Plan {
     /// on the timers, as when a reset was no end or a deadline was not moved. Whether there was anything to learn.
     fn learn(&mut self, path: &Path, study: &Study<'_, '_>) -> bool {
         let mut learned = false;
-        for (flow, judged) in study.run.flows.iter().enumerate() {
+        let mut scratch = Scratch::default();
+        for flow in 0..study.run.flows.len() {
             if self.given_up.binary_search(&flow).is_ok() || self.hopeless.contains(&flow) {
                 continue;
             }
-            let late = judged.run.iter().flat_map(|class| &class.parts).find_map(|part| {
-                let cut = part.run.cut.as_deref().map(|(late, _)| late);
-                cut.into_iter().chain(part.run.repaired.as_deref()).min_by_key(|late| late.ordinal).copied()
-            });
+            let class = |(place, class): (usize, &Class<'_>)| {
+                study.run.flows.outline(flow, place, class, &mut scratch).iter().find_map(|part| {
+                    let cut = part.run.cut.as_deref().map(|(late, _)| late);
+                    cut.into_iter().chain(part.run.repaired.as_deref()).min_by_key(|late| late.ordinal).copied()
+                })
+            };
+            let late = study.many.classes.iter().enumerate().find_map(class);
             let Some(late) = late.filter(|late| late.evidence != GapEvidence::Hole) else { continue };
             let hop = usize::from(late.hop);
             let dos = matches!(&path.hops[hop].device, Device::Director(d) if d.ipvs.secure_tcp && d.ipvs.dialect.dos_timeouts);
@@ -445,7 +450,7 @@ pub fn tune<E: From<String>>(
     path: &Path,
     asked: &Asked,
     bearing: &Followed,
-    mut follow: impl FnMut(&Many<'_>) -> Result<Followed<Parts>, E>,
+    mut follow: impl FnMut(&Many<'_>) -> Result<Run<Studied>, E>,
 ) -> Result<(Tuned, Vec<BoxSpec>), E> {
     let mut plan = Plan::new(path, bearing, &of_run(path, bearing), asked);
     let round_trip = round_trip_max(bearing);
@@ -482,7 +487,7 @@ fn cheaper<E: From<String>>(
     plan: &Plan,
     asked: &Asked,
     flows: usize,
-    follow: &mut impl FnMut(&Many<'_>) -> Result<Followed<Parts>, E>,
+    follow: &mut impl FnMut(&Many<'_>) -> Result<Run<Studied>, E>,
 ) -> Result<Option<usize>, E> {
     let allowed = (asked.share.clamp(0.0, 1.0) * flows as f64).floor() as u64 + plan.hopeless.len() as u64;
     let mut paths = vec![Path::build(&plan.recommended(boxes)?, path.clock).map_err(|error| error.to_string())?];

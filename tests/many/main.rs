@@ -8,9 +8,11 @@ mod traffic;
 
 use capture::{Ends, Packet, START, pcap};
 use flowlapse::engine::lives::Life;
-use flowlapse::engine::many::Many;
+use flowlapse::engine::many::{ClassRun, Many, Part};
+use flowlapse::engine::pipeline::Followed;
 use flowlapse::engine::replay::{FlowRun, Replay};
-use flowlapse::engine::{Clock, Path};
+use flowlapse::engine::studied::Scratch;
+use flowlapse::engine::{Clock, Hop, Path};
 use flowlapse::finding::judge::judge;
 use flowlapse::finding::{Finding, Verdict};
 use flowlapse::flow::Flow;
@@ -18,7 +20,7 @@ use flowlapse::kernel::wheel::{Hz, Phase};
 use flowlapse::time::Instant;
 use proptest::prelude::*;
 use proptest::sample::select;
-use traffic::{follow, path, policies, population};
+use traffic::{follow, path, policies, population, study as studied};
 
 /// What a verdict says, apart from what only one policy's lengths decide.
 fn said(f: &Finding) -> String {
@@ -37,6 +39,61 @@ fn first_lapse(run: &FlowRun) -> String {
     format!("{first:?}")
 }
 
+fn ends_of(path: &Path, part: &Part) -> Vec<Vec<(Instant, Instant)>> {
+    let lives = |(index, hop): (usize, &Hop)| {
+        let mut ends = Vec::new();
+        part.lives(index, hop, |life| ends.push((life.from, life.end(hop))));
+        ends.sort();
+        ends
+    };
+    path.hops.iter().enumerate().map(lives).collect()
+}
+
+/// Flows that rest between their packets come to what they do where they are always at work.
+fn as_at_work(file: &[u8], many: &Many<'_>, at_work: &Followed<Box<[ClassRun]>>) -> Result<(), TestCaseError> {
+    let at_rest = studied(file, many);
+    prop_assert_eq!(at_rest.flows.len(), at_work.flows.len());
+    let mut scratch = Scratch::default();
+    for (number, judged) in at_work.flows.iter().enumerate() {
+        let flow = at_rest.flows.flow(number);
+        prop_assert_eq!(format!("{flow:?}"), format!("{:?}", judged.flow));
+        for (place, (class, run)) in many.classes.iter().zip(&judged.run).enumerate() {
+            let mut lives = vec![0; class.path(0).hops.len()];
+            let undivided = at_rest.flows.entries(number, place, class, |hop, _, _| lives[hop] += 1);
+            let over = at_rest.flows.is_undivided_and_over(number, place);
+            let parts: Vec<&Part> = at_rest.flows.parts(number, place, class, &mut scratch).iter().collect();
+            prop_assert!(!undivided || parts.len() == 1 && parts[0].members.is_all());
+            for member in 0..class.members.len() as u32 {
+                let of = |part: &Part| class.run_of(part, member);
+                let holding: Vec<&&Part> = parts.iter().filter(|part| part.members.contains(member)).collect();
+                prop_assert_eq!(holding.len(), 1, "a policy is in one part");
+                let work = run.parts.iter().find(|part| part.members.contains(member)).expect("a policy is in a part");
+                let path = class.path(member);
+                let judged = |run: &FlowRun| judge(path, at_rest.socks(flow), flow, run, at_rest.end);
+                let (mine, theirs) = (judged(&of(holding[0])), judged(&of(work)));
+                // A box that replies do not pass may have parted policies that stay together where flows rest.
+                prop_assert_eq!(said(&mine), said(&theirs), "flow {} policy {}", number, member);
+                prop_assert_eq!(
+                    (&mine.break_points, mine.outlived, &mine.caveats),
+                    (&theirs.break_points, theirs.outlived, &theirs.caveats)
+                );
+                prop_assert!(!over || mine.verdict == Verdict::Survives);
+                let rows = |part: &Part| part.run.profile.rows().collect::<Vec<_>>();
+                prop_assert_eq!(rows(holding[0]), rows(work), "flow {} policy {}", number, member);
+                prop_assert_eq!(ends_of(path, holding[0]), ends_of(path, work), "flow {} policy {}", number, member);
+                prop_assert!(!undivided || lives.iter().enumerate().all(|(hop, many)| ends_of(path, work)[hop].len() == *many));
+                let group = |part: &Part| class.verdict_groups(part, at_rest.end).into_iter().find(|group| group.contains(member));
+                let verdict = |part: &Part| {
+                    let first = group(part)?.first()?;
+                    Some(judge(class.path(first), at_rest.socks(flow), flow, &class.run_of(part, first), at_rest.end).verdict)
+                };
+                prop_assert_eq!(verdict(holding[0]), verdict(work), "flow {} policy {}", number, member);
+            }
+        }
+    }
+    Ok(())
+}
+
 fn ends(path: &Path, run: &FlowRun) -> Vec<Vec<(Instant, Instant)>> {
     let lives = |(hop, part): (usize, &flowlapse::engine::replay::HopRun)| {
         let hop = &path.hops[hop];
@@ -53,6 +110,8 @@ fn compare(packets: &[Packet], policies: &[String], clock: Clock) -> Result<(), 
     let paths: Vec<Path> = policies.iter().map(|boxes| path(boxes, clock)).collect();
     let (quick, full) = (Many::new(&paths, false), Many::new(&paths, true));
     let (quick_run, full_run) = (follow(&file, &quick), follow(&file, &full));
+    as_at_work(&file, &quick, &quick_run)?;
+    as_at_work(&file, &full, &full_run)?;
     for (member, one) in paths.iter().enumerate() {
         let replay = Replay::new(one).counting_lives();
         let single = follow(&file, &replay);

@@ -1,7 +1,7 @@
 //! Studies: what they count for many policies is what they count for each alone, and what is promised holds when it is tried.
 
 use crate::capture::pcap;
-use crate::traffic::{FORMS, SPANS, follow, path, policies, population};
+use crate::traffic::{FORMS, SPANS, follow, path, policies, population, study as followed};
 use flowlapse::engine::many::Many;
 use flowlapse::engine::replay::Replay;
 use flowlapse::engine::{Clock, Path};
@@ -22,7 +22,7 @@ use std::fs;
 /// What a study says of each policy.
 fn answers(file: &[u8], paths: &[Path], keepalives: &[Option<Duration>], beyond: bool) -> (Vec<Tally>, Vec<Vec<Occupancy>>) {
     let many = Many::with_keepalive(paths, keepalives, beyond);
-    let run = follow(file, &many);
+    let run = followed(file, &many);
     let study = Study { many: &many, run: &run };
     (study.tallies(), study.occupancies(&study.ledgers()))
 }
@@ -77,7 +77,7 @@ proptest! {
         let path = Path::build(&boxes, Clock::Ideal).expect("a path");
         let asked = Asked { share: 0.0, lower_all, hz: Hz(250), lost: 1, interval: 15 };
         let run = follow(&file, &Replay::new(&path).immortal());
-        let (tuned, _) = tune(&boxes, &path, &asked, &run, |many| Ok::<_, String>(follow(&file, many))).expect("values that boxes take");
+        let (tuned, _) = tune(&boxes, &path, &asked, &run, |many| Ok::<_, String>(followed(&file, many))).expect("values that boxes take");
         let (plan, recommended) = (&tuned.plan, &tuned.of(Trial::Recommended).expect("it is tried").tally);
         let hopeless = plan.hopeless.len() as u64;
         let cut = recommended.count(Verdict::Cut);
@@ -93,7 +93,7 @@ proptest! {
         let [one, other] = [policies.first(), policies.last()].map(|p| p.expect("at least one policy"));
         let paths = [path(one, Clock::Ideal), path(other, Clock::Ideal)];
         let many = Many::new(&paths, true);
-        let run = follow(&file, &many);
+        let run = followed(&file, &many);
         let study = Study { many: &many, run: &run };
         let diff = study.diff();
         let counts = paths.each_ref().map(|p| counted(&file, p));

@@ -3,7 +3,9 @@
 
 use crate::capture::{Ends, Packet, SECOND, START};
 use flowlapse::capture::{self as input, Input};
+use flowlapse::engine::many::Many;
 use flowlapse::engine::pipeline::{self, Followed, Job, Run};
+use flowlapse::engine::studied::{Studied, Together};
 use flowlapse::engine::{Clock, Path};
 use flowlapse::policy;
 use proptest::prelude::*;
@@ -103,6 +105,12 @@ pub(crate) fn path(boxes: &str, clock: Clock) -> Path {
 pub(crate) fn follow<F: pipeline::Follow>(file: &[u8], follower: &F) -> Followed<F::Run> {
     let mut capture = input::open(&[Input::Bytes { name: "file".to_owned(), bytes: file.into() }]).expect("a capture");
     pipeline::follow(&mut capture, follower, &Job { threads: 1, ..Job::default() }, &AtomicBool::new(false))
+}
+
+/// The same as every study of many policies does it.
+pub(crate) fn study(file: &[u8], many: &Many<'_>) -> Run<Studied> {
+    let mut capture = input::open(&[Input::Bytes { name: "file".to_owned(), bytes: file.into() }]).expect("a capture");
+    pipeline::kept(&mut capture, &Together::new(many), &Job { threads: 1, ..Job::default() }, &AtomicBool::new(false))
 }
 
 /// The same as every replay does it.

@@ -40,7 +40,7 @@ fn plain(name: &str, badge: &str, tone: Tone, said: Vec<String>) -> Detail {
 }
 
 /// The page of a sweep.
-pub fn sweep<R>(report: &SweepReport<'_, R>, reproduce: Vec<String>) -> Page {
+pub fn sweep(report: &SweepReport<'_>, reproduce: Vec<String>) -> Page {
     const COLUMNS: [Column; 7] = [
         Column::new("Result", Kind::Mark),
         Column::new("Values", Kind::Text),

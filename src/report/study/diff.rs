@@ -2,13 +2,14 @@
 
 use super::{FEELINGS, Rows, by_feeling, bytes, mean, memory};
 use crate::engine::Path;
-use crate::engine::pipeline::Followed;
+use crate::engine::pipeline::Run;
+use crate::engine::studied::Studied;
 use crate::finding::{Finding, Verdict};
 use crate::report::{json as whole, text, tuple};
+use crate::study::Study;
 use crate::study::diff::{Change, Diff};
 use crate::study::ledger::Occupancy;
 use crate::study::tally::Tally;
-use crate::study::{Parts, Study};
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::io;
@@ -45,7 +46,7 @@ fn fate(finding: &Finding) -> String {
 }
 
 impl Report<'_, '_, '_> {
-    fn run(&self) -> &Followed<Parts> {
+    fn run(&self) -> &Run<Studied> {
         self.study.run
     }
 

@@ -2,7 +2,8 @@
 
 use super::{FEELINGS, Rows, by_feeling, bytes, mean, memory, short_name};
 use crate::engine::Path;
-use crate::engine::pipeline::Followed;
+use crate::engine::pipeline::Run;
+use crate::engine::studied::Studied;
 use crate::finding::Verdict;
 use crate::finding::symptom::Feeling;
 use crate::policy::axis::Target;
@@ -20,13 +21,13 @@ pub const SCHEMA: &str = "flowlapse-sweep/1";
 
 /// What a report of a sweep is written from.
 #[derive(Debug)]
-pub struct Report<'r, R> {
+pub struct Report<'r> {
     /// The sweep.
     pub sweep: &'r Sweep,
     /// The path before anything was varied.
     pub path: &'r Path,
     /// What was read.
-    pub run: &'r Followed<R>,
+    pub run: &'r Run<Studied>,
 }
 
 /// The verdicts that get a column where a case has one.
@@ -52,7 +53,7 @@ fn count(value: u64) -> Cell {
     Cell { people: value.to_string(), machines: value.to_string(), empty: value == 0 }
 }
 
-impl<R> Report<'_, R> {
+impl Report<'_> {
     fn columns(&self) -> Vec<Column<'_>> {
         let mut columns: Vec<Column<'_>> = Vec::new();
         for (index, axis) in self.sweep.axes.iter().enumerate() {
@@ -262,9 +263,9 @@ impl<R> Report<'_, R> {
             "learned_mean_ns": case.tally.detection_mean().map(|after| after.0),
             "learned_max_ns": case.tally.detection_max.0,
             "packets_in_vain": case.tally.packets_in_vain,
-            "first_cut": case.tally.first_cut.and_then(|first| {
-                let flow = &self.run.flows.get(first.flow)?.flow;
-                Some(json!({"proto": flow.proto().name(), "stream": flow.stream, "victim_at_ns": first.at.0}))
+            "first_cut": case.tally.first_cut.map(|first| {
+                let flow = self.run.flows.flow(first.flow);
+                json!({"proto": flow.proto().name(), "stream": flow.stream, "victim_at_ns": first.at.0})
             }),
             "tables": tables,
         })
