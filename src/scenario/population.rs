@@ -153,6 +153,14 @@ fn unit(rng: &mut Rng) -> f64 {
 }
 
 impl Draw {
+    /// Whether it is always nothing.
+    fn is_nothing(self) -> bool {
+        match self {
+            Draw::Fixed(span) | Draw::Uniform(_, span) => span == Duration::ZERO,
+            Draw::Exponential(scale) | Draw::LogNormal(scale, _) | Draw::Pareto(scale, _) => scale <= 0.0,
+        }
+    }
+
     /// The next one.
     pub fn next(self, rng: &mut Rng) -> Duration {
         match self {
@@ -225,7 +233,7 @@ impl Population {
             sum
         });
         let think = dist(&self.think, "think")?;
-        if matches!(think, Some(Draw::Fixed(Duration::ZERO))) {
+        if think.is_some_and(Draw::is_nothing) {
             return Err("population.think: more than nothing, or the exchanges never end".to_owned());
         }
         Ok(Crowd {

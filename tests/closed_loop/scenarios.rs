@@ -105,6 +105,14 @@ fn mistakes_are_told_with_their_place() {
         (r#""links": {"each": [{"delay": 1}]}, "path": ["conntrack"]"#, "links.each: 1 given, but this path has 2"),
         (r#""population": {"flows": 3, "mix": [{"name": "a", "share": 0.5}]}"#, "population.mix: the shares add up to 0.5, not to 1"),
         (r#""population": {"flows": 3, "session": {}}"#, "population.session: give exactly one of"),
+        (
+            r#""population": {"flows": 3, "think": {"pareto": {"min": 0, "alpha": 1.5}}, "exchange": {"request": 1, "reply": 1}}"#,
+            "population.think: more than nothing, or the exchanges never end",
+        ),
+        (
+            r#""population": {"flows": 3, "think": {"uniform": [0, 0]}, "exchange": {"request": 1, "reply": 1}}"#,
+            "population.think: more than nothing, or the exchanges never end",
+        ),
     ] {
         let scenario = load(&format!("{{\"title\": \"t\", \"duration\": 5, {body}}}"), "x", &[]).unwrap_or_else(|e| panic!("{body}: {e}"));
         let error = scenario.compile().expect_err(body);
