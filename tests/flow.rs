@@ -65,7 +65,7 @@ fn a_handshake_an_idle_hour_and_an_orderly_close() {
          3600.09 > A 117 509 0  | ProvenIdle PureAck",
     );
     assert_eq!((flow.orientation, flow.opening(), flow.closing()), (Orientation::Handshake, Opening::Handshake, Closing::Fin));
-    assert_eq!((flow.segments, flow.bytes), ([6, 4], [15, 7]));
+    assert_eq!((flow.segments, flow.bytes()), ([6, 4], [15, 7]));
     assert_eq!(flow.rtt(), Some(Duration::from_millis(30)));
     assert_eq!(longest(&flow, GapEvidence::ProvenIdle), (3600.0, 5, 6));
     assert_eq!(longest(&flow, GapEvidence::Hole), (0.0, 0, 0));
@@ -297,7 +297,7 @@ fn a_clock_that_goes_back_is_counted_and_makes_no_gap() {
          4 > PA 1005 2000 5      | ProvenIdle InOrder
          6 > PA 1010 2000 5      | ProvenIdle InOrder",
     );
-    assert_eq!(flow.clock_backwards, 1);
+    assert!(flow.clock_went_backwards());
     assert_eq!(longest(&flow, GapEvidence::ProvenIdle), (2.0, 2, 3));
 }
 
@@ -312,7 +312,7 @@ fn udp_has_no_evidence_and_its_first_sender_calls() {
         assert_eq!((seen.shape, seen.evidence), (Shape::Datagram, GapEvidence::Unknown));
     }
     let flow = table.flows().next().expect("one flow");
-    assert_eq!((flow.ports()[0], flow.bytes, flow.closing()), (40_000, [9, 9], Closing::Open));
+    assert_eq!((flow.ports()[0], flow.bytes(), flow.closing()), (40_000, [9, 9], Closing::Open));
     assert_eq!(longest(flow, GapEvidence::Unknown), (30.0, 1, 2));
 }
 

@@ -54,7 +54,7 @@ fn summary(book: &Book, flow: &Flow) -> String {
         flow.first_frame,
         flow.last_frame,
         flow.segments,
-        flow.bytes,
+        flow.bytes(),
         flow.opening(),
         flow.closing(),
         flow.rtt(),
@@ -112,7 +112,7 @@ proptest! {
         }
         let tables = run(&packets, rule, 1);
         let count: u32 = tables.flows().flat_map(|f| f.segments).sum();
-        let bytes: u64 = tables.flows().flat_map(|f| f.bytes).sum();
+        let bytes: u64 = tables.flows().flat_map(flowlapse::flow::Flow::bytes).sum();
         prop_assert_eq!(count as usize, packets.len());
         prop_assert_eq!(bytes, packets.iter().map(|p| u64::from(p.seg.len)).sum::<u64>());
         for flow in tables.flows() {

@@ -68,6 +68,7 @@ mod probes;
 pub mod profile;
 mod quick;
 mod ranks;
+mod rare;
 pub mod replay;
 pub mod replayed;
 mod rest;

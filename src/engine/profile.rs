@@ -8,6 +8,7 @@ use super::timers::TimerId;
 use crate::flow::GapEvidence;
 use crate::time::Duration;
 use serde::{Deserialize, Serialize};
+use std::num::NonZeroU8;
 
 /// The longest spell under one timer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -34,12 +35,14 @@ pub struct Row {
 }
 
 /// Spells and rows that fit in place: what nine of ten flows have behind three boxes.
-const SPELLS: usize = 7;
-const ROWS: usize = 17;
+const SPELLS: usize = 6;
+const ROWS: usize = 15;
 /// Boxes that two bits tell apart.
 const HOPS: usize = 4;
 /// No prior spell.
-const NONE: u8 = 0xff;
+const NONE: usize = 0xf;
+/// A spell that lasts as long, some 78 hours, does not fit in place.
+const IDLE_MAX: Duration = Duration(1 << 48);
 
 /// A row in two bytes: two bits for the box, eleven for the timer, three for the spell.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
@@ -70,29 +73,60 @@ impl Short {
     }
 }
 
-/// The rows of a flow, in the order of their first occurrence. What every packet asks stands together.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[repr(C)]
-pub struct Profile {
-    idle: [Duration; SPELLS],
-    rows: [Short; ROWS],
-    /// For each box the row that it asked for last.
-    last: [u8; HOPS],
-    /// For each box the spell that was the longest before the one that a later segment may still show to be a hole.
-    prior: [u8; HOPS],
-    /// The places of spells that may be in use.
-    taken: u8,
-    count: u8,
-    /// The rows whose longest spell may still be shown to be a hole.
-    open: u32,
-    /// The rows of a flow that needs more, in place of those above.
-    #[allow(clippy::box_collection, reason = "eight bytes where there is nothing, in place of twenty-four")]
-    more: Option<Box<Vec<Long>>>,
-    evidence: [GapEvidence; SPELLS],
-    frames: [(u32, u32); SPELLS],
+/// Small numbers side by side: four bits each, or two.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct Nibbles<const BITS: u32>(u16);
+
+impl<const BITS: u32> Nibbles<BITS> {
+    #[inline]
+    const fn at(self, index: usize) -> usize {
+        (self.0 >> (BITS * index as u32) & ((1 << BITS) - 1)) as usize
+    }
+
+    #[inline]
+    const fn set(&mut self, index: usize, value: usize) {
+        let shift = BITS * index as u32;
+        self.0 = self.0 & !(((1 << BITS) - 1) << shift) | (value as u16) << shift;
+    }
 }
 
-const _: () = assert!(size_of::<Profile>() <= 176);
+const NO_PRIOR: Nibbles<4> = Nibbles(u16::MAX);
+
+/// The rows of a flow, in the order of their first occurrence. Two cache lines.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[repr(align(64))]
+pub struct Profile(Rows);
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum Rows {
+    InPlace(InPlace),
+    /// Those of a flow that needs more.
+    #[allow(clippy::box_collection, reason = "eight bytes in place of twenty-four")]
+    Beside(Box<Vec<Long>>),
+}
+
+/// Rows with their spells. The length of a spell has 48 bits.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct InPlace {
+    idle: [u32; SPELLS],
+    frames: [(u32, u32); SPELLS],
+    idle_high: [u16; SPELLS],
+    rows: [Short; ROWS],
+    /// For each box the row that it asked for last.
+    last: Nibbles<4>,
+    /// For each box the spell that was the longest before the one that a later segment may still show to be a hole.
+    prior: Nibbles<4>,
+    /// What is known about each spell.
+    evidence: Nibbles<2>,
+    /// The rows whose longest spell may still be shown to be a hole.
+    open: u16,
+    /// The places of spells that may be in use.
+    taken: u8,
+    /// One more than there are rows: a number that is never nothing leaves room to tell that there are none in place.
+    count: NonZeroU8,
+}
+
+const _: () = assert!(size_of::<Profile>() == 128);
 
 /// A row in full.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -102,40 +136,43 @@ struct Long {
     open: bool,
 }
 
-impl Default for Profile {
-    fn default() -> Profile {
-        Profile {
-            idle: [Duration::ZERO; SPELLS],
-            rows: [Short(0); ROWS],
-            last: [0; HOPS],
-            prior: [NONE; HOPS],
-            taken: 0,
-            count: 0,
-            open: 0,
-            more: None,
-            evidence: [GapEvidence::Unknown; SPELLS],
+impl Default for Rows {
+    fn default() -> Rows {
+        Rows::InPlace(InPlace {
+            idle: [0; SPELLS],
             frames: [(0, 0); SPELLS],
-        }
+            idle_high: [0; SPELLS],
+            rows: [Short(0); ROWS],
+            last: Nibbles(0),
+            prior: NO_PRIOR,
+            evidence: Nibbles(0),
+            open: 0,
+            taken: 0,
+            count: NonZeroU8::MIN,
+        })
     }
 }
 
 impl Profile {
     /// The rows of all boxes.
     pub fn rows(&self) -> impl Iterator<Item = Row> + '_ {
-        let short = if self.more.is_some() { 0 } else { usize::from(self.count) };
-        let row = |row: &Short| Row { hop: row.hop(), timer: row.timer(), longest: self.spell(row.spell()) };
-        self.rows[..short].iter().map(row).chain(self.more.iter().flat_map(|rows| rows.iter()).map(|long| long.row))
+        let (short, long) = match &self.0 {
+            Rows::InPlace(held) => (Some(held), &[][..]),
+            Rows::Beside(rows) => (None, &rows[..]),
+        };
+        let short = short.into_iter().flat_map(|held| held.rows[..held.count()].iter().map(|row| held.row(*row)));
+        short.chain(long.iter().map(|long| long.row))
     }
 
     /// Whether something holds of a row; asked of each in their order until it does.
     #[inline]
     pub fn any_idle(&self, mut ask: impl FnMut(usize, TimerId, Duration) -> bool) -> bool {
-        match &self.more {
-            None => {
-                let mut rows = self.rows[..usize::from(self.count)].iter();
-                rows.any(|row| ask(row.hop(), row.timer(), self.idle[row.spell().min(SPELLS - 1)]))
+        match &self.0 {
+            Rows::InPlace(held) => {
+                let mut rows = held.rows[..held.count()].iter();
+                rows.any(|row| ask(row.hop(), row.timer(), held.idle(row.spell())))
             }
-            Some(rows) => rows.iter().any(|long| ask(long.row.hop, long.row.timer, long.row.longest.idle)),
+            Rows::Beside(rows) => rows.iter().any(|long| ask(long.row.hop, long.row.timer, long.row.longest.idle)),
         }
     }
 
@@ -157,22 +194,18 @@ impl Profile {
     /// Reads a little of each of its cache lines: what is asked of many flows in a row comes from memory at once.
     #[inline]
     pub fn touch(&self) -> u64 {
-        self.idle[0].0 ^ self.idle[SPELLS - 1].0 ^ u64::from(self.open) ^ u64::from(self.frames[SPELLS - 1].1)
-    }
-
-    fn spell(&self, at: usize) -> Spell {
-        Spell { idle: self.idle[at], before: self.frames[at].0, after: self.frames[at].1, evidence: self.evidence[at] }
+        match &self.0 {
+            Rows::InPlace(held) => u64::from(held.idle[0]) ^ u64::from(held.open),
+            Rows::Beside(_) => 0,
+        }
     }
 
     /// A segment begins a silence that a later one may show to be a hole: all earlier ones are settled.
     #[inline]
     pub fn settle(&mut self) {
-        self.open = 0;
-        self.prior = [NONE; HOPS];
-        if let Some(rows) = &mut self.more {
-            for long in rows.iter_mut() {
-                (long.open, long.prior) = (false, None);
-            }
+        match &mut self.0 {
+            Rows::InPlace(held) => (held.open, held.prior) = (0, NO_PRIOR),
+            Rows::Beside(rows) => rows.iter_mut().for_each(|long| (long.open, long.prior) = (false, None)),
         }
     }
 
@@ -183,16 +216,20 @@ impl Profile {
         if spell.evidence == GapEvidence::Hole {
             return;
         }
-        if self.more.is_none() && hop < HOPS {
+        if let Rows::InPlace(held) = &mut self.0
+            && hop < HOPS
+        {
             let key = Short::key(hop, timer);
-            let count = usize::from(self.count).min(ROWS);
-            let last = usize::from(self.last[hop]);
-            let asked_again = last < count && self.rows[last].is(key);
-            let found = if asked_again { Some(last) } else { self.rows[..count].iter().position(|row| row.is(key)) };
+            let rows = &held.rows[..held.count()];
+            let last = held.last.at(hop);
+            let asked_again = rows.get(last).is_some_and(|row| row.is(key));
+            let found = if asked_again { Some(last) } else { rows.iter().position(|row| row.is(key)) };
             if let Some(at) = found {
-                self.last[hop] = at as u8;
-                if spell.idle > self.idle[self.rows[at].spell()] {
-                    self.lengthen(at, spell, open);
+                if !asked_again {
+                    held.last.set(hop, at);
+                }
+                if spell.idle > held.idle(held.rows[at].spell()) && !held.lengthen(at, spell, open) {
+                    self.begin(hop, timer, spell, open);
                 }
                 return;
             }
@@ -200,48 +237,16 @@ impl Profile {
         self.begin(hop, timer, spell, open);
     }
 
-    /// A row has a new longest spell.
-    fn lengthen(&mut self, at: usize, spell: Spell, open: bool) {
-        let row = self.rows[at];
-        let hop = row.hop();
-        let was_open = self.open >> at & 1 == 1;
-        if was_open {
-            self.prior[hop] = NONE;
-        }
-        // The old spell stays where it may be needed again.
-        self.open = self.open & !(1 << at) | u32::from(open) << at;
-        if open {
-            self.prior[hop] = row.spell() as u8;
-        } else {
-            // Its own place is free, if nobody else is there.
-            self.rows[at] = Short(row.0 | SPELL);
-        }
-        let Some(place) = self.place(spell) else {
-            self.rows[at] = row;
-            self.spill();
-            return self.begin(hop, row.timer(), spell, open);
-        };
-        self.rows[at] = Short(row.0 & !SPELL | place as u16);
-    }
-
+    /// A timer's first spell, or one for which there is no room in place.
     #[cold]
     fn begin(&mut self, hop: usize, timer: TimerId, spell: Spell, open: bool) {
-        let count = usize::from(self.count);
-        if self.more.is_none()
+        if let Rows::InPlace(held) = &mut self.0
             && hop < HOPS
-            && count < ROWS
-            && let Some(place) = self.place(spell)
+            && held.add(Short::key(hop, timer), spell, open)
         {
-            self.rows[count] = Short(Short::key(hop, timer) | place as u16);
-            self.count += 1;
-            if open {
-                self.open |= 1 << count;
-                self.prior[hop] = NONE;
-            }
             return;
         }
-        self.spill();
-        let rows = self.more.get_or_insert_default();
+        let rows = self.beside();
         match rows.iter_mut().find(|long| (long.row.hop, long.row.timer) == (hop, timer)) {
             Some(long) if spell.idle > long.row.longest.idle => {
                 long.prior = Some(long.row.longest).filter(|_| open);
@@ -252,10 +257,122 @@ impl Profile {
         }
     }
 
+    /// Goes over to the plain list.
+    fn beside(&mut self) -> &mut Vec<Long> {
+        if let Rows::InPlace(held) = &self.0 {
+            let long = (0..held.count()).map(|at| held.long(at)).collect();
+            self.0 = Rows::Beside(Box::new(long));
+        }
+        match &mut self.0 {
+            Rows::Beside(rows) => rows,
+            Rows::InPlace(_) => unreachable!("they were put beside"),
+        }
+    }
+
+    /// A later segment changed what is known about the silence that is not settled.
+    pub fn revise(&mut self, evidence: GapEvidence) {
+        let rows = match &mut self.0 {
+            Rows::InPlace(held) => return held.revise(evidence),
+            Rows::Beside(rows) => rows,
+        };
+        for long in rows.iter_mut().filter(|long| long.open) {
+            if evidence != GapEvidence::Hole {
+                long.row.longest.evidence = evidence;
+            } else if let Some(prior) = long.prior.take() {
+                (long.row.longest, long.open) = (prior, false);
+            } else {
+                long.row.longest.idle = Duration::ZERO;
+            }
+        }
+    }
+}
+
+impl InPlace {
+    #[inline]
+    const fn count(&self) -> usize {
+        let count = self.count.get() as usize - 1;
+        if count < ROWS { count } else { ROWS }
+    }
+
+    #[inline]
+    fn idle(&self, at: usize) -> Duration {
+        let at = at.min(SPELLS - 1);
+        Duration(u64::from(self.idle_high[at]) << 32 | u64::from(self.idle[at]))
+    }
+
+    fn set_idle(&mut self, at: usize, idle: Duration) {
+        (self.idle[at], self.idle_high[at]) = (idle.0 as u32, (idle.0 >> 32) as u16);
+    }
+
+    fn spell(&self, at: usize) -> Spell {
+        let (before, after) = self.frames[at.min(SPELLS - 1)];
+        Spell { idle: self.idle(at), before, after, evidence: GapEvidence::ALL[self.evidence.at(at)] }
+    }
+
+    fn row(&self, row: Short) -> Row {
+        Row { hop: row.hop(), timer: row.timer(), longest: self.spell(row.spell()) }
+    }
+
+    /// The spell that was a box's longest before the one that is not settled.
+    fn prior(&self, hop: usize) -> Option<usize> {
+        Some(self.prior.at(hop)).filter(|prior| *prior != NONE)
+    }
+
+    fn long(&self, at: usize) -> Long {
+        let row = self.rows[at];
+        let open = self.open >> at & 1 == 1;
+        let prior = self.prior(row.hop()).filter(|_| open).map(|prior| self.spell(prior));
+        Long { row: self.row(row), prior, open }
+    }
+
+    /// A row has a new longest spell. Says whether there was room for it; nothing has changed where not.
+    fn lengthen(&mut self, at: usize, spell: Spell, open: bool) -> bool {
+        let (row, was) = (self.rows[at], (self.open, self.prior, self.taken));
+        let hop = row.hop();
+        if self.open >> at & 1 == 1 {
+            self.prior.set(hop, NONE);
+        }
+        // The old spell stays where it may be needed again.
+        self.open = self.open & !(1 << at) | u16::from(open) << at;
+        if open {
+            self.prior.set(hop, row.spell());
+        } else {
+            // Its own place is free, if nobody else is there.
+            self.rows[at] = Short(row.0 | SPELL);
+        }
+        let Some(place) = self.place(spell) else {
+            self.rows[at] = row;
+            (self.open, self.prior, self.taken) = was;
+            return false;
+        };
+        self.rows[at] = Short(row.0 & !SPELL | place as u16);
+        true
+    }
+
+    /// A row for a timer that had none. Says whether there was room for it.
+    fn add(&mut self, key: u16, spell: Spell, open: bool) -> bool {
+        let count = self.count();
+        if count == ROWS || self.rows[..count].iter().any(|row| row.is(key)) {
+            return false;
+        }
+        let Some(place) = self.place(spell) else { return false };
+        self.rows[count] = Short(key | place as u16);
+        self.count = self.count.saturating_add(1);
+        if open {
+            self.open |= 1 << count;
+            self.prior.set(self.rows[count].hop(), NONE);
+        }
+        true
+    }
+
     /// Where a spell stands, or is put; nothing where there is no room.
     fn place(&mut self, spell: Spell) -> Option<usize> {
+        if spell.idle >= IDLE_MAX {
+            return None;
+        }
         // What nobody refers to any more may still be found here, and is what it was.
-        if let Some(same) = (0..SPELLS).find(|at| self.idle[*at] == spell.idle && self.taken >> at & 1 == 1 && self.spell(*at) == spell) {
+        let low = spell.idle.0 as u32;
+        if let Some(same) = (0..SPELLS).find(|at| self.idle[*at] == low && self.taken >> at & 1 == 1 && self.spell(*at) == spell) {
             return Some(same);
         }
         if self.taken.trailing_ones() as usize >= SPELLS {
@@ -266,61 +383,37 @@ impl Profile {
             return None;
         }
         self.taken |= 1 << free;
-        (self.idle[free], self.frames[free], self.evidence[free]) = (spell.idle, (spell.before, spell.after), spell.evidence);
+        self.set_idle(free, spell.idle);
+        self.frames[free] = (spell.before, spell.after);
+        self.evidence.set(free, spell.evidence as usize);
         Some(free)
     }
 
     /// The places of spells that are in use.
     fn used(&self) -> u8 {
-        let rows = self.rows[..usize::from(self.count)].iter().map(|row| row.spell());
-        let priors = self.prior.iter().filter(|prior| **prior != NONE).map(|prior| usize::from(*prior));
+        let rows = self.rows[..self.count()].iter().map(|row| row.spell());
+        let priors = (0..HOPS).map(|hop| self.prior.at(hop));
         rows.chain(priors).filter(|at| *at < SPELLS).fold(0, |used, at| used | 1 << at)
     }
 
-    /// Goes over to the plain list.
-    fn spill(&mut self) {
-        if self.more.is_some() {
-            return;
-        }
-        let long = |at: usize| {
-            let row = self.rows[at];
-            let open = self.open >> at & 1 == 1;
-            let prior = self.prior[row.hop()];
-            let prior = (open && prior != NONE).then(|| self.spell(usize::from(prior)));
-            Long { row: Row { hop: row.hop(), timer: row.timer(), longest: self.spell(row.spell()) }, prior, open }
-        };
-        self.more = Some(Box::new((0..usize::from(self.count)).map(long).collect()));
-    }
-
-    /// A later segment changed what is known about the silence that is not settled.
-    pub fn revise(&mut self, evidence: GapEvidence) {
-        if let Some(rows) = &mut self.more {
-            for long in rows.iter_mut().filter(|long| long.open) {
-                if evidence != GapEvidence::Hole {
-                    long.row.longest.evidence = evidence;
-                } else if let Some(prior) = long.prior.take() {
-                    (long.row.longest, long.open) = (prior, false);
-                } else {
-                    long.row.longest.idle = Duration::ZERO;
-                }
-            }
-            return;
-        }
-        for at in 0..usize::from(self.count) {
+    fn revise(&mut self, evidence: GapEvidence) {
+        for at in 0..self.count() {
             if self.open >> at & 1 == 0 {
                 continue;
             }
             let row = self.rows[at];
-            let prior = std::mem::replace(&mut self.prior[row.hop()], NONE);
             if evidence != GapEvidence::Hole {
-                self.prior[row.hop()] = prior;
-                self.evidence[row.spell()] = evidence;
-            } else if prior != NONE {
-                self.rows[at] = Short(row.0 & !SPELL | u16::from(prior));
+                self.evidence.set(row.spell(), evidence as usize);
+                continue;
+            }
+            let prior = self.prior(row.hop());
+            self.prior.set(row.hop(), NONE);
+            if let Some(prior) = prior {
+                self.rows[at] = Short(row.0 & !SPELL | prior as u16);
                 self.open &= !(1 << at);
             } else {
                 // The rows that share the spell are open too, and end here with it.
-                self.idle[row.spell()] = Duration::ZERO;
+                self.set_idle(row.spell(), Duration::ZERO);
             }
         }
     }

@@ -11,7 +11,8 @@
 use super::hop::{Device, Hop, HopState};
 use super::path::Path;
 use super::profile::Profile;
-use super::replay::{Doubt, Fate, FlowRun, HopRun, Late, revise};
+use super::rare::Rare;
+use super::replay::{FlowRun, HopRun};
 use super::timers::{TimerId, of_idle, of_running};
 use super::told::heard;
 use super::words::{
@@ -26,7 +27,7 @@ use crate::model::conntrack::rule::Rule;
 use crate::model::ipvs::conn::{self, Conn};
 use crate::model::ipvs::{self, Method};
 use crate::model::{End, Host, Tuple};
-use crate::net::{Direction, Proto};
+use crate::net::Proto;
 use crate::time::Instant;
 
 /// What stands in the words of one box.
@@ -73,38 +74,6 @@ pub(super) struct Layout {
     blank: Box<[HopRun]>,
 }
 
-/// What few flows have.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Rare {
-    cut: Option<Box<(Late, Fate)>>,
-    repaired: Option<Box<Late>>,
-    doubt: Option<Box<Doubt>>,
-    hole: Option<Box<Late>>,
-    reset: Option<(Direction, Instant)>,
-    repairs: u32,
-    blocked: u32,
-    invalid: u32,
-    hops: Option<Box<[HopRun]>>,
-}
-
-impl Rare {
-    pub(super) fn is_empty(&self) -> bool {
-        let none = self.cut.is_none() && self.repaired.is_none() && self.doubt.is_none() && self.hole.is_none() && self.hops.is_none();
-        none && self.reset.is_none() && self.repairs | self.blocked | self.invalid == 0
-    }
-
-    pub(super) fn exchange(&mut self, run: &mut FlowRun) {
-        std::mem::swap(&mut self.cut, &mut run.cut);
-        std::mem::swap(&mut self.repaired, &mut run.repaired);
-        std::mem::swap(&mut self.doubt, &mut run.doubt);
-        std::mem::swap(&mut self.hole, &mut run.hole);
-        std::mem::swap(&mut self.reset, &mut run.reset);
-        std::mem::swap(&mut self.repairs, &mut run.repairs);
-        std::mem::swap(&mut self.blocked, &mut run.blocked);
-        std::mem::swap(&mut self.invalid, &mut run.invalid);
-    }
-}
-
 /// The resting flows of one shard, by number; `R` is what stands beside the few that have more than their words.
 #[derive(Clone, Debug)]
 pub(super) struct Shelf<R = Rare> {
@@ -113,7 +82,7 @@ pub(super) struct Shelf<R = Rare> {
     count: usize,
     /// The longest spells, which are at rest as they are at work.
     pub(super) profiles: Arena<Profile>,
-    rares: Vec<Option<Box<R>>>,
+    rares: Vec<Option<R>>,
     free: Vec<u32>,
 }
 
@@ -189,18 +158,18 @@ impl<R> Shelf<R> {
     #[inline]
     pub(super) fn beside(&self, at: usize) -> Option<&R> {
         let rare = self.words(at)[1] as u32 & RARE;
-        self.rares.get((rare as usize).wrapping_sub(1))?.as_deref()
+        self.rares.get((rare as usize).wrapping_sub(1))?.as_ref()
     }
 
     /// The same, to change it.
     #[inline]
-    pub(super) fn beside_mut(&mut self, at: usize) -> Option<&mut Box<R>> {
+    pub(super) fn beside_mut(&mut self, at: usize) -> Option<&mut R> {
         let rare = self.words(at)[1] as u32 & RARE;
         self.rares.get_mut((rare as usize).wrapping_sub(1))?.as_mut()
     }
 
     /// Takes what stands beside a flow's words; its place is free.
-    pub(super) fn take_beside(&mut self, at: usize) -> Option<Box<R>> {
+    pub(super) fn take_beside(&mut self, at: usize) -> Option<R> {
         let rare = self.words(at)[1] as u32 & RARE;
         let taken = self.rares.get_mut((rare as usize).wrapping_sub(1))?.take()?;
         self.free.push(rare);
@@ -209,7 +178,7 @@ impl<R> Shelf<R> {
     }
 
     /// Puts something beside the words of a flow that has nothing there.
-    pub(super) fn put_beside(&mut self, at: usize, rare: Box<R>) {
+    pub(super) fn put_beside(&mut self, at: usize, rare: R) {
         let place = self.room();
         self.rares[place as usize - 1] = Some(rare);
         self.words_mut(at)[1] |= u64::from(place);
@@ -230,12 +199,10 @@ impl Shelf {
     /// A flow that has been cut takes from a segment only what it says about earlier silences.
     #[inline]
     pub(super) fn observed(&mut self, at: usize, flow: &Flow, observation: &Observation) {
-        let rare = self.words(at)[1] as u32 & RARE;
         if let Some(Revision { ordinal, evidence, .. }) = observation.revises
-            && let Some(rare) = self.rares.get_mut(rare as usize - 1).and_then(Option::as_mut)
+            && let Some(rare) = self.beside_mut(at)
         {
-            let Rare { cut, repaired, hole, doubt, .. } = &mut **rare;
-            revise((cut, repaired, hole, doubt), ordinal, evidence);
+            rare.revise(ordinal, evidence);
         }
         heard(self.profiles.at_mut(at), flow, observation);
     }
@@ -300,17 +267,22 @@ impl Layout {
     pub(super) fn rest(&self, shelf: &mut Shelf, at: usize, run: &mut FlowRun, flow: &Flow) {
         let known = shelf.words(at)[1] as u32 & RARE;
         let packed = self.packs && self.pack(shelf.words_mut(at), run, flow);
-        let unusual = !packed
-            || known != 0
-            || run.reset.is_some()
-            || run.repairs | run.blocked | run.invalid != 0
-            || run.cut.is_some()
-            || run.doubt.is_some()
-            || run.hole.is_some();
         let cut = if run.cut.is_some() { CUT } else { 0 };
-        let rare = if unusual { self.put_aside(shelf, known, run, packed) } else { 0 };
-        let words = shelf.words_mut(at);
         let flags = if packed { flags_of(run) } else { ODD | if run.over { OVER } else { 0 } };
+        let hops = (!packed).then(|| std::mem::replace(&mut run.hops, self.blank.clone()));
+        let rare = match (Rare::of(run, hops), known) {
+            (None, 0) => 0,
+            (None, known) => {
+                shelf.free.push(known);
+                0
+            }
+            (Some(rare), known) => {
+                let place = if known == 0 { shelf.room() } else { known };
+                shelf.rares[place as usize - 1] = Some(rare);
+                place
+            }
+        };
+        let words = shelf.words_mut(at);
         words[1] = words[1] & !u64::from(u32::MAX) | u64::from(flags | rare | cut);
     }
 
@@ -334,23 +306,6 @@ impl Layout {
         self.unpack(words, run, flow);
     }
 
-    #[cold]
-    fn put_aside(&self, shelf: &mut Shelf, known: u32, run: &mut FlowRun, packed: bool) -> u32 {
-        let place = if known == 0 { shelf.room() } else { known };
-        let slot = &mut shelf.rares[place as usize - 1];
-        let rare = slot.get_or_insert_default();
-        rare.exchange(run);
-        if !packed {
-            rare.hops = Some(std::mem::replace(&mut run.hops, self.blank.clone()));
-        }
-        if rare.is_empty() {
-            *slot = None;
-            shelf.free.push(place);
-            return 0;
-        }
-        place
-    }
-
     /// Wakes a run. What is unusual about it is moved, not copied: it has to be put to rest again.
     #[inline]
     pub(super) fn wake(&self, shelf: &mut Shelf, at: usize, run: &mut FlowRun, flow: &Flow) {
@@ -360,12 +315,9 @@ impl Layout {
             self.unpack(shelf.words(at), run, flow);
         }
         if flags & RARE != 0
-            && let Some(rare) = &mut shelf.rares[(flags & RARE) as usize - 1]
+            && let Some(rare) = shelf.rares[(flags & RARE) as usize - 1].take()
         {
-            rare.exchange(run);
-            if let Some(hops) = rare.hops.take() {
-                run.hops = hops;
-            }
+            rare.give(run);
         }
     }
 
@@ -381,14 +333,8 @@ impl Layout {
             }
             self.unpack(shelf.words(at), run, flow);
         }
-        if flags & RARE != 0
-            && let Some(rare) = &shelf.rares[(flags & RARE) as usize - 1]
-        {
-            let mut copy = Rare { hops: None, ..(**rare).clone() };
-            copy.exchange(run);
-            if let Some(hops) = &rare.hops {
-                run.hops.clone_from(hops);
-            }
+        if let Some(rare) = shelf.beside(at) {
+            rare.clone().give(run);
         }
     }
 

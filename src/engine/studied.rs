@@ -8,8 +8,9 @@ use super::many::{Class, ClassRun, Many, Part, Step};
 use super::members::Members;
 use super::pipeline::{Job, Keep, Kept};
 use super::quick::When;
+use super::rare::Rare;
 use super::replay::{Beginning, FlowRun, Replay};
-use super::rest::{Layout, Rare, Shelf};
+use super::rest::{Layout, Shelf};
 use super::timers::TimerId;
 use super::told::{Told, heard};
 use super::words::{ODD, OVER, RARE};
@@ -42,7 +43,7 @@ enum ClassRack {
 
 #[derive(Debug)]
 struct AtRest {
-    shelf: Shelf<Beside>,
+    shelf: Shelf<Box<Beside>>,
     /// The parts of the flow that is at work; between packets one run to use again, or none.
     parts: Vec<Part>,
 }
@@ -53,7 +54,7 @@ struct Beside {
     /// Whose run is at rest.
     members: Members,
     /// What is unusual about it.
-    rare: Rare,
+    rare: Option<Rare>,
     /// What the others have come to; all of them where no run is at rest.
     parts: Vec<Part>,
 }
@@ -211,8 +212,10 @@ impl AtRest {
         std::mem::swap(self.shelf.profiles.at_mut(at), &mut main.run.profile);
         let mut others = Vec::new();
         main.members = match self.shelf.take_beside(at).map(|beside| *beside) {
-            Some(Beside { members, mut rare, parts }) => {
-                rare.exchange(&mut main.run);
+            Some(Beside { members, rare, parts }) => {
+                if let Some(rare) = rare {
+                    rare.give(&mut main.run);
+                }
                 others = parts;
                 members
             }
@@ -253,19 +256,18 @@ impl AtRest {
         if !laid {
             self.shelf.words_mut(at)[1] = u64::from(ODD);
             self.parts.iter_mut().for_each(|part| part.forget_states(path));
-            let (members, rare) = (class.everybody(), Rare::default());
+            let (members, rare) = (class.everybody(), None);
             self.shelf.put_beside(at, Box::new(Beside { members, rare, parts: std::mem::take(&mut self.parts) }));
             return;
         }
         let mut main = self.parts.swap_remove(only.unwrap_or(0));
         std::mem::swap(self.shelf.profiles.at_mut(at), &mut main.run.profile);
-        let mut rare = Rare::default();
-        rare.exchange(&mut main.run);
-        if !self.parts.is_empty() || !rare.is_empty() || !main.members.is_all() {
+        let rare = Rare::of(&mut main.run, None);
+        if !self.parts.is_empty() || rare.is_some() || !main.members.is_all() {
             self.parts.iter_mut().for_each(|part| part.forget_states(path));
             let parts = self.parts.drain(..).collect();
             let members = std::mem::replace(&mut main.members, class.everybody());
-            let unusual = if rare.is_empty() { 0 } else { UNUSUAL };
+            let unusual = if rare.is_some() { UNUSUAL } else { 0 };
             self.shelf.put_beside(at, Box::new(Beside { members, rare, parts }));
             self.shelf.words_mut(at)[1] |= u64::from(unusual);
         }
@@ -373,8 +375,11 @@ impl Studied {
         let part = scratch.at(place);
         let Part { members, run, .. } = &mut *part;
         layout.take_up(words, run, flow);
-        let mut rare = beside.map_or_else(Rare::default, |beside| beside.rare.clone());
-        rare.exchange(run);
+        (run.cut, run.repaired, run.doubt, run.hole, run.reset) = (None, None, None, None, None);
+        (run.repairs, run.blocked, run.invalid) = (0, 0, 0);
+        if let Some(rare) = beside.and_then(|beside| beside.rare.clone()) {
+            rare.give(run);
+        }
         *members = beside.map_or_else(|| class.everybody(), |beside| beside.members.clone());
         if let Some(first) = members.first().filter(|first| *first != 0) {
             class.retime(run, first);

@@ -111,7 +111,7 @@ fn outline(path: &Path, [client, server]: [Sock; 2], flow: &Flow, run: &FlowRun)
     if flow.proto() == Proto::Udp {
         caveats.push(Caveat::UdpUnproven);
     }
-    if flow.clock_backwards > 0 {
+    if flow.clock_went_backwards() {
         caveats.push(Caveat::ClockBackwards);
     }
     if run.blocked > 0 {
@@ -134,7 +134,7 @@ fn outline(path: &Path, [client, server]: [Sock; 2], flow: &Flow, run: &FlowRun)
         frames: (flow.first_frame, flow.last_frame),
         file: flow.first_file,
         packets: flow.segments,
-        bytes: flow.bytes,
+        bytes: flow.bytes(),
         verdict: Verdict::Survives,
         inconclusive: None,
         decisive: None,

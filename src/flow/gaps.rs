@@ -24,6 +24,11 @@ pub enum GapEvidence {
     Censored,
 }
 
+impl GapEvidence {
+    /// All of them, by number.
+    pub const ALL: [GapEvidence; 4] = [GapEvidence::ProvenIdle, GapEvidence::Hole, GapEvidence::Unknown, GapEvidence::Censored];
+}
+
 /// A silence between two captured segments of a flow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Gap {
@@ -65,7 +70,6 @@ struct Record {
 
 /// What a pending gap waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[repr(u8)]
 enum Pending {
     Nothing,
     /// Proven so far; the first segment of the other direction has to continue as well.
@@ -114,6 +118,8 @@ pub(super) struct Gaps {
     waits: Pending,
     next: Direction,
     pending_next: Direction,
+    /// Which way the flow's last segment went. It is here because there is room for it.
+    pub(super) last: Direction,
 }
 
 /// The longest gaps of the other classes, which few flows have.
@@ -143,6 +149,7 @@ impl Gaps {
         waits: Pending::Nothing,
         next: Direction::Original,
         pending_next: Direction::Original,
+        last: Direction::Original,
     };
 
     /// Takes the gap before a segment, and settles or revises an earlier one.

@@ -29,7 +29,7 @@ use crate::net::{Direction, Proto, Segment, TcpFlags};
 use crate::time::{Duration, Instant};
 use gaps::{Gaps, OtherGaps, Reading, Step};
 use probes::Probes;
-use sequence::{Context, Side};
+use sequence::{Context, Hole, NO_HOLE, Side};
 use serde::{Deserialize, Serialize};
 
 /// How much of the beginning of a TCP connection was captured.
@@ -101,21 +101,25 @@ struct Rare {
     copies: u32,
     /// How far the clock had come before it went back.
     clock_high: Instant,
+    /// How many segments had bytes or acknowledgements missing before them, late ones included.
+    holes: u32,
+    /// For each side the bytes that are missing.
+    unfilled: [Hole; 2],
 }
 
 impl Default for Rare {
     fn default() -> Rare {
-        Rare { probes: [Probes::EMPTY; 2], gaps: OtherGaps::EMPTY, copies: 0, clock_high: Instant::ZERO }
+        Rare { probes: [Probes::EMPTY; 2], gaps: OtherGaps::EMPTY, copies: 0, clock_high: Instant::ZERO, holes: 0, unfilled: [NO_HOLE; 2] }
     }
 }
 
 /// Eight bytes where there is nothing.
 type Rarely = Option<Box<Rare>>;
 
-/// A flow: one incarnation of a tuple. Three cache lines, of which each segment needs all. Parts of archives have it written out:
+/// A flow: one incarnation of a tuple. Two and a half cache lines, of which each segment needs all. Parts of archives have it written out:
 /// another field is another number in `archive::state`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[repr(align(64))]
+#[repr(align(32))]
 pub struct Flow {
     /// The client, which opened it, and the server, which was called.
     #[serde(skip, default = "Ends::nobody")]
@@ -124,7 +128,8 @@ pub struct Flow {
     pub orientation: Orientation,
     /// Which of the input files its first segment came from.
     pub first_file: u16,
-    /// The `tcp.stream` or `udp.stream` of Wireshark, once [`number_streams`] has set it.
+    /// The `tcp.stream` or `udp.stream` of Wireshark, once [`number_streams`] has set it. Until then the fingerprint of the last segment,
+    /// which nobody asks for afterwards.
     pub stream: u32,
     /// The position of its first segment in the whole input: a number that grows with it. Where several flows have one, the file and
     /// then the frame of the first segment decide.
@@ -139,22 +144,17 @@ pub struct Flow {
     pub last_frame: u32,
     /// How many segments went each way.
     pub segments: [u32; 2],
-    /// How many payload bytes went each way, repetitions included.
-    pub bytes: [u64; 2],
-    /// How often the clock went back from one segment to the next; 65,535 stands for as many or more.
-    pub clock_backwards: u16,
-    /// How many segments had bytes or acknowledgements missing before them, late ones included.
-    pub holes: u32,
+    /// How many payload bytes went each way: the low and the high bits.
+    bytes: [u32; 2],
+    bytes_high: [u16; 2],
     rtt_micros: u32,
-    last_print: u32,
     progress: u8,
-    last_dir: Direction,
     sides: [Side; 2],
     gaps: Gaps,
     rare: Rarely,
 }
 
-const _: () = assert!(size_of::<Flow>() == 192);
+const _: () = assert!(size_of::<Flow>() == 160);
 
 const SYN: u8 = 0x01;
 const SYN_ACK: u8 = 0x02;
@@ -189,12 +189,9 @@ impl Flow {
             last_frame: seg.frame,
             segments: [0; 2],
             bytes: [0; 2],
-            clock_backwards: 0,
-            holes: 0,
+            bytes_high: [0; 2],
             rtt_micros: 0,
-            last_print: 0,
             progress: 0,
-            last_dir: seg.dir,
             sides: [Side::NEW; 2],
             gaps: Gaps::EMPTY,
             rare: None,
@@ -236,7 +233,7 @@ impl Flow {
     /// Reads a little of each of its cache lines: what is asked of many flows in a row comes from memory at once.
     #[inline]
     pub fn touch(&self) -> u64 {
-        self.first.0 ^ u64::from(self.last_print) ^ u64::from(self.sides[1].base.0) ^ self.bytes[0] ^ self.last.0
+        self.first.0 ^ u64::from(self.stream) ^ u64::from(self.sides[1].base.0) ^ u64::from(self.bytes[0]) ^ self.last.0
     }
 
     /// Whether it never became a connection, as far as captured: one packet, or nothing but what asks for a connection and answers
@@ -248,7 +245,7 @@ impl Flow {
         let [client, server] = &self.sides;
         self.proto() == Proto::Tcp
             && self.progress & (SYN | SYN_ACK) != 0
-            && self.bytes == [0; 2]
+            && self.bytes() == [0; 2]
             && client.only_asked()
             && server.only_answered(client)
             && [Direction::Original, Direction::Reply].into_iter().all(|dir| self.probes(dir).is_none())
@@ -277,15 +274,15 @@ impl Flow {
             self.learn_base(seg);
         }
         if seg.at < self.last {
-            self.clock_went_back(seg);
+            self.clock_goes_back(seg);
         }
         true
     }
 
     /// The clock went back since the last segment: a little is put right in the segment, more is remembered.
     #[cold]
-    fn clock_went_back(&mut self, seg: &mut Segment) {
-        self.clock_backwards = self.clock_backwards.saturating_add(1);
+    fn clock_goes_back(&mut self, seg: &mut Segment) {
+        self.sides[seg.dir.index()].set_clock_went_back();
         if self.last.since(seg.at) <= CLOCK_SLACK {
             seg.at = self.last;
             return;
@@ -324,6 +321,29 @@ impl Flow {
         self.progress & ADRIFT != 0
     }
 
+    /// Whether the clock went back from one segment to the next, if only a little.
+    pub const fn clock_went_backwards(&self) -> bool {
+        self.sides[0].clock_went_back() || self.sides[1].clock_went_back()
+    }
+
+    /// How many segments had bytes or acknowledgements missing before them, late ones included.
+    pub fn holes(&self) -> u32 {
+        self.rare.as_ref().map_or(0, |rare| rare.holes)
+    }
+
+    /// How many payload bytes went each way, repetitions included.
+    pub fn bytes(&self) -> [u64; 2] {
+        [0, 1].map(|side| u64::from(self.bytes_high[side]) << 32 | u64::from(self.bytes[side]))
+    }
+
+    /// Counts payload bytes: no more than 2³² segments of 2¹⁶ bytes.
+    #[inline]
+    const fn count(&mut self, side: usize, len: u32) {
+        let (sum, carried) = self.bytes[side].overflowing_add(len);
+        self.bytes[side] = sum;
+        self.bytes_high[side] = self.bytes_high[side].wrapping_add(carried as u16);
+    }
+
     /// How many of its segments were captured a second time.
     pub fn copies(&self) -> u32 {
         self.rare.as_ref().map_or(0, |rare| rare.copies)
@@ -332,20 +352,22 @@ impl Flow {
     /// Takes the next segment of the flow, whose direction [`FlowTable::place`] has set.
     #[inline]
     pub fn observe(&mut self, seg: &Segment) -> Observation {
-        let previous = (self.segments != [0; 2]).then_some(self.last_dir);
+        let previous = (self.segments != [0; 2]).then_some(self.gaps.last);
         let gap = if previous.is_some() { seg.at.since(self.last) } else { Duration::ZERO };
         let unsure = self.progress & STEPPED != 0 && self.comes_back(seg.at);
         let (shape, mut reading) = if self.proto() == Proto::Tcp {
             let print = sequence::fingerprint(seg);
-            let copy = print == self.last_print;
-            self.last_print = print;
+            let copy = print == self.stream;
+            self.stream = print;
             let context = Context { gap, previous, copy, print, age: (self.last.since(self.first), seg.at.since(self.first)) };
             self.time_handshake(seg, context.age.1);
             sequence::track(&mut self.sides, &mut self.rare, seg, context)
         } else {
             (Shape::Datagram, Reading { evidence: GapEvidence::Unknown, missing: seg.dir, jumped: false, filled: false })
         };
-        self.holes += u32::from(reading.evidence == GapEvidence::Hole);
+        if reading.evidence == GapEvidence::Hole {
+            self.rare.get_or_insert_default().holes += 1;
+        }
         if unsure {
             reading.evidence = GapEvidence::Hole;
         }
@@ -353,10 +375,10 @@ impl Flow {
         let step = Step { length: gap, frames: (self.last_frame, seg.frame), ordinal, dir: seg.dir, reading, unsure };
         let revises = self.gaps.note(step, self.proto(), &mut self.rare);
         self.segments[seg.dir.index()] += 1;
-        self.bytes[seg.dir.index()] += u64::from(seg.len);
+        self.count(seg.dir.index(), seg.len);
         self.last = seg.at;
         self.last_frame = seg.frame;
-        self.last_dir = seg.dir;
+        self.gaps.last = seg.dir;
         Observation { gap, evidence: reading.evidence, shape, revises }
     }
 
@@ -432,7 +454,7 @@ impl Flow {
             length: capture_end.since(self.last),
             before: self.last_frame,
             after: None,
-            next: self.last_dir,
+            next: self.gaps.last,
             evidence: GapEvidence::Censored,
         })
     }

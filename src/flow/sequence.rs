@@ -62,26 +62,32 @@ pub(super) struct Side {
     next: Seq,
     /// The highest acknowledgement that this side sent.
     acked: Seq,
-    /// The last range of bytes that was skipped; empty where both are equal.
-    hole: (Seq, Seq),
-    bits: u8,
+    bits: u16,
     /// Of its last segment: the fingerprint and the identification of the IP packet, mixed.
     tag: u16,
 }
 
-const BASE: u8 = 0x01;
+const BASE: u16 = 0x01;
 /// `next` is known.
-const SEEN: u8 = 0x02;
+const SEEN: u16 = 0x02;
 /// `acked` is known.
-const ACKED: u8 = 0x04;
+const ACKED: u16 = 0x04;
 /// `next` rests on empty segments only, and may be one short if those were keepalive probes.
-const SOFT: u8 = 0x08;
+const SOFT: u16 = 0x08;
 /// The window was closed in its last segment.
-const CLOSED_WINDOW: u8 = 0x10;
+const CLOSED_WINDOW: u16 = 0x10;
 /// A keepalive probe of this side waits for its answer.
-const PROBING: u8 = 0x20;
-const FIN: u8 = 0x40;
-const RST: u8 = 0x80;
+const PROBING: u16 = 0x20;
+const FIN: u16 = 0x40;
+const RST: u16 = 0x80;
+/// A range of bytes was skipped and is not filled: it stands among what few flows have.
+const HOLED: u16 = 0x100;
+/// The clock went back before a segment of this side. It is here because there is room for it.
+const WENT_BACK: u16 = 0x200;
+
+/// The last range of bytes of a direction that was skipped; empty where both are equal.
+pub(super) type Hole = (Seq, Seq);
+pub(super) const NO_HOLE: Hole = (Seq(0), Seq(0));
 
 /// How a number compares with the one that was expected.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -103,13 +109,13 @@ fn fit(number: Seq, expected: Option<Seq>) -> Fit {
 }
 
 impl Side {
-    pub(super) const NEW: Side = Side { base: Seq(0), next: Seq(0), acked: Seq(0), hole: (Seq(0), Seq(0)), bits: 0, tag: 0 };
+    pub(super) const NEW: Side = Side { base: Seq(0), next: Seq(0), acked: Seq(0), bits: 0, tag: 0 };
 
-    const fn is(&self, bit: u8) -> bool {
+    const fn is(&self, bit: u16) -> bool {
         self.bits & bit != 0
     }
 
-    const fn set(&mut self, bit: u8, on: bool) {
+    const fn set(&mut self, bit: u16, on: bool) {
         self.bits = if on { self.bits | bit } else { self.bits & !bit };
     }
 
@@ -124,6 +130,14 @@ impl Side {
 
     pub(super) const fn has_fin(&self) -> bool {
         self.is(FIN)
+    }
+
+    pub(super) const fn clock_went_back(&self) -> bool {
+        self.is(WENT_BACK)
+    }
+
+    pub(super) const fn set_clock_went_back(&mut self) {
+        self.bits |= WENT_BACK;
     }
 
     pub(super) const fn has_rst(&self) -> bool {
@@ -166,7 +180,7 @@ impl Side {
 
     /// Forgets everything but what belongs to the whole flow: a SYN begins the direction anew.
     fn restart(&mut self) {
-        *self = Side { base: self.base, bits: self.bits & BASE, ..Side::NEW };
+        *self = Side { base: self.base, bits: self.bits & (BASE | WENT_BACK), ..Side::NEW };
     }
 }
 
@@ -206,12 +220,22 @@ pub(super) fn track(sides: &mut [Side; 2], rare: &mut Rarely, seg: &Segment, con
     if let Some(shape) = goes_on(me, peer, seg) {
         return (shape, Reading { evidence: GapEvidence::ProvenIdle, missing: seg.dir.opposite(), jumped: false, filled: false });
     }
+    general((me, peer), rare, seg, context)
+}
+
+/// The same for what is neither a copy nor continues what was captured.
+fn general((me, peer): (&mut Side, &mut Side), rare: &mut Rarely, seg: &Segment, context: Context) -> (Shape, Reading) {
+    let (my, their) = (seg.dir.index(), seg.dir.opposite().index());
+    let kept = rare.as_ref().filter(|_| (me.bits | peer.bits) & HOLED != 0).map_or([NO_HOLE; 2], |rare| rare.unfilled);
+    let mut holes = (kept[my], kept[their]);
     let flags = seg.flags;
     let fresh = flags.has(TcpFlags::SYN) && begins_side(me, peer, seg);
     if fresh && me.is(SEEN) {
         me.restart();
+        holes.0 = NO_HOLE;
         if !flags.has(TcpFlags::ACK) {
             peer.restart();
+            holes.1 = NO_HOLE;
         }
     }
     let expected = me.expected(peer);
@@ -233,7 +257,7 @@ pub(super) fn track(sides: &mut [Side; 2], rare: &mut Rarely, seg: &Segment, con
     }
     let jumped = matches!(seq, Fit::Ahead(_));
     let beyond = matches!(ack, Fit::Ahead(_));
-    let late = fills(me, seg);
+    let late = fills(holes.0, seg);
     let shape = match (seq, ack) {
         (Fit::Ahead(_), _) => Shape::Hole,
         _ if beyond => Shape::AckUnseen,
@@ -250,7 +274,13 @@ pub(super) fn track(sides: &mut [Side; 2], rare: &mut Rarely, seg: &Segment, con
         GapEvidence::ProvenIdle
     };
     let missing = if jumped { seg.dir } else { seg.dir.opposite() };
-    let filled = update(me, peer, seg, (seq, ack), expected, late);
+    let filled = update(me, peer, &mut holes, seg, (seq, ack), expected, late);
+    me.set(HOLED, holes.0.0 != holes.0.1);
+    peer.set(HOLED, holes.1.0 != holes.1.1);
+    if (me.bits | peer.bits) & HOLED != 0 {
+        let unfilled = &mut rare.get_or_insert_default().unfilled;
+        (unfilled[my], unfilled[their]) = holes;
+    }
     count_probes((me, peer), rare, seg, shape, context.age.1);
     (shape, Reading { evidence, missing, jumped, filled })
 }
@@ -259,12 +289,11 @@ pub(super) fn track(sides: &mut [Side; 2], rare: &mut Rarely, seg: &Segment, con
 /// doubt on either side. It says of such a segment what the rest of this module would, and does the same to both sides.
 #[inline]
 fn goes_on(me: &mut Side, peer: &Side, seg: &Segment) -> Option<Shape> {
-    const KNOWN: u8 = SEEN | ACKED;
+    const KNOWN: u16 = SEEN | ACKED;
     let usual = seg.flags.has(TcpFlags::ACK)
         && !seg.flags.any(TcpFlags::SYN | TcpFlags::RST)
-        && me.bits & (KNOWN | SOFT) == KNOWN
+        && me.bits & (KNOWN | SOFT | HOLED) == KNOWN
         && peer.bits & (KNOWN | SOFT | PROBING | CLOSED_WINDOW) == KNOWN
-        && me.hole.0 == me.hole.1
         && seg.seq == me.next
         && !peer.acked.after(me.next)
         && !me.acked.after(peer.next)
@@ -316,8 +345,7 @@ fn acknowledgement_fit(me: &Side, peer: &Side, seg: &Segment) -> Fit {
 }
 
 /// Whether the segment brings the first missing bytes of the last hole.
-fn fills(me: &Side, seg: &Segment) -> bool {
-    let (start, end) = me.hole;
+fn fills((start, end): Hole, seg: &Segment) -> bool {
     start != end && seg.len > 0 && !seg.seq.after(start) && seg.end().after(start) && seg.seq.before(end)
 }
 
@@ -343,13 +371,21 @@ fn continued(me: &Side, peer: &Side, seg: &Segment, fit: Fit, expected: Option<S
 }
 
 /// Moves both sides on. Returns whether the last hole of the direction is filled now.
-fn update(me: &mut Side, peer: &mut Side, seg: &Segment, (seq, ack): (Fit, Fit), expected: Option<Seq>, late: bool) -> bool {
+fn update(
+    me: &mut Side,
+    peer: &mut Side,
+    (mine, theirs): &mut (Hole, Hole),
+    seg: &Segment,
+    (seq, ack): (Fit, Fit),
+    expected: Option<Seq>,
+    late: bool,
+) -> bool {
     if late {
-        me.hole.0 = if seg.end().before(me.hole.1) { seg.end() } else { me.hole.1 };
+        mine.0 = if seg.end().before(mine.1) { seg.end() } else { mine.1 };
     }
     if let Fit::Ahead(by) = ack {
         if peer.is(SEEN) {
-            peer.hole = (peer.next, seg.ack);
+            *theirs = (peer.next, seg.ack);
         }
         if by > FAR {
             peer.set(SEEN, false);
@@ -367,14 +403,14 @@ fn update(me: &mut Side, peer: &mut Side, seg: &Segment, (seq, ack): (Fit, Fit),
             peer.set(SOFT, false);
         }
     }
-    advance(me, peer, seg, seq, expected.unwrap_or(seg.seq));
+    advance(me, peer, mine, seg, seq, expected.unwrap_or(seg.seq));
     me.set(SEEN, true);
     me.set(FIN, me.is(FIN) || seg.flags.has(TcpFlags::FIN));
-    late && me.hole.0 == me.hole.1
+    late && mine.0 == mine.1
 }
 
 /// Moves the sender's next sequence number on.
-fn advance(me: &mut Side, peer: &mut Side, seg: &Segment, seq: Fit, expected: Seq) {
+fn advance(me: &mut Side, peer: &mut Side, mine: &mut Hole, seg: &Segment, seq: Fit, expected: Seq) {
     let end = seg.end();
     match seq {
         Fit::NoHistory => {
@@ -391,7 +427,7 @@ fn advance(me: &mut Side, peer: &mut Side, seg: &Segment, seq: Fit, expected: Se
             me.next = if end.after(highest) { end } else { highest };
         }
         Fit::Ahead(by) => {
-            me.hole = (expected, seg.seq);
+            *mine = (expected, seg.seq);
             me.next = end;
             me.set(SOFT, false);
             if by > FAR {

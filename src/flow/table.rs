@@ -34,11 +34,23 @@ pub struct Placed {
     pub is_new: bool,
 }
 
-/// An entry of the index: a guess that nearly always holds can be made from it alone, without a look at the flow.
+/// An entry of the index in six bytes: a flow, and some bits of its hash, so that a guess that nearly always holds can be made without a
+/// look at the flow.
 #[derive(Clone, Copy, Debug)]
-struct Slot {
-    tag: u32,
-    flow: FlowIndex,
+struct Slot([u16; 3]);
+
+impl Slot {
+    const fn new(hash: u64, FlowIndex(flow): FlowIndex) -> Slot {
+        Slot([tag(hash), flow as u16, (flow >> 16) as u16])
+    }
+
+    const fn tag(self) -> u16 {
+        self.0[0]
+    }
+
+    const fn flow(self) -> FlowIndex {
+        FlowIndex((self.0[2] as u32) << 16 | self.0[1] as u32)
+    }
 }
 
 /// The place of a flow's first segment in the whole input: its order, and where several have one, file and frame.
@@ -58,9 +70,9 @@ const fn bucket(hash: u64) -> u64 {
     hash.rotate_left(32)
 }
 
-/// The bits that chose neither the bucket nor, all of them, the shard.
-const fn tag(hash: u64) -> u32 {
-    hash as u32
+/// Bits that chose neither the bucket nor the shard.
+const fn tag(hash: u64) -> u16 {
+    (hash >> 8) as u16
 }
 
 impl FlowTable {
@@ -115,7 +127,7 @@ impl FlowTable {
     /// [`FlowTable::place`]; it looks at no flow.
     #[inline]
     pub fn guess(&self, hash: u64) -> Option<FlowIndex> {
-        self.index.find(bucket(hash), |slot| slot.tag == tag(hash)).map(|slot| slot.flow)
+        self.index.find(bucket(hash), |slot| slot.tag() == tag(hash)).map(|slot| slot.flow())
     }
 
     /// May hold so many flows and no more from now on. Those that it has stay.
@@ -173,8 +185,8 @@ impl FlowTable {
 
     #[inline(never)]
     fn find(&self, ends: &Ends, hash: u64) -> Option<(FlowIndex, Direction)> {
-        let fits = |slot: &Slot| slot.tag == tag(hash) && self.flows.at(slot.flow.get()).direction_of(ends).is_some();
-        let index = self.index.find(bucket(hash), fits)?.flow;
+        let fits = |slot: &Slot| slot.tag() == tag(hash) && self.flows.at(slot.flow().get()).direction_of(ends).is_some();
+        let index = self.index.find(bucket(hash), fits)?.flow();
         Some((index, self.flows.at(index.get()).direction_of(ends)?))
     }
 
@@ -185,8 +197,8 @@ impl FlowTable {
             self.forget(old, hash);
             return None;
         };
-        match self.index.find_mut(bucket(hash), |slot| slot.flow == old) {
-            Some(slot) => slot.flow = flow,
+        match self.index.find_mut(bucket(hash), |slot| slot.flow() == old) {
+            Some(slot) => *slot = Slot::new(hash, flow),
             // It was the old one that made room.
             None => self.insert(flow, hash),
         }
@@ -202,11 +214,11 @@ impl FlowTable {
 
     fn insert(&mut self, flow: FlowIndex, hash: u64) {
         let flows = &self.flows;
-        self.index.insert_unique(bucket(hash), Slot { tag: tag(hash), flow }, |slot| bucket(flows.at(slot.flow.get()).ends.hash()));
+        self.index.insert_unique(bucket(hash), Slot::new(hash, flow), |slot| bucket(flows.at(slot.flow().get()).ends.hash()));
     }
 
     fn forget(&mut self, flow: FlowIndex, hash: u64) {
-        if let Ok(slot) = self.index.find_entry(bucket(hash), |slot| slot.flow == flow) {
+        if let Ok(slot) = self.index.find_entry(bucket(hash), |slot| slot.flow() == flow) {
             slot.remove();
         }
     }
