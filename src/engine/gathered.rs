@@ -3,8 +3,9 @@
 //! They go through the same tables and the same shards as those of a capture ([`super::pipeline`]). What belongs to the captures as a
 //! whole, and not to single segments, comes as [`Facts`]. It does not know where segments are kept.
 
+use super::kept::Kept;
 use super::path::Path;
-use super::pipeline::{Bin, Intake, Job, Keep, Kept, Run, WINDOW, book, drive, on_threads, put};
+use super::pipeline::{Bin, Intake, Job, Keep, Run, WINDOW, book, drive, on_threads, put};
 use super::replayed::Resting;
 use crate::capture::{Damage, TimeCounters};
 use crate::decode::{DecodeCounters, Decoded};
@@ -100,9 +101,7 @@ pub fn run_gathered(segments: &mut impl Segments, path: &Path, job: &Job, stop: 
 /// # Panics
 /// Where the operating system cannot start a thread.
 pub fn kept_gathered<K: Keep>(segments: &mut impl Segments, keep: &K, job: &Job, stop: &AtomicBool) -> Run<K::Flows> {
-    let run = read(segments, keep, job, stop);
-    let end = run.end;
-    run.with(|kept| keep.flows(kept, end, job))
+    read(segments, keep, job, stop).ended(keep, job)
 }
 
 fn read<K: Keep>(segments: &mut impl Segments, keep: &K, job: &Job, stop: &AtomicBool) -> Run<Kept<K::Rack>> {

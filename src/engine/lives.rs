@@ -98,13 +98,6 @@ impl Lives {
     }
 
     /// Every life: those that are over, and those of the entries that are still there.
-    pub fn all(&self, hop: &Hop, state: &HopState) -> Vec<Life> {
-        let mut lives = Vec::new();
-        self.each(hop, state, |life| lives.push(life));
-        lives
-    }
-
-    /// The same one by one.
     pub fn each(&self, hop: &Hop, state: &HopState, mut tell: impl FnMut(Life)) {
         self.past.iter().for_each(|life| tell(*life));
         let mut place = 0;

@@ -175,8 +175,8 @@ impl<'p> Class<'p> {
     }
 
     /// All of its policies.
-    pub(super) const fn everybody(&self) -> Members {
-        Members::All(self.members.len() as u32)
+    pub const fn everybody(&self) -> Members {
+        Members::all(self.members.len() as u32)
     }
 
     /// How its flows rest small, if they can: where packets alone move time, and where what renews a timer is the same for all policies.
@@ -216,12 +216,12 @@ impl<'p> Class<'p> {
         let mut woken = false;
         for (index, part) in run.hops.iter().enumerate() {
             let floor = &self.floors[index];
-            // What nobody's entry has ended in is borne by everybody who is left.
             let unbroken = part.lives.as_ref().is_some_and(|lives| lives.are_unbroken());
-            let bears = self.is_exact && unbroken && replay.path.hops[index].entries(&part.state) == 1;
+            let unbroken = unbroken && replay.path.hops[index].entries(&part.state) == 1;
             replay.path.hops[index].for_each_timer(&part.state, |refreshed, timer| {
-                woken |=
-                    now >= refreshed + floor[usize::from(timer.0)] && !(bears && run.profile.has_borne(index, timer, now.since(refreshed)));
+                let idle = now.since(refreshed);
+                let (after, profile) = (floor[usize::from(timer.0)], &run.profile);
+                woken |= if unbroken { self.may_find_it_ended(index, timer, idle, profile) } else { idle >= after };
             });
             woken |= match self.compares[index] {
                 Compares::Never => false,
@@ -402,7 +402,7 @@ impl Standing {
 }
 
 impl Others for Class<'_> {
-    /// Asked for a run in which no entry has ended yet.
+    /// Asked of a box at which no entry of the flow has ended yet: what was borne there was borne by everybody who is left.
     #[inline]
     fn may_find_it_ended(&self, hop: usize, timer: TimerId, idle: Duration, profile: &Profile) -> bool {
         idle >= self.floors[hop][usize::from(timer.0)] && !(self.is_exact && profile.has_borne(hop, timer, idle))

@@ -6,15 +6,18 @@ use std::ops::Range;
 /// Which members of a class share something.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Members {
-    /// All of so many.
-    All(u32),
-    /// From one on, up to another, of so many: what neighbours on an axis are.
+    /// From one on, up to another, of so many: all of them, none, or neighbours on an axis.
     Between(u32, u32, u32),
     /// Those whose bits are set, of so many.
     Some(Box<[u64]>, u32),
 }
 
 impl Members {
+    /// All of so many.
+    pub const fn all(of: u32) -> Members {
+        Members::Between(0, of, of)
+    }
+
     /// Nobody, of so many.
     pub const fn none(of: u32) -> Members {
         Members::Between(0, 0, of)
@@ -27,26 +30,19 @@ impl Members {
 
     /// Those from one on, up to another, of so many.
     pub const fn between(from: u32, to: u32, of: u32) -> Members {
-        if from >= to {
-            Members::none(of)
-        } else if from == 0 && to == of {
-            Members::All(of)
-        } else {
-            Members::Between(from, to, of)
-        }
+        if from >= to { Members::none(of) } else { Members::Between(from, to, of) }
     }
 
     /// How many there could be.
     pub const fn of(&self) -> u32 {
         match self {
-            Members::All(of) | Members::Between(_, _, of) | Members::Some(_, of) => *of,
+            Members::Between(_, _, of) | Members::Some(_, of) => *of,
         }
     }
 
     /// The first one and the one behind the last, where they are unbroken.
     const fn range(&self) -> Option<(u32, u32)> {
         match self {
-            Members::All(of) => Some((0, *of)),
             Members::Between(from, to, _) => Some((*from, *to)),
             Members::Some(..) => None,
         }
@@ -54,7 +50,7 @@ impl Members {
 
     /// Whether it is all of them.
     pub const fn is_all(&self) -> bool {
-        matches!(self, Members::All(_))
+        matches!(self, Members::Between(0, to, of) if *to == *of)
     }
 
     /// Whether it is none of them.
@@ -65,7 +61,6 @@ impl Members {
     /// Sixty-four of them from `index` times sixty-four on, as bits.
     pub fn word(&self, index: usize) -> u64 {
         match self {
-            Members::All(of) => below(*of, index),
             Members::Between(from, to, _) => below(*to, index) & !below(*from, index),
             Members::Some(words, _) => words.get(index).copied().unwrap_or(0),
         }
@@ -200,7 +195,7 @@ mod tests {
 
     #[test]
     fn sets_come_apart_and_are_told_in_order() {
-        let all = Members::All(130);
+        let all = Members::all(130);
         let (even, odd) = all.split(|m| m.is_multiple_of(2));
         assert_eq!((even.count(), odd.count(), even.first(), odd.first()), (65, 65, Some(0), Some(1)));
         let (low, high) = all.split(|m| m < 100);
@@ -210,7 +205,7 @@ mod tests {
         assert_eq!(even.divide(&low).0.count(), 50);
         assert_eq!(even.divide(&low).1.iter().next(), Some(100));
         assert!(all.split(|_| true).0.is_all() && all.split(|_| true).1.is_empty());
-        assert!(Members::All(128).ranges().eq([(0, 128)].map(|(from, to)| from..to)));
+        assert!(Members::all(128).ranges().eq([(0, 128)].map(|(from, to)| from..to)));
     }
 
     proptest! {
@@ -218,7 +213,7 @@ mod tests {
         #[test]
         fn unbroken_sets_are_sets(of in 1u32..200, a in 0u32..200, b in 0u32..200, c in 0u32..200, d in 0u32..200, holes in any::<bool>()) {
             let holds = |m: u32| (a..b).contains(&m) && (!holes || !m.is_multiple_of(3));
-            let one = if holes { Members::All(of).split(holds).0 } else { Members::between(a.min(of), b.min(of), of) };
+            let one = if holes { Members::all(of).split(holds).0 } else { Members::between(a.min(of), b.min(of), of) };
             let other = Members::between(c.min(of), d.min(of), of);
             let listed = |test: &dyn Fn(u32) -> bool| (0..of).filter(|m| test(*m)).collect::<Vec<u32>>();
             let (both, rest) = one.divide(&other);

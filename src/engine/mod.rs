@@ -56,6 +56,7 @@ pub mod dossier;
 pub mod gather;
 pub mod gathered;
 pub mod hop;
+pub mod kept;
 pub mod lives;
 pub mod many;
 pub mod members;

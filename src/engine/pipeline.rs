@@ -4,6 +4,7 @@
 //! go to the same shard, in order, so the result is the same for any number of threads. Memory grows with flows, up to the
 //! most that the job allows, and is otherwise bounded by two windows.
 
+use super::kept::{Kept, Rack};
 use super::path::Path;
 use super::replay::{FlowRun, Replay};
 use super::replayed::{Replayed, Resting};
@@ -11,7 +12,7 @@ use super::silences::{Listening, Silences};
 use super::steps::Steps;
 use crate::capture::{Batch, Capture, Damage, TimeCounters};
 use crate::decode::{DecodeCounters, Decoded, Decoder, Filter, IcmpError};
-use crate::flow::{Arena, Book, Ends, Flow, FlowIndex, FlowTable, NoRoom, Observation, StreamRule, number_streams};
+use crate::flow::{Arena, Book, Ends, Flow, FlowIndex, FlowTable, NoRoom, Observation, StreamRule};
 use crate::net::{Segment, Sock};
 use crate::time::Instant;
 use rayon::prelude::*;
@@ -83,7 +84,7 @@ impl Follow for Replay<'_> {
 /// Who keeps what is known of the flows of a shard while they are followed, by their numbers in it.
 pub trait Keep: Sync {
     /// What is kept for the flows of a shard.
-    type Rack: Send;
+    type Rack: Rack;
     /// What becomes of all flows.
     type Flows;
 
@@ -93,16 +94,8 @@ pub trait Keep: Sync {
     /// Begins a flow with its first segment: the next one, or one in the place of another.
     fn begin(&self, rack: &mut Self::Rack, at: usize, flow: &Flow, seg: &Segment);
 
-    /// Has two flows change places.
-    fn swap(&self, rack: &mut Self::Rack, one: usize, other: usize);
-
     /// Takes a segment, the first one too. `observation` is what the flow said of it.
     fn segment(&self, rack: &mut Self::Rack, at: usize, flow: &Flow, seg: &Segment, observation: &Observation, previous_frame: u32);
-
-    /// Reads a little of whatever [`Keep::segment`] will need: what is asked of many flows in a row comes from memory at once.
-    fn touch(&self, _rack: &Self::Rack, _at: usize) -> u64 {
-        0
-    }
 
     /// Ends the flows; `end` is the time of the last packet of the whole capture.
     fn flows(&self, kept: Kept<Self::Rack>, end: Instant, job: &Job) -> Self::Flows;
@@ -122,10 +115,6 @@ impl<F: Follow> Keep for Singly<'_, F> {
 
     fn begin(&self, rack: &mut Arena<F::Run>, at: usize, flow: &Flow, seg: &Segment) {
         rack.put(at, self.0.begin(flow, seg));
-    }
-
-    fn swap(&self, rack: &mut Arena<F::Run>, one: usize, other: usize) {
-        rack.swap(one, other);
     }
 
     fn segment(&self, rack: &mut Arena<F::Run>, at: usize, flow: &Flow, seg: &Segment, observation: &Observation, previous_frame: u32) {
@@ -260,7 +249,7 @@ pub(super) struct Shard<R> {
     rack: R,
 }
 
-impl<R> Shard<R> {
+impl<R: Rack> Shard<R> {
     fn work(&mut self, keep: &impl Keep<Rack = R>, bin: &mut Bin) {
         for (group, orders) in bin.items.chunks_mut(GROUP).zip(bin.orders.chunks(GROUP)) {
             let mut guesses = [None; GROUP];
@@ -269,7 +258,7 @@ impl<R> Shard<R> {
             }
             let mut touched = 0;
             for index in guesses.iter().flatten() {
-                touched ^= self.table.flow(*index).touch() ^ keep.touch(&self.rack, index.get());
+                touched ^= self.table.flow(*index).touch() ^ self.rack.touch(index.get());
             }
             std::hint::black_box(touched);
             for ((item, order), guess) in group.iter_mut().zip(orders).zip(guesses) {
@@ -321,17 +310,6 @@ fn divide<R>(shards: &mut [Shard<R>], bins: &[Bin], most: usize) {
     }
 }
 
-/// What the shards have come to.
-#[derive(Debug)]
-pub struct Kept<R> {
-    /// The tables of flows, each with what was kept for them.
-    pub shards: Vec<(FlowTable, R)>,
-    /// The flows' places in the order of their first packets.
-    pub order: Vec<(u32, FlowIndex)>,
-    /// What was left out.
-    pub no_room: NoRoom,
-}
-
 /// Where packets come from, a window at a time.
 pub(super) trait Intake: Send {
     /// Fills the bins with the next window; false where nothing was left.
@@ -376,18 +354,7 @@ pub(super) fn drive<K: Keep>(intake: &mut impl Intake, keep: &K, job: &Job) -> K
         );
     }
     drop((filling, working));
-    let sorts = !intake.is_in_order();
-    let close = |Shard { table, rack }: &mut Shard<K::Rack>| table.close(sorts, |one, other| keep.swap(rack, one, other));
-    if !sorts && shards.iter().all(|shard| shard.table.no_room().is_nothing()) {
-        shards.iter_mut().for_each(close);
-    } else {
-        // There is something to sort.
-        shards.par_iter_mut().for_each(close);
-    }
-    let mut tables: Vec<&mut FlowTable> = shards.iter_mut().map(|shard| &mut shard.table).collect();
-    let order = number_streams(&mut tables);
-    let no_room = shards.iter().fold(NoRoom::default(), |sum, shard| sum.and(shard.table.no_room()));
-    Kept { shards: shards.into_iter().map(|shard| (shard.table, shard.rack)).collect(), order, no_room }
+    Kept::of(shards.into_iter().map(|shard| (shard.table, shard.rack)).collect(), !intake.is_in_order())
 }
 
 /// Reading and decoding, a window at a time.
@@ -525,9 +492,7 @@ pub fn follow<F: Follow>(capture: &mut Capture, follow: &F, job: &Job, stop: &At
 /// # Panics
 /// Where the operating system cannot start a thread.
 pub fn kept<K: Keep>(capture: &mut Capture, keep: &K, job: &Job, stop: &AtomicBool) -> Run<K::Flows> {
-    let run = read(capture, keep, job, stop);
-    let end = run.end;
-    run.with(|kept| keep.flows(kept, end, job))
+    read(capture, keep, job, stop).ended(keep, job)
 }
 
 pub(super) fn on_threads<R: Send>(job: &Job, work: impl FnOnce() -> R + Send) -> R {

@@ -75,9 +75,9 @@ impl Short {
 
 /// Small numbers side by side: four bits each, or two.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-struct Nibbles<const BITS: u32>(u16);
+struct Packed<const BITS: u32>(u16);
 
-impl<const BITS: u32> Nibbles<BITS> {
+impl<const BITS: u32> Packed<BITS> {
     #[inline]
     const fn at(self, index: usize) -> usize {
         (self.0 >> (BITS * index as u32) & ((1 << BITS) - 1)) as usize
@@ -90,7 +90,7 @@ impl<const BITS: u32> Nibbles<BITS> {
     }
 }
 
-const NO_PRIOR: Nibbles<4> = Nibbles(u16::MAX);
+const NO_PRIOR: Packed<4> = Packed(u16::MAX);
 
 /// The rows of a flow, in the order of their first occurrence. Two cache lines.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -113,11 +113,11 @@ struct InPlace {
     idle_high: [u16; SPELLS],
     rows: [Short; ROWS],
     /// For each box the row that it asked for last.
-    last: Nibbles<4>,
+    last: Packed<4>,
     /// For each box the spell that was the longest before the one that a later segment may still show to be a hole.
-    prior: Nibbles<4>,
+    prior: Packed<4>,
     /// What is known about each spell.
-    evidence: Nibbles<2>,
+    evidence: Packed<2>,
     /// The rows whose longest spell may still be shown to be a hole.
     open: u16,
     /// The places of spells that may be in use.
@@ -143,9 +143,9 @@ impl Default for Rows {
             frames: [(0, 0); SPELLS],
             idle_high: [0; SPELLS],
             rows: [Short(0); ROWS],
-            last: Nibbles(0),
+            last: Packed(0),
             prior: NO_PRIOR,
-            evidence: Nibbles(0),
+            evidence: Packed(0),
             open: 0,
             taken: 0,
             count: NonZeroU8::MIN,

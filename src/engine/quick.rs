@@ -6,8 +6,8 @@
 //! is which packets need no more than that.
 
 use super::hop::Device;
-use super::path::Path;
 use super::profile::{Profile, Spell};
+use super::replay::Replay;
 use super::rest::{Form, Layout, Shelf};
 use super::timers::{TimerId, of_state};
 use super::told::Told;
@@ -21,16 +21,7 @@ use crate::net::{Direction, Proto, TcpFlags};
 use crate::time::{Duration, Instant};
 
 #[cfg(doc)]
-use super::replay::Replay;
-#[cfg(doc)]
 use crate::model::Moment;
-
-/// When a packet is judged, and the latest moment that it may really have been.
-#[derive(Clone, Copy)]
-pub(super) struct When {
-    pub(super) now: Instant,
-    pub(super) latest: Instant,
-}
 
 /// Whose packets are judged, where the same flow is followed for paths with other timers too.
 pub(super) trait Others {
@@ -46,42 +37,33 @@ impl Others for () {
     }
 }
 
+/// Whether a segment is a usual one: what there is to know besides the flow's words and spells.
+pub(super) struct Question<'q, O> {
+    pub(super) replay: &'q Replay<'q>,
+    pub(super) told: &'q Told<'q>,
+    pub(super) others: &'q O,
+}
+
 impl Layout {
     /// Leads a segment through the path if it is a usual one of a flow whose words are all that there is to know of it.
     #[inline]
-    pub(super) fn passes<R, O: Others>(
-        &self,
-        path: &Path,
-        shelf: &mut Shelf<R>,
-        at: usize,
-        told: &Told<'_>,
-        when: When,
-        others: &O,
-    ) -> bool {
-        if shelf.words(at)[1] as u32 & ODD != 0 || told.seg.flags.has(TcpFlags::RST) {
+    pub(super) fn passes<R>(&self, shelf: &mut Shelf<R>, at: usize, question: &Question<'_, impl Others>) -> bool {
+        if shelf.words(at)[1] as u32 & ODD != 0 || question.told.seg.flags.has(TcpFlags::RST) {
             return false;
         }
         // Copied in a piece, for which the compiler has to know how long it is.
         match self.words {
-            ..=12 => self.led::<12, R, O>(path, shelf, at, told, when, others),
-            13..=20 => self.led::<20, R, O>(path, shelf, at, told, when, others),
-            _ => self.led::<WORDS, R, O>(path, shelf, at, told, when, others),
+            ..=12 => self.led(shelf.first_words::<12>(at), question),
+            13..=20 => self.led(shelf.first_words::<20>(at), question),
+            _ => self.led(shelf.first_words::<WORDS>(at), question),
         }
     }
 
     #[inline(always)]
-    fn led<const N: usize, R, O: Others>(
-        &self,
-        path: &Path,
-        shelf: &mut Shelf<R>,
-        at: usize,
-        told: &Told<'_>,
-        when: When,
-        others: &O,
-    ) -> bool {
-        let Some((words, profile)) = shelf.first_words::<N>(at) else { return false };
+    fn led<const N: usize>(&self, held: Option<(&mut [u64; N], &mut Profile)>, question: &Question<'_, impl Others>) -> bool {
+        let Some((words, profile)) = held else { return false };
         let was = *words;
-        let passed = self.led_in(path, (words, profile), &was, told, when, others);
+        let passed = self.led_in((words, profile), &was, question);
         if !passed {
             *words = was;
         }
@@ -91,15 +73,14 @@ impl Layout {
     /// Changes the words as it goes. What it notes of spells before a box turns out not to let the packet pass the general way notes
     /// again, which changes nothing.
     #[inline(always)]
-    fn led_in<const N: usize, O: Others>(
+    fn led_in<const N: usize>(
         &self,
-        path: &Path,
         (words, profile): (&mut [u64; N], &mut Profile),
         was: &[u64; N],
-        told: &Told<'_>,
-        When { now, latest }: When,
-        others: &O,
+        Question { replay, told, others }: &Question<'_, impl Others>,
     ) -> bool {
+        let now = replay.judged_at(told.seg.at);
+        let latest = now + replay.blur();
         let (seg, proto) = (told.seg, told.flow.proto());
         let reply = seg.dir == Direction::Reply;
         let open = told.is_open();
@@ -119,7 +100,7 @@ impl Layout {
                 return false;
             }
             let (refreshed, before) = here.own.map_or(shared, |own| (Instant(was[own]), was[own + 1] as u32));
-            let (timer, span, fresh, renewed) = match (&here.kind, &path.hops[hop].device) {
+            let (timer, span, fresh, renewed) = match (&here.kind, &replay.path.hops[hop].device) {
                 (Form::Router { timers, .. }, Device::Router(router)) => {
                     let Some(words) = words[here.at..].first_chunk_mut::<ROUTER>() else { return false };
                     let (rule, form) = (rule_of(bits), form_of(bits));

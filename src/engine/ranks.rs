@@ -11,10 +11,18 @@ const STRIDE: usize = 64;
 pub(super) struct Ranks {
     spans: Vec<Duration>,
     order: Vec<u32>,
-    /// Whether the order is that of the members, or the other way round: a beginning of it is then an unbroken set.
-    is_straight: Option<bool>,
-    /// The first 0, 64, 128, … members of the order as sets.
-    kept: Vec<Members>,
+    way: Way,
+}
+
+/// How the order runs.
+#[derive(Debug)]
+enum Way {
+    /// As the members do: a beginning of it is an unbroken set.
+    Up,
+    /// The other way round: so it is then.
+    Down,
+    /// Otherwise: the first 0, 64, 128, … members of it as sets.
+    Across(Vec<Members>),
 }
 
 impl Ranks {
@@ -23,35 +31,42 @@ impl Ranks {
         let mut order: Vec<u32> = (0..of).collect();
         order.sort_by_key(|member| (span(*member), *member));
         let spans = order.iter().map(|member| span(*member)).collect();
-        let is_straight = if order.is_sorted() { Some(true) } else { order.is_sorted_by(|one, other| one > other).then_some(false) };
-        if is_straight.is_some() {
-            return Ranks { spans, order, is_straight, kept: Vec::new() };
-        }
-        let mut kept = Vec::with_capacity(order.len() / STRIDE + 1);
-        let mut set = Members::blank(of);
-        for (rank, member) in order.iter().enumerate() {
-            if rank % STRIDE == 0 {
-                kept.push(set.clone());
-            }
-            set.insert(*member);
-        }
-        Ranks { spans, order, is_straight, kept }
+        let way = if order.is_sorted() {
+            Way::Up
+        } else if order.is_sorted_by(|one, other| one > other) {
+            Way::Down
+        } else {
+            Way::Across(beginnings(&order))
+        };
+        Ranks { spans, order, way }
     }
 
     /// The members whose timer is so short that a test holds; it must hold for all shorter ones too.
     pub(super) fn shorter(&self, of: u32, test: impl Fn(Duration) -> bool) -> Members {
         let count = self.spans.partition_point(|span| test(*span));
-        if count == self.order.len() {
-            return Members::All(of);
-        }
-        match self.is_straight {
-            Some(true) => return Members::between(0, count as u32, of),
-            Some(false) => return Members::between(of - count as u32, of, of),
-            None => {}
-        }
+        let (ranked, so_many) = (self.order.len(), count as u32);
+        let kept = match &self.way {
+            _ if count == ranked => return Members::all(of),
+            Way::Up => return Members::between(0, so_many, of),
+            Way::Down => return Members::between(of - so_many, of, of),
+            Way::Across(kept) => kept,
+        };
         let (base, rest) = (count / STRIDE, count % STRIDE);
-        let mut set = self.kept.get(base).cloned().unwrap_or_else(|| Members::blank(of));
+        let mut set = kept.get(base).cloned().unwrap_or_else(|| Members::blank(of));
         self.order[count - rest..count].iter().for_each(|member| set.insert(*member));
         set
     }
+}
+
+/// The first 0, 64, 128, … members of an order as sets.
+fn beginnings(order: &[u32]) -> Vec<Members> {
+    let mut kept = Vec::with_capacity(order.len() / STRIDE + 1);
+    let mut set = Members::blank(order.len() as u32);
+    for (rank, member) in order.iter().enumerate() {
+        if rank % STRIDE == 0 {
+            kept.push(set.clone());
+        }
+        set.insert(*member);
+    }
+    kept
 }

@@ -28,6 +28,15 @@ pub(super) struct More {
     hops: Option<Box<[HopRun]>>,
 }
 
+impl FlowRun {
+    /// Nothing unusual is known of it any more.
+    #[inline]
+    pub(super) fn be_usual(&mut self) {
+        (self.cut, self.repaired, self.doubt, self.hole, self.reset) = (None, None, None, None, None);
+        (self.repairs, self.blocked, self.invalid) = (0, 0, 0);
+    }
+}
+
 impl Rare {
     /// Takes from a run what is unusual about it, if anything is; `hops` are its boxes' states where they do not rest in words.
     #[inline]

@@ -2,47 +2,61 @@
 //!
 //! It keeps flows; what becomes of them is the replay's business, and what it means that of `finding`.
 
+use super::kept::{Kept, Rack};
 use super::path::Path;
-use super::pipeline::{Job, Keep, Kept};
+use super::pipeline::{Job, Keep};
 use super::profile::Profile;
-use super::quick::When;
+use super::quick::Question;
 use super::replay::{Beginning, FlowRun, Replay};
 use super::rest::{Layout, Shelf};
 use super::told::Told;
-use crate::flow::{Flow, FlowIndex, FlowTable, Observation, number_streams};
+use crate::flow::{Flow, Observation};
 use crate::net::Segment;
 use crate::time::Instant;
+use std::sync::Arc;
 
 /// Follows flows through a path and keeps them small.
 #[derive(Debug)]
 pub(super) struct Resting<'p> {
     replay: Replay<'p>,
-    layout: Layout,
+    layout: Arc<Layout>,
 }
 
 /// What one shard keeps of its flows, and the one that is at work.
 #[derive(Debug)]
-pub(super) struct Rack {
+pub struct Rested {
+    layout: Arc<Layout>,
     shelf: Shelf,
     run: FlowRun,
+}
+
+impl Rack for Rested {
+    fn swap(&mut self, one: usize, other: usize) {
+        self.shelf.swap(one, other);
+    }
+
+    #[inline]
+    fn touch(&self, at: usize) -> u64 {
+        self.shelf.touch(at)
+    }
 }
 
 impl<'p> Resting<'p> {
     /// A replay through a path.
     pub(super) fn new(path: &'p Path) -> Resting<'p> {
-        Resting { replay: Replay::new(path), layout: Layout::of(path) }
+        Resting { replay: Replay::new(path), layout: Arc::new(Layout::of(path)) }
     }
 }
 
 impl Keep for Resting<'_> {
-    type Rack = Rack;
+    type Rack = Rested;
     type Flows = Replayed;
 
-    fn rack(&self) -> Rack {
-        Rack { shelf: Shelf::new(&self.layout), run: self.layout.scratch() }
+    fn rack(&self) -> Rested {
+        Rested { layout: Arc::clone(&self.layout), shelf: Shelf::new(&self.layout), run: self.layout.scratch() }
     }
 
-    fn begin(&self, rack: &mut Rack, at: usize, flow: &Flow, seg: &Segment) {
+    fn begin(&self, rack: &mut Rested, at: usize, flow: &Flow, seg: &Segment) {
         rack.shelf.put(at);
         // What rests of a flow that no box knows yet is nothing.
         if Replay::beginning(flow, seg) != Beginning::Seen || !self.layout.packs() {
@@ -51,19 +65,14 @@ impl Keep for Resting<'_> {
         }
     }
 
-    fn swap(&self, rack: &mut Rack, one: usize, other: usize) {
-        rack.shelf.swap(one, other);
-    }
-
     #[inline]
-    fn segment(&self, rack: &mut Rack, at: usize, flow: &Flow, seg: &Segment, observation: &Observation, previous_frame: u32) {
-        let Rack { shelf, run } = rack;
+    fn segment(&self, rack: &mut Rested, at: usize, flow: &Flow, seg: &Segment, observation: &Observation, previous_frame: u32) {
+        let Rested { shelf, run, .. } = rack;
         let told = Told { flow, seg, observation, previous_frame };
         if shelf.is_plain(at) {
             let goes_on = run.is_told(shelf.profiles.at_mut(at), flow, observation);
-            let now = self.replay.judged_at(seg.at);
-            let when = When { now, latest: now + self.replay.blur() };
-            if !goes_on || self.layout.passes(self.replay.path, shelf, at, &told, when, &()) {
+            let question = Question { replay: &self.replay, told: &told, others: &() };
+            if !goes_on || self.layout.passes(shelf, at, &question) {
                 return;
             }
             self.layout.wake(shelf, at, run, flow);
@@ -82,62 +91,23 @@ impl Keep for Resting<'_> {
         self.layout.rest(shelf, at, run, flow);
     }
 
-    #[inline]
-    fn touch(&self, rack: &Rack, at: usize) -> u64 {
-        rack.shelf.touch(at)
-    }
-
-    fn flows(&self, kept: Kept<Rack>, _: Instant, _: &Job) -> Replayed {
-        Replayed { shards: kept.shards, order: kept.order, layout: self.layout.clone() }
+    fn flows(&self, kept: Kept<Rested>, _: Instant, _: &Job) -> Replayed {
+        kept
     }
 }
 
 /// The flows of a replay, in the order of their first packets.
-#[derive(Debug)]
-pub struct Replayed {
-    shards: Vec<(FlowTable, Rack)>,
-    order: Vec<(u32, FlowIndex)>,
-    layout: Layout,
-}
+pub type Replayed = Kept<Rested>;
 
 impl Replayed {
     /// Flows that were followed before, perhaps elsewhere, with their ways through the path, in any order; their streams are numbered.
     pub fn gathered(path: &Path, flows: impl Iterator<Item = (Flow, FlowRun)>) -> Replayed {
         let resting = Resting::new(path);
-        let (mut table, mut rack) = (FlowTable::default(), resting.rack());
-        for (at, (flow, mut run)) in flows.enumerate() {
+        Kept::joined(resting.rack(), flows, |rack, at, flow, mut run| {
             rack.shelf.put(at);
             *rack.shelf.profiles.at_mut(at) = std::mem::take(&mut run.profile);
-            resting.layout.rest(&mut rack.shelf, at, &mut run, &flow);
-            table.adopt(flow);
-        }
-        table.close(true, |one, other| rack.shelf.swap(one, other));
-        let order = number_streams(&mut [&mut table]);
-        Replayed { shards: vec![(table, rack)], order, layout: resting.layout }
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.order.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.order.is_empty()
-    }
-
-    /// A flow.
-    ///
-    /// # Panics
-    /// Where there is none of that number.
-    pub fn flow(&self, number: usize) -> &Flow {
-        let (shard, at) = self.order[number];
-        self.shards[shard as usize].0.flow(at)
-    }
-
-    /// All flows.
-    pub fn flows(&self) -> impl Iterator<Item = &Flow> {
-        (0..self.len()).map(|number| self.flow(number))
+            rack.layout.rest(&mut rack.shelf, at, &mut run, flow);
+        })
     }
 
     /// A flow's way through the path.
@@ -156,8 +126,8 @@ impl Replayed {
     /// # Panics
     /// Where there is none of that number.
     pub fn profile(&self, number: usize) -> &Profile {
-        let (shard, at) = self.order[number];
-        self.shards[shard as usize].1.shelf.profiles.at(at.get())
+        let (rack, at) = self.place(number);
+        rack.shelf.profiles.at(at)
     }
 
     /// Its way without the spells, in the place of another one's, which makes it cheap to look at many.
@@ -165,19 +135,8 @@ impl Replayed {
     /// # Panics
     /// Where there is none of that number.
     pub fn look(&self, number: usize, run: &mut FlowRun) {
-        let (shard, at) = self.order[number];
-        let (table, rack) = &self.shards[shard as usize];
-        self.layout.look(&rack.shelf, at.get(), run, table.flow(at));
-    }
-
-    /// Reads a little of all that is known of a flow: what is asked of many in a row comes from memory at once.
-    ///
-    /// # Panics
-    /// Where there is none of that number.
-    pub fn touch(&self, number: usize) -> u64 {
-        let (shard, at) = self.order[number];
-        let (table, rack) = &self.shards[shard as usize];
-        table.flow(at).touch() ^ rack.shelf.touch(at.get())
+        let (rack, at) = self.place(number);
+        rack.layout.look(&rack.shelf, at, run, self.flow(number));
     }
 
     /// Nothing, for [`Replayed::look`] to put a flow's way into.

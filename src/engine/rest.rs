@@ -96,11 +96,7 @@ impl<R> Shelf<R> {
     pub(super) fn put(&mut self, at: usize) {
         self.profiles.put(at, Profile::default());
         if at < self.count {
-            let rare = self.words(at)[1] as u32 & RARE;
-            if rare != 0 {
-                self.rares[rare as usize - 1] = None;
-                self.free.push(rare);
-            }
+            self.set_beside(at, None);
             return self.words_mut(at).fill(0);
         }
         if self.count.is_multiple_of(PIECE) {
@@ -168,20 +164,32 @@ impl<R> Shelf<R> {
         self.rares.get_mut((rare as usize).wrapping_sub(1))?.as_mut()
     }
 
-    /// Takes what stands beside a flow's words; its place is free.
+    /// Takes what stands beside a flow's words; its place is kept for what [`Shelf::set_beside`] puts there.
+    #[inline]
     pub(super) fn take_beside(&mut self, at: usize) -> Option<R> {
         let rare = self.words(at)[1] as u32 & RARE;
-        let taken = self.rares.get_mut((rare as usize).wrapping_sub(1))?.take()?;
-        self.free.push(rare);
-        self.words_mut(at)[1] &= !u64::from(RARE);
-        Some(taken)
+        self.rares.get_mut((rare as usize).wrapping_sub(1))?.take()
     }
 
-    /// Puts something beside the words of a flow that has nothing there.
-    pub(super) fn put_beside(&mut self, at: usize, rare: R) {
-        let place = self.room();
-        self.rares[place as usize - 1] = Some(rare);
-        self.words_mut(at)[1] |= u64::from(place);
+    /// Puts something beside the words of a flow, or nothing, in the place of what was there.
+    #[inline]
+    pub(super) fn set_beside(&mut self, at: usize, rare: Option<R>) {
+        let known = self.words(at)[1] as u32 & RARE;
+        let place = match (known, rare) {
+            (0, None) => return,
+            (known, None) => {
+                self.rares[known as usize - 1] = None;
+                self.free.push(known);
+                0
+            }
+            (known, rare) => {
+                let place = if known == 0 { self.room() } else { known };
+                self.rares[place as usize - 1] = rare;
+                place
+            }
+        };
+        let word = &mut self.words_mut(at)[1];
+        *word = *word & !u64::from(RARE) | u64::from(place);
     }
 
     /// A place for what stands beside the words of a flow.
@@ -265,28 +273,17 @@ impl Layout {
     /// Puts a run to rest. It is a blank one afterwards, but for what the next one overwrites.
     #[inline]
     pub(super) fn rest(&self, shelf: &mut Shelf, at: usize, run: &mut FlowRun, flow: &Flow) {
-        let known = shelf.words(at)[1] as u32 & RARE;
-        let packed = self.packs && self.pack(shelf.words_mut(at), run, flow);
+        let packed = self.packs && self.lay(shelf.words_mut(at), run, flow);
         let cut = if run.cut.is_some() { CUT } else { 0 };
-        let flags = if packed { flags_of(run) } else { ODD | if run.over { OVER } else { 0 } };
+        if !packed {
+            lay_aside(shelf.words_mut(at), run.over);
+        }
+        shelf.words_mut(at)[1] |= u64::from(cut);
         let hops = (!packed).then(|| std::mem::replace(&mut run.hops, self.blank.clone()));
-        let rare = match (Rare::of(run, hops), known) {
-            (None, 0) => 0,
-            (None, known) => {
-                shelf.free.push(known);
-                0
-            }
-            (Some(rare), known) => {
-                let place = if known == 0 { shelf.room() } else { known };
-                shelf.rares[place as usize - 1] = Some(rare);
-                place
-            }
-        };
-        let words = shelf.words_mut(at);
-        words[1] = words[1] & !u64::from(u32::MAX) | u64::from(flags | rare | cut);
+        shelf.set_beside(at, Rare::of(run, hops));
     }
 
-    /// Puts a run to rest in words that have nothing beside them, if it has the usual form; says whether it has.
+    /// Puts a run to rest in words, if it has the usual form; says whether it has. What stands beside them stays there.
     #[inline]
     pub(super) fn lay(&self, words: &mut [u64], run: &FlowRun, flow: &Flow) -> bool {
         let packed = self.pack(words, run, flow);
@@ -299,6 +296,7 @@ impl Layout {
     /// The run that [`Layout::lay`] put to rest, but for its spells and what is unusual about it, in the place of another.
     #[inline]
     pub(super) fn take_up(&self, words: &[u64], run: &mut FlowRun, flow: &Flow) {
+        run.be_usual();
         run.over = words[1] as u32 & OVER != 0;
         if run.hops.len() != self.blank.len() {
             run.hops.clone_from(&self.blank);
@@ -309,29 +307,24 @@ impl Layout {
     /// Wakes a run. What is unusual about it is moved, not copied: it has to be put to rest again.
     #[inline]
     pub(super) fn wake(&self, shelf: &mut Shelf, at: usize, run: &mut FlowRun, flow: &Flow) {
-        let flags = shelf.words(at)[1] as u32;
-        run.over = flags & OVER != 0;
-        if flags & ODD == 0 {
-            self.unpack(shelf.words(at), run, flow);
+        let words = shelf.words(at);
+        run.over = words[1] as u32 & OVER != 0;
+        if words[1] as u32 & ODD == 0 {
+            self.unpack(words, run, flow);
         }
-        if flags & RARE != 0
-            && let Some(rare) = shelf.rares[(flags & RARE) as usize - 1].take()
-        {
+        if let Some(rare) = shelf.take_beside(at) {
             rare.give(run);
         }
     }
 
     /// What rests, and goes on resting; but for the spells.
     pub(super) fn look(&self, shelf: &Shelf, at: usize, run: &mut FlowRun, flow: &Flow) {
-        let flags = shelf.words(at)[1] as u32;
-        (run.cut, run.repaired, run.doubt, run.hole) = (None, None, None, None);
-        (run.repairs, run.blocked, run.invalid, run.reset) = (0, 0, 0, None);
-        run.over = flags & OVER != 0;
-        if flags & ODD == 0 {
-            if run.hops.len() != self.blank.len() {
-                run.hops.clone_from(&self.blank);
-            }
-            self.unpack(shelf.words(at), run, flow);
+        let words = shelf.words(at);
+        if words[1] as u32 & ODD == 0 {
+            self.take_up(words, run, flow);
+        } else {
+            run.be_usual();
+            run.over = words[1] as u32 & OVER != 0;
         }
         if let Some(rare) = shelf.beside(at) {
             rare.clone().give(run);
@@ -379,7 +372,7 @@ impl Layout {
         }
         let (at, frame) = renewed.unwrap_or_default();
         words[0] = at.0;
-        words[1] = u64::from(frame) << 32;
+        words[1] = u64::from(frame) << 32 | words[1] & u64::from(RARE);
         words[2] = bits;
         true
     }
@@ -514,6 +507,12 @@ impl Place {
 fn flags_of(run: &FlowRun) -> u32 {
     let hole = |(hop, part): (usize, &HopRun)| if part.hole_since { HOLE << hop } else { 0 };
     run.hops.iter().enumerate().map(hole).fold(if run.over { OVER } else { 0 }, |sum, bit| sum | bit)
+}
+
+/// What the same word says of a flow whose boxes' states rest as they are; what stands beside the words stays there.
+pub(super) fn lay_aside(words: &mut [u64], over: bool) {
+    let over = if over { OVER } else { 0 };
+    words[1] = words[1] & u64::from(RARE) | u64::from(ODD | over);
 }
 
 /// What a conntrack entry is at rest, but for its tuples and when it was renewed; returns its bits.

@@ -3,7 +3,8 @@
 //! Nothing is kept for a flow or a packet, and sums do not depend on the order of what is summed: the counts are the same for any
 //! number of threads. It knows no timers.
 
-use super::pipeline::{Job, Keep, Kept};
+use super::kept::Kept;
+use super::pipeline::{Job, Keep};
 use crate::flow::{Flow, GapEvidence, Observation};
 use crate::net::Segment;
 use crate::time::{Duration, Instant};
@@ -135,17 +136,9 @@ impl<K: Keep> Keep for Listening<'_, K> {
         self.keep.begin(rack, at, flow, seg);
     }
 
-    fn swap(&self, rack: &mut K::Rack, one: usize, other: usize) {
-        self.keep.swap(rack, one, other);
-    }
-
     fn segment(&self, rack: &mut K::Rack, at: usize, flow: &Flow, seg: &Segment, observation: &Observation, previous_frame: u32) {
         self.silences.note(observation);
         self.keep.segment(rack, at, flow, seg, observation, previous_frame);
-    }
-
-    fn touch(&self, rack: &K::Rack, at: usize) -> u64 {
-        self.keep.touch(rack, at)
     }
 
     fn flows(&self, kept: Kept<K::Rack>, end: Instant, job: &Job) -> K::Flows {

@@ -4,20 +4,22 @@
 //! replay. Those that part leave it: what they have come to stands beside, the others go on. It keeps flows; who parts when is the
 //! business of `many`, and what it means that of `study`.
 
+use super::kept::{Kept, Rack};
 use super::many::{Class, ClassRun, Many, Part, Step};
 use super::members::Members;
-use super::pipeline::{Job, Keep, Kept};
-use super::quick::When;
+use super::pipeline::{Job, Keep};
+use super::quick::Question;
 use super::rare::Rare;
 use super::replay::{Beginning, FlowRun, Replay};
-use super::rest::{Layout, Shelf};
+use super::rest::{Layout, Shelf, lay_aside};
 use super::timers::TimerId;
 use super::told::{Told, heard};
 use super::words::{ODD, OVER, RARE};
-use crate::flow::{Arena, Flow, FlowIndex, FlowTable, Observation, Shape, number_streams};
+use crate::flow::{Arena, Flow, Observation, Shape};
 use crate::net::Segment;
 use crate::time::Instant;
 use rayon::prelude::*;
+use std::sync::Arc;
 
 /// A bit of a flow at rest: its run has something unusual about it, and has to be woken for each packet. Its other meaning is a
 /// replay's.
@@ -28,12 +30,31 @@ const UNUSUAL: u32 = super::words::CUT;
 pub struct Together<'m, 'p> {
     many: &'m Many<'p>,
     /// How the flows of each class rest, if they can.
-    layouts: Box<[Option<Layout>]>,
+    layouts: Box<[Option<Arc<Layout>>]>,
 }
 
 /// What one shard keeps of its flows for each class of policies.
 #[derive(Debug)]
-pub struct Rack(Box<[ClassRack]>);
+pub struct Shared(Box<[ClassRack]>);
+
+impl Rack for Shared {
+    fn swap(&mut self, one: usize, other: usize) {
+        for rack in &mut self.0 {
+            match rack {
+                ClassRack::AtRest(rack) => rack.shelf.swap(one, other),
+                ClassRack::AtWork(runs) => runs.swap(one, other),
+            }
+        }
+    }
+
+    #[inline]
+    fn touch(&self, at: usize) -> u64 {
+        match self.0.first() {
+            Some(ClassRack::AtRest(rack)) => rack.shelf.touch(at),
+            _ => 0,
+        }
+    }
+}
 
 #[derive(Debug)]
 enum ClassRack {
@@ -43,6 +64,7 @@ enum ClassRack {
 
 #[derive(Debug)]
 struct AtRest {
+    layout: Arc<Layout>,
     shelf: Shelf<Box<Beside>>,
     /// The parts of the flow that is at work; between packets one run to use again, or none.
     parts: Vec<Part>,
@@ -62,110 +84,86 @@ struct Beside {
 impl<'m, 'p> Together<'m, 'p> {
     /// For all policies of these.
     pub fn new(many: &'m Many<'p>) -> Together<'m, 'p> {
-        Together { many, layouts: many.classes.iter().map(Class::layout).collect() }
+        Together { many, layouts: many.classes.iter().map(|class| class.layout().map(Arc::new)).collect() }
     }
 
     /// The flows that were followed before, perhaps elsewhere, with what they came to, in any order; their streams are numbered.
     pub fn gathered(&self, flows: impl Iterator<Item = (Flow, Box<[ClassRun]>)>) -> Studied {
-        let (mut table, mut rack) = (FlowTable::default(), self.rack());
-        for (at, (flow, runs)) in flows.enumerate() {
-            let classes = self.many.classes.iter().zip(&self.layouts);
-            for (((class, layout), rack), mut run) in classes.zip(&mut rack.0).zip(runs) {
-                match (rack, layout) {
-                    (ClassRack::AtRest(rack), Some(layout)) => {
-                        rack.shelf.put(at);
-                        rack.parts.clear();
-                        rack.parts.append(&mut run.parts);
-                        rack.lay_down(class, layout, at, &flow);
-                    }
-                    (ClassRack::AtWork(runs), _) => runs.put(at, run),
-                    (ClassRack::AtRest(_), None) => {}
+        Kept::joined(self.rack(), flows, |rack, at, flow, runs| {
+            for ((class, rack), run) in self.many.classes.iter().zip(&mut rack.0).zip(runs) {
+                match rack {
+                    ClassRack::AtRest(rack) => rack.begin(class, at, flow, run.parts),
+                    ClassRack::AtWork(held) => held.put(at, run),
                 }
             }
-            table.adopt(flow);
-        }
-        table.close(true, |one, other| self.swap(&mut rack, one, other));
-        let order = number_streams(&mut [&mut table]);
-        Studied { shards: vec![(table, rack)], order, layouts: self.layouts.clone() }
+        })
+    }
+
+    fn classes<'r>(&self, rack: &'r mut Shared) -> impl Iterator<Item = (&'m Class<'p>, &'r mut ClassRack)> {
+        self.many.classes.iter().zip(&mut rack.0)
     }
 }
 
 impl Keep for Together<'_, '_> {
-    type Rack = Rack;
+    type Rack = Shared;
     type Flows = Studied;
 
-    fn rack(&self) -> Rack {
-        let rack = |layout: &Option<Layout>| match layout {
-            Some(layout) => ClassRack::AtRest(Box::new(AtRest { shelf: Shelf::new(layout), parts: Vec::new() })),
+    fn rack(&self) -> Shared {
+        let rack = |layout: &Option<Arc<Layout>>| match layout {
+            Some(layout) => {
+                ClassRack::AtRest(Box::new(AtRest { layout: Arc::clone(layout), shelf: Shelf::new(layout), parts: Vec::new() }))
+            }
             None => ClassRack::AtWork(Arena::default()),
         };
-        Rack(self.layouts.iter().map(rack).collect())
+        Shared(self.layouts.iter().map(rack).collect())
     }
 
-    fn begin(&self, rack: &mut Rack, at: usize, flow: &Flow, seg: &Segment) {
-        for ((class, layout), rack) in self.many.classes.iter().zip(&self.layouts).zip(&mut rack.0) {
-            match (rack, layout) {
-                (ClassRack::AtRest(rack), Some(layout)) => {
-                    rack.shelf.put(at);
-                    // What rests of a flow that no box knows yet is nothing.
-                    if Replay::beginning(flow, seg) != Beginning::Seen {
-                        rack.parts = class.begin(flow, seg).parts;
-                        rack.lay_down(class, layout, at, flow);
-                    }
-                }
-                (ClassRack::AtWork(runs), _) => runs.put(at, class.begin(flow, seg)),
-                (ClassRack::AtRest(_), None) => {}
-            }
-        }
-    }
-
-    fn swap(&self, rack: &mut Rack, one: usize, other: usize) {
-        for rack in &mut rack.0 {
+    fn begin(&self, rack: &mut Shared, at: usize, flow: &Flow, seg: &Segment) {
+        for (class, rack) in self.classes(rack) {
             match rack {
-                ClassRack::AtRest(rack) => rack.shelf.swap(one, other),
-                ClassRack::AtWork(runs) => runs.swap(one, other),
+                // What rests of a flow that no box knows yet is nothing.
+                ClassRack::AtRest(rack) if Replay::beginning(flow, seg) == Beginning::Seen => rack.shelf.put(at),
+                ClassRack::AtRest(rack) => rack.begin(class, at, flow, class.begin(flow, seg).parts),
+                ClassRack::AtWork(runs) => runs.put(at, class.begin(flow, seg)),
             }
         }
     }
 
     #[inline]
-    fn segment(&self, rack: &mut Rack, at: usize, flow: &Flow, seg: &Segment, observation: &Observation, previous_frame: u32) {
+    fn segment(&self, rack: &mut Shared, at: usize, flow: &Flow, seg: &Segment, observation: &Observation, previous_frame: u32) {
         let told = Told { flow, seg, observation, previous_frame };
-        for ((class, layout), rack) in self.many.classes.iter().zip(&self.layouts).zip(&mut rack.0) {
-            match (rack, layout) {
-                (ClassRack::AtRest(rack), Some(layout)) => rack.segment(class, layout, at, told, self.many.beyond),
-                (ClassRack::AtWork(runs), _) => class.follow(runs.at_mut(at), told, self.many.beyond),
-                (ClassRack::AtRest(_), None) => {}
+        for (class, rack) in self.classes(rack) {
+            match rack {
+                ClassRack::AtRest(rack) => rack.segment(class, at, told, self.many.beyond),
+                ClassRack::AtWork(runs) => class.follow(runs.at_mut(at), told, self.many.beyond),
             }
         }
     }
 
-    #[inline]
-    fn touch(&self, rack: &Rack, at: usize) -> u64 {
-        match rack.0.first() {
-            Some(ClassRack::AtRest(rack)) => rack.shelf.touch(at),
-            _ => 0,
-        }
-    }
-
-    fn flows(&self, kept: Kept<Rack>, end: Instant, job: &Job) -> Studied {
-        let Kept { mut shards, order, .. } = kept;
+    fn flows(&self, mut kept: Kept<Shared>, end: Instant, job: &Job) -> Studied {
         super::pipeline::on_threads(job, || {
-            shards.par_iter_mut().for_each(|(table, rack)| {
-                for (class, rack) in self.many.classes.iter().zip(&mut rack.0) {
+            kept.shards.par_iter_mut().for_each(|(table, rack)| {
+                for (class, rack) in self.classes(rack) {
                     if let ClassRack::AtWork(runs) = rack {
                         table.flows().zip(runs.iter_mut()).for_each(|(flow, run)| class.probes(run, flow, end, self.many.beyond));
                     }
                 }
             });
         });
-        Studied { shards, order, layouts: self.layouts.clone() }
+        kept
     }
 }
 
 impl AtRest {
+    /// A flow of which something is known already.
+    fn begin(&mut self, class: &Class<'_>, at: usize, flow: &Flow, parts: Vec<Part>) {
+        self.shelf.put(at);
+        self.parts = parts;
+        self.lay_down(class, at, flow);
+    }
+
     #[inline]
-    fn segment(&mut self, class: &Class<'_>, layout: &Layout, at: usize, told: Told<'_>, beyond: bool) {
+    fn segment(&mut self, class: &Class<'_>, at: usize, told: Told<'_>, beyond: bool) {
         let flags = self.shelf.words(at)[1] as u32;
         let mut is_heard = false;
         if flags & (ODD | UNUSUAL) == 0 {
@@ -173,17 +171,15 @@ impl AtRest {
             if flags & RARE != 0 && told.observation.revises.is_some() {
                 self.others_hear(at, told.observation);
             }
-            let replay = class.replay(0);
-            let now = replay.judged_at(told.seg.at);
-            let when = When { now, latest: now + replay.blur() };
             // A packet that the capture point saw twice crossed the boxes once.
             let crossed = told.observation.shape == Shape::Duplicate;
-            if crossed || layout.passes(replay.path, &mut self.shelf, at, &told, when, class) {
+            let question = Question { replay: class.replay(0), told: &told, others: class };
+            if crossed || self.layout.passes(&mut self.shelf, at, &question) {
                 return;
             }
             is_heard = true;
         }
-        self.at_work(class, layout, at, &Step { told, is_heard }, beyond);
+        self.at_work(class, at, &Step { told, is_heard }, beyond);
     }
 
     #[cold]
@@ -195,7 +191,7 @@ impl AtRest {
 
     /// A packet that is not a usual one, or a flow that is not.
     #[inline(never)]
-    fn at_work(&mut self, class: &Class<'_>, layout: &Layout, at: usize, step: &Step<'_>, beyond: bool) {
+    fn at_work(&mut self, class: &Class<'_>, at: usize, step: &Step<'_>, beyond: bool) {
         if self.shelf.words(at)[1] as u32 & ODD != 0 {
             let Some(beside) = self.shelf.beside_mut(at) else { return };
             let going = beside.parts.iter().any(|part| !part.done);
@@ -203,12 +199,12 @@ impl AtRest {
             if going {
                 self.parts.clear();
                 self.parts.extend(self.shelf.take_beside(at).into_iter().flat_map(|beside| beside.parts));
-                self.lay_down(class, layout, at, step.told.flow);
+                self.lay_down(class, at, step.told.flow);
             }
             return;
         }
-        let mut main = self.parts.pop().unwrap_or_else(|| Part::of(class.everybody(), layout.scratch()));
-        layout.take_up(self.shelf.words(at), &mut main.run, step.told.flow);
+        let mut main = self.parts.pop().unwrap_or_else(|| Part::of(class.everybody(), self.layout.scratch()));
+        self.layout.take_up(self.shelf.words(at), &mut main.run, step.told.flow);
         std::mem::swap(self.shelf.profiles.at_mut(at), &mut main.run.profile);
         let mut others = Vec::new();
         main.members = match self.shelf.take_beside(at).map(|beside| *beside) {
@@ -232,11 +228,11 @@ impl AtRest {
             }
         }
         self.parts.append(&mut others);
-        self.lay_down(class, layout, at, step.told.flow);
+        self.lay_down(class, at, step.told.flow);
     }
 
-    /// Puts the parts of a flow to rest that has nothing beside its words.
-    fn lay_down(&mut self, class: &Class<'_>, layout: &Layout, at: usize, flow: &Flow) {
+    /// Puts the parts of a flow to rest; what stood beside its words was taken.
+    fn lay_down(&mut self, class: &Class<'_>, at: usize, flow: &Flow) {
         let mut going = self.parts.iter().enumerate().filter(|(_, part)| !part.done).map(|(index, _)| index);
         let only = going.next().filter(|_| going.next().is_none());
         let laid = only.is_some_and(|only| {
@@ -245,43 +241,34 @@ impl AtRest {
             if first != 0 {
                 class.retime(&mut part.run, 0);
             }
-            let laid = layout.lay(self.shelf.words_mut(at), &part.run, flow);
+            let laid = self.layout.lay(self.shelf.words_mut(at), &part.run, flow);
             if !laid && first != 0 {
                 class.retime(&mut part.run, first);
             }
             laid
         });
         // Those that are done need not remember what their boxes did.
-        let path = class.path(0);
-        if !laid {
-            self.shelf.words_mut(at)[1] = u64::from(ODD);
-            self.parts.iter_mut().for_each(|part| part.forget_states(path));
-            let (members, rare) = (class.everybody(), None);
-            self.shelf.put_beside(at, Box::new(Beside { members, rare, parts: std::mem::take(&mut self.parts) }));
-            return;
-        }
-        let mut main = self.parts.swap_remove(only.unwrap_or(0));
+        self.parts.iter_mut().for_each(|part| part.forget_states(class.path(0)));
+        let Some(only) = only.filter(|_| laid) else {
+            lay_aside(self.shelf.words_mut(at), false);
+            let parts = std::mem::take(&mut self.parts);
+            return self.shelf.set_beside(at, Some(Box::new(Beside { members: class.everybody(), rare: None, parts })));
+        };
+        let mut main = self.parts.swap_remove(only);
         std::mem::swap(self.shelf.profiles.at_mut(at), &mut main.run.profile);
         let rare = Rare::of(&mut main.run, None);
-        if !self.parts.is_empty() || rare.is_some() || !main.members.is_all() {
-            self.parts.iter_mut().for_each(|part| part.forget_states(path));
-            let parts = self.parts.drain(..).collect();
-            let members = std::mem::replace(&mut main.members, class.everybody());
-            let unusual = if rare.is_some() { UNUSUAL } else { 0 };
-            self.shelf.put_beside(at, Box::new(Beside { members, rare, parts }));
-            self.shelf.words_mut(at)[1] |= u64::from(unusual);
-        }
+        let unusual = if rare.is_some() { UNUSUAL } else { 0 };
+        let alone = self.parts.is_empty() && rare.is_none() && main.members.is_all();
+        let members = std::mem::replace(&mut main.members, class.everybody());
+        let beside = (!alone).then(|| Box::new(Beside { members, rare, parts: self.parts.drain(..).collect() }));
+        self.shelf.words_mut(at)[1] |= u64::from(unusual);
+        self.shelf.set_beside(at, beside);
         self.parts.push(main);
     }
 }
 
 /// The flows of many policies, in the order of their first packets.
-#[derive(Debug)]
-pub struct Studied {
-    shards: Vec<(FlowTable, Rack)>,
-    order: Vec<(u32, FlowIndex)>,
-    layouts: Box<[Option<Layout>]>,
-}
+pub type Studied = Kept<Shared>;
 
 /// The parts of a flow for one class of policies.
 #[derive(Clone, Copy, Debug)]
@@ -304,53 +291,20 @@ pub struct Scratch(Vec<Part>);
 impl Scratch {
     fn at(&mut self, place: usize) -> &mut Part {
         if self.0.len() <= place {
-            self.0.resize_with(place + 1, || Part::of(Members::All(0), FlowRun::blank()));
+            self.0.resize_with(place + 1, || Part::of(Members::all(0), FlowRun::blank()));
         }
         &mut self.0[place]
     }
 }
 
 impl Studied {
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.order.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.order.is_empty()
-    }
-
-    /// A flow.
-    ///
-    /// # Panics
-    /// Where there is none of that number.
-    pub fn flow(&self, number: usize) -> &Flow {
-        let (shard, at) = self.order[number];
-        self.shards[shard as usize].0.flow(at)
-    }
-
-    /// Reads a little of all that is known of a flow: what is asked of many in a row comes from memory at once.
-    ///
-    /// # Panics
-    /// Where there is none of that number.
-    pub fn touch(&self, number: usize) -> u64 {
-        let (shard, at) = self.order[number];
-        let (table, rack) = &self.shards[shard as usize];
-        let words = match rack.0.first() {
-            Some(ClassRack::AtRest(rack)) => rack.shelf.touch(at.get()),
-            _ => 0,
-        };
-        table.flow(at).touch() ^ words
-    }
-
     /// What a flow came to for the policies of a class, by the place of the class in [`Many::classes`].
     ///
     /// # Panics
     /// Where there is none of that number.
     pub fn parts<'v>(&'v self, number: usize, place: usize, class: &Class<'_>, scratch: &'v mut Scratch) -> Parts<'v> {
-        if let ClassRack::AtRest(rack) = self.rack(number, place).0 {
-            scratch.at(place).run.profile.clone_from(rack.shelf.profiles.at(self.order[number].1.get()));
+        if let (ClassRack::AtRest(rack), at) = self.rack(number, place) {
+            scratch.at(place).run.profile.clone_from(rack.shelf.profiles.at(at));
         }
         self.outline(number, place, class, scratch)
     }
@@ -360,23 +314,18 @@ impl Studied {
     /// # Panics
     /// Where there is none of that number.
     pub fn outline<'v>(&'v self, number: usize, place: usize, class: &Class<'_>, scratch: &'v mut Scratch) -> Parts<'v> {
-        let (flow, at) = (self.flow(number), self.order[number].1.get());
-        let (shelf, layout) = match self.rack(number, place) {
-            (ClassRack::AtRest(rack), Some(layout)) => (&rack.shelf, layout),
-            (ClassRack::AtWork(runs), _) => return Parts { main: None, others: &runs.at(at).parts },
-            (ClassRack::AtRest(_), None) => return Parts { main: None, others: &[] },
+        let (rack, at) = match self.rack(number, place) {
+            (ClassRack::AtRest(rack), at) => (rack, at),
+            (ClassRack::AtWork(runs), at) => return Parts { main: None, others: &runs.at(at).parts },
         };
-        let words = shelf.words(at);
-        let beside = shelf.beside(at);
+        let (words, beside) = (rack.shelf.words(at), rack.shelf.beside(at));
         let others = beside.map_or(&[][..], |beside| &beside.parts);
         if words[1] as u32 & ODD != 0 {
             return Parts { main: None, others };
         }
         let part = scratch.at(place);
         let Part { members, run, .. } = &mut *part;
-        layout.take_up(words, run, flow);
-        (run.cut, run.repaired, run.doubt, run.hole, run.reset) = (None, None, None, None, None);
-        (run.repairs, run.blocked, run.invalid) = (0, 0, 0);
+        rack.layout.take_up(words, run, self.flow(number));
         if let Some(rare) = beside.and_then(|beside| beside.rare.clone()) {
             rare.give(run);
         }
@@ -392,10 +341,9 @@ impl Studied {
     /// # Panics
     /// Where there is none of that number.
     pub fn is_undivided_and_over(&self, number: usize, place: usize) -> bool {
-        let at = self.order[number].1.get();
-        match self.rack(number, place).0 {
-            ClassRack::AtRest(rack) => rack.shelf.words(at)[1] as u32 & (OVER | RARE | ODD) == OVER,
-            ClassRack::AtWork(_) => false,
+        match self.rack(number, place) {
+            (ClassRack::AtRest(rack), at) => rack.shelf.words(at)[1] as u32 & (OVER | RARE | ODD) == OVER,
+            (ClassRack::AtWork(_), _) => false,
         }
     }
 
@@ -405,18 +353,18 @@ impl Studied {
     /// # Panics
     /// Where there is none of that number.
     pub fn entries(&self, number: usize, place: usize, class: &Class<'_>, tell: impl FnMut(usize, Instant, TimerId)) -> bool {
-        let (flow, at) = (self.flow(number), self.order[number].1.get());
         match self.rack(number, place) {
-            (ClassRack::AtRest(rack), Some(layout)) if rack.shelf.is_plain(at) => {
-                layout.each_timer(class.path(0), rack.shelf.words(at), flow.proto(), tell);
+            (ClassRack::AtRest(rack), at) if rack.shelf.is_plain(at) => {
+                rack.layout.each_timer(class.path(0), rack.shelf.words(at), self.flow(number).proto(), tell);
                 true
             }
             _ => false,
         }
     }
 
-    fn rack(&self, number: usize, place: usize) -> (&ClassRack, &Option<Layout>) {
-        let shard = self.order[number].0;
-        (&self.shards[shard as usize].1.0[place], &self.layouts[place])
+    /// What is kept of a flow for a class of policies, by its number there.
+    fn rack(&self, number: usize, place: usize) -> (&ClassRack, usize) {
+        let (rack, at) = self.place(number);
+        (&rack.0[place], at)
     }
 }

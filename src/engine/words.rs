@@ -42,7 +42,8 @@ pub(super) const REVERSED: u64 = 2;
 
 const RARE_BITS: u32 = 26;
 pub(super) const RARE: u32 = (1 << RARE_BITS) - 1;
-/// The flow has been cut: its packets do not go through the boxes any more.
+/// The flow has been cut: its packets do not go through the boxes any more. In a study of many policies: something is unusual about the
+/// run that rests, and each packet has to wake it (`studied::UNUSUAL`); there a cut run does not rest.
 pub(super) const CUT: u32 = 1 << RARE_BITS;
 /// Packets are missing since a box was last renewed; shifted by the box.
 pub(super) const HOLE: u32 = CUT << 1;

@@ -105,25 +105,20 @@ impl Part {
 
 /// Flows that are looked at in one go.
 const CHUNK: usize = 4096;
-/// Flows that are brought from memory together.
-const GROUP: usize = 16;
 
 impl<'r> Report<'r> {
     /// Judges every flow of a run.
     pub fn new(path: &'r Path, run: &'r Run) -> Report<'r> {
-        let (total, spans) = (run.flows.len(), Spans::of(&path.hops));
+        let spans = Spans::of(&path.hops);
         let part = |chunk: usize| {
             let (mut part, mut scratch) = (Part::default(), Replayed::scratch());
-            for index in chunk * CHUNK..total.min((chunk + 1) * CHUNK) {
-                if index.is_multiple_of(GROUP) {
-                    std::hint::black_box((index..total.min(index + GROUP)).fold(0, |sum, next| sum ^ run.flows.touch(next)));
-                }
+            for index in run.flows.chunk(chunk, CHUNK) {
                 run.flows.look(index, &mut scratch);
                 part.add(index, &judge::glance(path, &spans, run.flows.flow(index), &scratch, run.flows.profile(index), run.end));
             }
             part
         };
-        let Part { sums, mut worth } = (0..total.div_ceil(CHUNK)).into_par_iter().map(part).reduce(Part::default, Part::join);
+        let Part { sums, mut worth } = run.flows.chunks(CHUNK).into_par_iter().map(part).reduce(Part::default, Part::join);
         worth.sort_unstable_by_key(|(verdict, excess, index)| (*verdict, std::cmp::Reverse(*excess), *index));
         Report { path, run, spans, sums, worst: worth.into_iter().map(|(verdict, _, index)| (verdict, index)).collect() }
     }

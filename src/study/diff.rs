@@ -100,12 +100,11 @@ impl Study<'_, '_> {
         let unknown = Fate { verdict: Verdict::Survives, feelings: None, victim: None, by: None };
         let mut fates = [unknown.clone(), unknown];
         self.for_each_verdict(flow, scratch, |group| {
-            let cut = group.part.run.cut.as_deref();
             let fate = Fate {
                 verdict: group.brief.verdict,
                 feelings: group.brief.felt.as_ref().map(|[client, server]| [client.feeling, server.feeling]),
-                victim: cut.map(|(late, _)| late.frame),
-                by: cut.map(|(late, _)| (late.hop, late.lapse.state)),
+                victim: group.cut.map(|(late, _)| late.frame),
+                by: group.cut.map(|(late, _)| (late.hop, late.lapse.state)),
             };
             for policy in group.policies() {
                 if let Some(slot) = fates.get_mut(policy) {

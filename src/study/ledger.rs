@@ -331,7 +331,7 @@ impl Ledger {
 
     /// What a block of sixty-four of so many policies has.
     fn block(&self, block: usize, of: usize) -> Block<'_> {
-        let whole = Members::All(of as u32).word(block);
+        let whole = Members::all(of as u32).word(block);
         let words: Vec<u64> = self.sets.iter().map(|set| set.word(block)).collect();
         let divided = |partials: &[Partial]| {
             let (mut all, mut some) = (Vec::new(), Vec::new());
@@ -523,7 +523,7 @@ impl Study<'_, '_> {
         };
         let chunk = |number: usize| {
             let (mut ledgers, mut scratch, mut lived) = (empty(), Scratch::default(), Lived::default());
-            for flow in self.touched(number * CHUNK..self.run.flows.len().min((number + 1) * CHUNK)) {
+            for flow in self.run.flows.chunk(number, CHUNK) {
                 self.note(flow, &mut scratch, &mut lived, &mut ledgers);
             }
             ledgers
@@ -532,7 +532,7 @@ impl Study<'_, '_> {
             let hops = |(mine, theirs): (Vec<Ledger>, Vec<Ledger>)| mine.into_iter().zip(theirs).map(|(m, t)| m.absorb(t)).collect();
             mine.into_iter().zip(theirs).map(hops).collect()
         };
-        let ledgers = (0..self.run.flows.len().div_ceil(CHUNK)).into_par_iter().map(chunk).reduce(empty, join);
+        let ledgers = self.run.flows.chunks(CHUNK).into_par_iter().map(chunk).reduce(empty, join);
         let settle = |(class, hops): (&Class<'_>, Vec<Ledger>)| {
             hops.into_iter().enumerate().map(|(hop, ledger)| ledger.settled(class, hop).summed()).collect()
         };

@@ -17,16 +17,13 @@ pub mod sweep;
 pub mod tally;
 pub mod tune;
 
-use crate::engine::many::{Class, Many, Part};
+use crate::engine::many::{Class, Many};
 use crate::engine::members::Members;
 use crate::engine::pipeline::Run;
+use crate::engine::replay::{Fate, Late};
 use crate::engine::studied::{Scratch, Studied};
-use crate::finding::Finding;
-use crate::finding::judge::{Brief, brief, judge};
-use crate::flow::Flow;
-use crate::net::Sock;
-use crate::time::Instant;
-use std::ops::Range;
+use crate::finding::Verdict;
+use crate::finding::judge::{Brief, brief};
 
 /// Flows followed for many policies.
 #[derive(Debug)]
@@ -37,9 +34,6 @@ pub struct Study<'s, 'p> {
     pub run: &'s Run<Studied>,
 }
 
-/// So many flows are touched together before they are looked at.
-const GROUP: usize = 16;
-
 /// Policies that have one verdict on a flow.
 #[derive(Debug)]
 pub struct Group<'g, 'p> {
@@ -47,8 +41,8 @@ pub struct Group<'g, 'p> {
     pub class_index: usize,
     /// Their class.
     pub class: &'g Class<'p>,
-    /// The run that they share.
-    pub part: &'g Part,
+    /// The packet that came too late and what became of it, of a flow that is cut.
+    pub cut: Option<&'g (Late, Fate)>,
     /// Who they are, by place in the class.
     pub members: Members,
     /// The verdict.
@@ -60,11 +54,6 @@ impl Group<'_, '_> {
     pub fn policies(&self) -> impl Iterator<Item = usize> + '_ {
         self.members.iter().map(|member| self.class.members[member as usize])
     }
-
-    /// Everything that is to be said about the flow, for one of the policies.
-    pub fn finding(&self, socks: [Sock; 2], flow: &Flow, member: u32, capture_end: Instant) -> Finding {
-        judge(self.class.path(member), socks, flow, &self.class.run_of(self.part, member), capture_end)
-    }
 }
 
 impl<'p> Study<'_, 'p> {
@@ -73,6 +62,12 @@ impl<'p> Study<'_, 'p> {
         let (flows, end) = (&self.run.flows, self.run.end);
         let flow = flows.flow(number);
         for (class_index, class) in self.many.classes.iter().enumerate() {
+            // As nearly all flows are; what follows comes to the same.
+            if flows.is_undivided_and_over(number, class_index) {
+                let brief = Brief { verdict: Verdict::Survives, felt: None };
+                tell(Group { class_index, class, cut: None, members: class.everybody(), brief });
+                continue;
+            }
             // No verdict turns on the spells.
             for part in flows.outline(number, class_index, class, scratch).iter() {
                 for members in class.verdict_groups(part, end) {
@@ -82,19 +77,9 @@ impl<'p> Study<'_, 'p> {
                     } else {
                         brief(class.path(first), flow, &class.run_of(part, first), end)
                     };
-                    tell(Group { class_index, class, part, members, brief });
+                    tell(Group { class_index, class, cut: part.run.cut.as_deref(), members, brief });
                 }
             }
         }
-    }
-
-    /// The flows of a range, with what is known of them brought from memory a few at a time.
-    fn touched(&self, flows: Range<usize>) -> impl Iterator<Item = usize> + '_ {
-        let end = flows.end;
-        flows.inspect(move |number| {
-            if number.is_multiple_of(GROUP) {
-                std::hint::black_box((*number..end.min(number + GROUP)).fold(0, |sum, next| sum ^ self.run.flows.touch(next)));
-            }
-        })
     }
 }

@@ -151,28 +151,19 @@ impl Study<'_, '_> {
     /// The tally of each policy.
     pub fn tallies(&self) -> Vec<Tally> {
         let empty = || -> Vec<Sums> { self.many.classes.iter().map(|class| Sums::new(class.members.len())).collect() };
-        let survives = Brief { verdict: Verdict::Survives, felt: None };
+        let flows = &self.run.flows;
         let chunk = |number: usize| {
             let (mut sums, mut scratch) = (empty(), Scratch::default());
-            for flow in self.touched(number * CHUNK..self.run.flows.len().min((number + 1) * CHUNK)) {
-                let over = |place: usize| self.run.flows.is_undivided_and_over(flow, place);
-                if (0..sums.len()).all(over) {
-                    // As nearly all flows are; for_each_verdict comes to the same.
-                    for (class, sums) in self.many.classes.iter().zip(&mut sums) {
-                        sums.add(&Members::All(class.members.len() as u32), &survives, None);
-                    }
-                    continue;
-                }
+            for flow in flows.chunk(number, CHUNK) {
                 self.for_each_verdict(flow, &mut scratch, |group| {
-                    let victim = group.part.run.cut.as_deref().map(|(late, _)| late.at);
-                    let cut = victim.map(|at| FirstCut { at, flow });
+                    let cut = group.cut.map(|(late, _)| FirstCut { at: late.at, flow });
                     sums[group.class_index].add(&group.members, &group.brief, cut);
                 });
             }
             sums
         };
         let join = |mine: Vec<Sums>, theirs: Vec<Sums>| mine.into_iter().zip(&theirs).map(|(mine, theirs)| mine.absorb(theirs)).collect();
-        let sums: Vec<Sums> = (0..self.run.flows.len().div_ceil(CHUNK)).into_par_iter().map(chunk).reduce(empty, join);
+        let sums: Vec<Sums> = flows.chunks(CHUNK).into_par_iter().map(chunk).reduce(empty, join);
         let policies = self.many.classes.iter().map(|class| class.members.len()).sum();
         let mut tallies = vec![Tally::default(); policies];
         for (class, sums) in self.many.classes.iter().zip(&sums) {

@@ -7,7 +7,6 @@ mod study;
 mod traffic;
 
 use capture::{Ends, Packet, START, pcap};
-use flowlapse::engine::lives::Life;
 use flowlapse::engine::many::{ClassRun, Many, Part};
 use flowlapse::engine::pipeline::Followed;
 use flowlapse::engine::replay::{FlowRun, Replay};
@@ -97,8 +96,10 @@ fn as_at_work(file: &[u8], many: &Many<'_>, at_work: &Followed<Box<[ClassRun]>>)
 fn ends(path: &Path, run: &FlowRun) -> Vec<Vec<(Instant, Instant)>> {
     let lives = |(hop, part): (usize, &flowlapse::engine::replay::HopRun)| {
         let hop = &path.hops[hop];
-        let all: Vec<Life> = part.lives.as_ref().map_or_else(Vec::new, |lives| lives.all(hop, &part.state));
-        let mut ends: Vec<_> = all.iter().map(|life| (life.from, life.end(hop))).collect();
+        let mut ends = Vec::new();
+        if let Some(lives) = &part.lives {
+            lives.each(hop, &part.state, |life| ends.push((life.from, life.end(hop))));
+        }
         ends.sort();
         ends
     };
