@@ -30,11 +30,11 @@ struct Judged {
 }
 
 fn judged(path: &Path, run: &Run) -> Judged {
-    let (total, spans) = (run.flows.len(), Spans::of(&path.hops));
+    let spans = Spans::of(&path.hops);
     let part = |chunk: usize| {
         let mut worth = Vec::new();
         let mut scratch = Replayed::scratch();
-        for index in chunk * CHUNK..total.min((chunk + 1) * CHUNK) {
+        for index in run.flows.chunk(chunk, CHUNK) {
             run.flows.look(index, &mut scratch);
             let glance = judge::glance(path, &spans, run.flows.flow(index), &scratch, run.flows.profile(index), run.end);
             if glance.verdict != Verdict::Survives {
@@ -43,13 +43,13 @@ fn judged(path: &Path, run: &Run) -> Judged {
         }
         worth
     };
-    let mut worst: Vec<_> = (0..total.div_ceil(CHUNK)).into_par_iter().flat_map_iter(part).collect();
+    let mut worst: Vec<_> = run.flows.chunks(CHUNK).into_par_iter().flat_map_iter(part).collect();
     worst.sort_unstable();
     let mut counts = [0; Verdict::ALL.len()];
     for (verdict, ..) in &worst {
         counts[*verdict as usize] += 1;
     }
-    counts[Verdict::Survives as usize] = (total - worst.len()) as u64;
+    counts[Verdict::Survives as usize] = (run.flows.len() - worst.len()) as u64;
     Judged { counts, worst: worst.into_iter().map(|(verdict, _, index)| (verdict, index)).collect() }
 }
 

@@ -4,6 +4,7 @@
 
 use super::pipeline::{Job, Keep, Run};
 use crate::flow::{Arena, Flow, FlowIndex, FlowTable, NoRoom, number_streams};
+use rayon::prelude::*;
 use std::ops::Range;
 
 /// What is kept for the flows of a shard, by their numbers in it.
@@ -45,7 +46,6 @@ impl<R: Rack> Kept<R> {
             shards.iter_mut().for_each(close);
         } else {
             // There is something to sort.
-            use rayon::prelude::*;
             shards.par_iter_mut().for_each(close);
         }
         let mut tables: Vec<&mut FlowTable> = shards.iter_mut().map(|(table, _)| table).collect();
@@ -100,7 +100,7 @@ impl<R: Rack> Kept<R> {
     }
 
     /// The numbers of the flows of a chunk; what is known of each is brought from memory together with a few others, before it is
-    /// looked at.
+    /// looked at. A chunk has best as many flows as make whole groups of sixteen.
     pub fn chunk(&self, chunk: usize, size: usize) -> impl Iterator<Item = usize> {
         let end = self.len().min((chunk + 1) * size);
         (chunk * size..end).inspect(move |number| {

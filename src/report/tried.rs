@@ -24,6 +24,7 @@ pub struct Tried {
 /// One slot for each timer of each box.
 type Slots = Vec<Option<Tried>>;
 
+/// Flows that are looked at in one go. Only their spells are asked: `Kept::chunk` would bring the rest of each from memory too.
 const FLOWS: usize = 4096;
 
 fn join(mut one: Slots, other: Slots) -> Slots {
