@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use twox_hash::XxHash64;
 
 /// Changes with every field of what is kept.
-const STATE: u8 = 4;
+const STATE: u8 = 5;
 
 /// A flow and what is kept of it, as bytes.
 ///

@@ -7,9 +7,9 @@ use crate::capture::Capture;
 use crate::engine::Path;
 use crate::engine::pipeline::{self, Job, Run};
 use crate::engine::replayed::Replayed;
-use crate::engine::timers::Spans;
 use crate::finding::which::{Choice, Which};
-use crate::finding::{Finding, Verdict, judge};
+use crate::finding::judge::{self, Judge};
+use crate::finding::{Finding, Verdict};
 use crate::net::{Proto, Sock};
 use crate::time::Duration;
 use rayon::prelude::*;
@@ -30,13 +30,13 @@ struct Judged {
 }
 
 fn judged(path: &Path, run: &Run) -> Judged {
-    let spans = Spans::of(&path.hops);
+    let judge = Judge::of(path, run.end);
     let part = |chunk: usize| {
         let mut worth = Vec::new();
         let mut scratch = Replayed::scratch();
         for index in run.flows.chunk(chunk, CHUNK) {
             run.flows.look(index, &mut scratch);
-            let glance = judge::glance(path, &spans, run.flows.flow(index), &scratch, run.flows.profile(index), run.end);
+            let glance = judge.glance(run.flows.flow(index), &scratch, run.flows.profile(index), u32::MAX);
             if glance.verdict != Verdict::Survives {
                 worth.push((glance.verdict, Reverse(glance.excess), index));
             }

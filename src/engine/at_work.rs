@@ -88,7 +88,7 @@ impl Replay<'_> {
     /// Every box has let the packet pass: its spell is noted, and its entry is what it has become.
     fn settle(&self, run: &mut FlowRun, profile: &mut Profile, told: &Told<'_>, now: Instant, nexts: &[Next]) {
         let (seg, open) = (told.seg, told.is_open());
-        let reply = seg.dir == Direction::Reply;
+        let (reply, mut hint) = (seg.dir == Direction::Reply, usize::MAX);
         for turn in 0..nexts.len() {
             let index = if reply { nexts.len() - 1 - turn } else { turn };
             let (hop, part) = (&self.path.hops[index], &mut run.hops[index]);
@@ -121,7 +121,7 @@ impl Replay<'_> {
             part.hole_since |= seen == GapEvidence::Hole;
             if let Some((timer, refreshed)) = found.filter(|_| !part.hole_since) {
                 let spell = Spell { idle: now.since(refreshed), before: part.renewed_by, after: seg.frame, evidence: seen };
-                profile.note(index, timer, spell, open);
+                profile.note(index, timer, spell, open, &mut hint);
             }
             if runs {
                 (part.renewed_by, part.hole_since) = (seg.frame, false);

@@ -62,6 +62,7 @@ pub mod many;
 pub mod members;
 mod memory;
 pub mod offered;
+mod opening;
 mod packets;
 pub mod path;
 pub mod pipeline;

@@ -49,7 +49,10 @@ const IDLE_MAX: Duration = Duration(1 << 48);
 struct Short(u16);
 
 const SPELL: u16 = 0x0007;
-const _: () = assert!(TimerId::NUMBERS <= 1 << 11 && SPELLS < 8);
+const _: () = assert!(TimerId::NUMBERS < FREE.timer().0 as usize && SPELLS < 8);
+
+/// What stands where there is no row: no timer has that number.
+const FREE: Short = Short(u16::MAX);
 
 impl Short {
     const fn key(hop: usize, timer: TimerId) -> u16 {
@@ -112,8 +115,8 @@ struct InPlace {
     frames: [(u32, u32); SPELLS],
     idle_high: [u16; SPELLS],
     rows: [Short; ROWS],
-    /// For each box the row that it asked for last.
-    last: Packed<4>,
+    /// For each box the row that it asked for last, of its timers on either side.
+    last: [Packed<4>; 2],
     /// For each box the spell that was the longest before the one that a later segment may still show to be a hole.
     prior: Packed<4>,
     /// What is known about each spell.
@@ -142,8 +145,8 @@ impl Default for Rows {
             idle: [0; SPELLS],
             frames: [(0, 0); SPELLS],
             idle_high: [0; SPELLS],
-            rows: [Short(0); ROWS],
-            last: Packed(0),
+            rows: [FREE; ROWS],
+            last: [Packed(0); 2],
             prior: NO_PRIOR,
             evidence: Packed(0),
             open: 0,
@@ -210,39 +213,21 @@ impl Profile {
     }
 
     /// Records one spell; holes prove nothing and are left out. `open` says whether a later segment may show this one to be a
-    /// hole.
-    #[inline]
-    pub fn note(&mut self, hop: usize, timer: TimerId, spell: Spell, open: bool) {
-        if spell.evidence == GapEvidence::Hole {
-            return;
+    /// hole; `hint` is where the last spell was put in place, which is mostly the one of the box before, and is kept from box to box.
+    #[inline(always)]
+    pub(super) fn note(&mut self, hop: usize, timer: TimerId, spell: Spell, open: bool, hint: &mut usize) {
+        let borne = matches!(&self.0, Rows::InPlace(held) if held.is_no_longer(hop, timer, spell.idle));
+        if !borne && spell.evidence != GapEvidence::Hole {
+            self.note_longer(hop, timer, spell, open, hint);
         }
-        if let Rows::InPlace(held) = &mut self.0
-            && hop < HOPS
-        {
-            let key = Short::key(hop, timer);
-            let rows = &held.rows[..held.count()];
-            let last = held.last.at(hop);
-            let asked_again = rows.get(last).is_some_and(|row| row.is(key));
-            let found = if asked_again { Some(last) } else { rows.iter().position(|row| row.is(key)) };
-            if let Some(at) = found {
-                if !asked_again {
-                    held.last.set(hop, at);
-                }
-                if spell.idle > held.idle(held.rows[at].spell()) && !held.lengthen(at, spell, open) {
-                    self.begin(hop, timer, spell, open);
-                }
-                return;
-            }
-        }
-        self.begin(hop, timer, spell, open);
     }
 
-    /// A timer's first spell, or one for which there is no room in place.
-    #[cold]
-    fn begin(&mut self, hop: usize, timer: TimerId, spell: Spell, open: bool) {
+    /// A spell that may be the longest under its timer.
+    #[inline(never)]
+    fn note_longer(&mut self, hop: usize, timer: TimerId, spell: Spell, open: bool, hint: &mut usize) {
         if let Rows::InPlace(held) = &mut self.0
             && hop < HOPS
-            && held.add(Short::key(hop, timer), spell, open)
+            && held.note(hop, timer, spell, open, hint)
         {
             return;
         }
@@ -300,6 +285,31 @@ impl InPlace {
         Duration(u64::from(self.idle_high[at]) << 32 | u64::from(self.idle[at]))
     }
 
+    /// Whether the row that a box asked for last is this timer's, and has borne a spell that was as long.
+    #[inline(always)]
+    fn is_no_longer(&self, hop: usize, timer: TimerId, idle: Duration) -> bool {
+        hop < HOPS && {
+            let last = self.last[timer.side()].at(hop);
+            let row = if last < ROWS { self.rows[last] } else { FREE };
+            row.is(Short::key(hop, timer)) && idle <= self.idle(row.spell())
+        }
+    }
+
+    /// Takes in a spell. Says whether there was room for it; nothing has changed where not.
+    fn note(&mut self, hop: usize, timer: TimerId, spell: Spell, open: bool, hint: &mut usize) -> bool {
+        let key = Short::key(hop, timer);
+        let count = self.count();
+        let found = self.rows[..count].iter().position(|row| row.is(key));
+        let done = match found {
+            Some(at) => spell.idle <= self.idle(self.rows[at].spell()) || self.lengthen(at, spell, open, hint),
+            None => count < ROWS && self.add(key, spell, open, hint),
+        };
+        if done {
+            self.last[timer.side()].set(hop, found.unwrap_or(count));
+        }
+        done
+    }
+
     fn set_idle(&mut self, at: usize, idle: Duration) {
         (self.idle[at], self.idle_high[at]) = (idle.0 as u32, (idle.0 >> 32) as u16);
     }
@@ -326,7 +336,7 @@ impl InPlace {
     }
 
     /// A row has a new longest spell. Says whether there was room for it; nothing has changed where not.
-    fn lengthen(&mut self, at: usize, spell: Spell, open: bool) -> bool {
+    fn lengthen(&mut self, at: usize, spell: Spell, open: bool, hint: &mut usize) -> bool {
         let (row, was) = (self.rows[at], (self.open, self.prior, self.taken));
         let hop = row.hop();
         if self.open >> at & 1 == 1 {
@@ -340,7 +350,7 @@ impl InPlace {
             // Its own place is free, if nobody else is there.
             self.rows[at] = Short(row.0 | SPELL);
         }
-        let Some(place) = self.place(spell) else {
+        let Some(place) = self.place(spell, hint) else {
             self.rows[at] = row;
             (self.open, self.prior, self.taken) = was;
             return false;
@@ -349,13 +359,10 @@ impl InPlace {
         true
     }
 
-    /// A row for a timer that had none. Says whether there was room for it.
-    fn add(&mut self, key: u16, spell: Spell, open: bool) -> bool {
+    /// A row for a timer that had none. Says whether there was room for its spell.
+    fn add(&mut self, key: u16, spell: Spell, open: bool, hint: &mut usize) -> bool {
         let count = self.count();
-        if count == ROWS || self.rows[..count].iter().any(|row| row.is(key)) {
-            return false;
-        }
-        let Some(place) = self.place(spell) else { return false };
+        let Some(place) = self.place(spell, hint) else { return false };
         self.rows[count] = Short(key | place as u16);
         self.count = self.count.saturating_add(1);
         if open {
@@ -366,13 +373,25 @@ impl InPlace {
     }
 
     /// Where a spell stands, or is put; nothing where there is no room.
-    fn place(&mut self, spell: Spell) -> Option<usize> {
+    #[inline(always)]
+    fn place(&mut self, spell: Spell, hint: &mut usize) -> Option<usize> {
+        if *hint >= SPELLS || !self.holds(*hint, spell) {
+            *hint = self.find_place(spell)?;
+        }
+        Some(*hint)
+    }
+
+    /// Whether a spell is found at a place. What nobody refers to any more may still be found, and is what it was.
+    #[inline(always)]
+    fn holds(&self, at: usize, spell: Spell) -> bool {
+        self.idle[at] == spell.idle.0 as u32 && self.taken >> at & 1 == 1 && self.spell(at) == spell
+    }
+
+    fn find_place(&mut self, spell: Spell) -> Option<usize> {
         if spell.idle >= IDLE_MAX {
             return None;
         }
-        // What nobody refers to any more may still be found here, and is what it was.
-        let low = spell.idle.0 as u32;
-        if let Some(same) = (0..SPELLS).find(|at| self.idle[*at] == low && self.taken >> at & 1 == 1 && self.spell(*at) == spell) {
+        if let Some(same) = (0..SPELLS).find(|at| self.holds(*at, spell)) {
             return Some(same);
         }
         if self.taken.trailing_ones() as usize >= SPELLS {

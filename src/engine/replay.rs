@@ -296,7 +296,7 @@ impl<'p> Replay<'p> {
         let now = self.judged_at(seg.at);
         let proto = flow.proto();
         let count = self.path.hops.len();
-        let mut late: Option<Late> = None;
+        let (mut late, mut hint): (Option<Late>, usize) = (None, usize::MAX);
         for step in 0..count {
             let index = if seg.dir == Direction::Original { step } else { count - 1 - step };
             let hop = &self.path.hops[index];
@@ -311,7 +311,7 @@ impl<'p> Replay<'p> {
             let found = running.map(|(lapse, _)| lapse);
             if let Some((found, timer)) = running.filter(|_| !(self.immortal && run.over)) {
                 let spell = Spell { idle: now.since(found.refreshed), before: part.renewed_by, after: seg.frame, evidence };
-                profile.note(index, timer, spell, open);
+                profile.note(index, timer, spell, open, &mut hint);
             }
             let mut moment = Moment { blur: self.blur, keep: self.immortal || part.hole_since && !run.over, ..Moment::exact(now) };
             let from = if seg.dir == Direction::Original { Side::Client } else { Side::Server };

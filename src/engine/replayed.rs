@@ -72,7 +72,7 @@ impl Keep for Resting<'_> {
         if shelf.is_plain(at) {
             let goes_on = run.is_told(shelf.profiles.at_mut(at), flow, observation);
             let question = Question { replay: &self.replay, told: &told, others: &() };
-            if !goes_on || self.layout.passes(shelf, at, &question) {
+            if !goes_on || self.layout.passes(shelf, at, &question) || self.layout.opens(shelf, at, &question) {
                 return;
             }
             self.layout.wake(shelf, at, run, flow);

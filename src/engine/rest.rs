@@ -9,6 +9,7 @@
 //! `tests/many/rest.rs` finds one that wakes as another.
 
 use super::hop::{Device, Hop, HopState};
+use super::opening::{passes_director, passes_router};
 use super::path::Path;
 use super::profile::Profile;
 use super::rare::Rare;
@@ -70,6 +71,10 @@ pub(super) struct Layout {
     pub(super) places: Vec<Place>,
     pub(super) words: usize,
     packs: bool,
+    /// Whether every box sees all packets and is renewed by all.
+    pub(super) even: bool,
+    /// Whether a SYN from the client passes every box, with the addresses that the path expects.
+    pub(super) opens: bool,
     /// What boxes remember of nothing, to begin with.
     blank: Box<[HopRun]>,
 }
@@ -221,12 +226,14 @@ impl Layout {
         let mut places = Vec::new();
         let mut words = HEAD;
         let (mut client, mut service) = (Host::CLIENT, Host::SERVICE);
+        let mut opens = true;
         for hop in &path.hops {
             let from_client = [client, service];
             let own = (!is_renewed_by_all(hop)).then_some(words);
             words += if own.is_some() { OWN } else { 0 };
             let (kind, size) = match &hop.device {
                 Device::Router(router) => {
+                    opens &= passes_router(router, service);
                     match router.nat {
                         Nat::None => {}
                         Nat::Masquerade => client = router.place.far,
@@ -236,6 +243,7 @@ impl Layout {
                     (Form::Router { timers: timers.collect(), reverses: router.nat == Nat::None }, ROUTER)
                 }
                 Device::Director(director) => {
+                    opens &= passes_director(director, service);
                     if director.ipvs.method == Method::Masq {
                         service = director.place.real;
                     }
@@ -249,8 +257,10 @@ impl Layout {
             places.push(Place { kind, from_client, from_server: [service, client], at: words, one_way: !hop.sees_replies(), own });
             words += size;
         }
+        let even = places.iter().all(|place| !place.one_way && place.own.is_none());
         let blank = path.hops.iter().map(|hop| HopRun { state: hop.empty(), renewed_by: 0, hole_since: false, lives: None });
-        Layout { packs: places.len() <= HOPS && !has_real_port(path), places, words, blank: blank.collect() }
+        let packs = places.len() <= HOPS && !has_real_port(path);
+        Layout { packs, even, opens: packs && opens, places, words, blank: blank.collect() }
     }
 
     /// The same for runs that note the lives of entries: small rests what the first packet made, and nothing has ended yet.

@@ -49,27 +49,68 @@ pub(super) fn of_idle(idle: &IdleBox, entry: &IdleEntry) -> TimerId {
     TimerId(idle.deadline(entry).1 as u16)
 }
 
-/// How long every timer of every box of a path is: for whoever asks of many flows.
+/// Every timer of every box of a path in one list, by box and number: for whoever asks of many flows.
 #[derive(Clone, Debug)]
-pub struct Spans(Vec<Box<[Duration]>>);
+pub struct Spans {
+    /// Where each box's begin; one more than there are boxes.
+    begins: Box<[usize]>,
+    timers: Box<[Span]>,
+}
+
+/// One timer.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    /// How long it is, as [`Hop::span`] has it.
+    pub length: Duration,
+    /// The place of the first timer of the same box that comes to the same clause: to whoever sets it they are one.
+    pub first: usize,
+}
 
 impl Spans {
     /// Those of a path.
     pub fn of(hops: &[Hop]) -> Spans {
-        let count = |hop: &Hop| match &hop.device {
-            Device::Router(_) => TimerId::NUMBERS,
-            Device::Director(_) => usize::from(VS_NOW + VS_DOS),
-            Device::Idle(_) => IdleClause::ALL.len(),
-        };
-        let span = |hop: &Hop| (0..count(hop) as u16).map(|number| hop.span(TimerId(number))).collect();
-        Spans(hops.iter().map(span).collect())
+        let (mut begins, mut timers) = (vec![0], Vec::new());
+        for hop in hops {
+            let count = match &hop.device {
+                Device::Router(_) => TimerId::NUMBERS,
+                Device::Director(_) => usize::from(VS_NOW + VS_DOS),
+                Device::Idle(_) => IdleClause::ALL.len(),
+            };
+            let mut seen: Vec<(Clause, usize)> = Vec::new();
+            for timer in (0..count as u16).map(TimerId) {
+                let (clause, own) = (hop.clause(timer), timers.len());
+                let first = seen.iter().find(|(known, _)| *known == clause).map_or(own, |(_, first)| *first);
+                if first == own {
+                    seen.push((clause, own));
+                }
+                timers.push(Span { length: hop.span(timer), first });
+            }
+            begins.push(timers.len());
+        }
+        Spans { begins: begins.into(), timers: timers.into() }
     }
 
-    /// The length of a timer of a box, as [`Hop::span`] has it; none of a box that is not there.
+    /// A timer of a box; none of a box that is not there.
     #[inline]
-    pub fn get(&self, hop: usize, timer: TimerId) -> Duration {
-        let spans = self.0.get(hop).map_or(&[][..], |spans| spans);
-        spans.get(usize::from(timer.0)).copied().unwrap_or_default()
+    pub fn get(&self, hop: usize, timer: TimerId) -> Option<Span> {
+        let begin = self.begins.get(hop)?;
+        self.timers.get(begin + usize::from(timer.0)).copied()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.timers.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.timers.is_empty()
+    }
+
+    /// Box and number of the timer at a place.
+    pub fn timer_at(&self, place: usize) -> (usize, TimerId) {
+        let hop = self.begins.partition_point(|begin| *begin <= place).saturating_sub(1);
+        (hop, TimerId((place - self.begins[hop]) as u16))
     }
 }
 
@@ -77,6 +118,11 @@ impl TimerId {
     /// Whether it is a timer of a director's entries that were born under `secure_tcp` (2.4).
     pub const fn is_of_defence(self) -> bool {
         self.0 >= VS_DOS && self.0 < VS_NOW
+    }
+
+    /// On which of two sides it is: conntrack's change with every packet between data that is acknowledged and data that is not.
+    pub(super) const fn side(self) -> usize {
+        (self.0 & Rule::UNACKED != 0) as usize
     }
 
     /// How many numbers there are at most, for tables by number.

@@ -52,51 +52,67 @@ pub fn judge(path: &Path, socks: [Sock; 2], flow: &Flow, run: &FlowRun, capture_
     finding
 }
 
-/// What is kept of a flow, without the words of [`judge`]. `spans` are those of the path.
-pub fn glance(path: &Path, spans: &Spans, flow: &Flow, run: &FlowRun, profile: &Profile, capture_end: Instant) -> Glance {
-    let replay = Replay::new(path);
-    let ground = ground(&replay, flow, run, capture_end);
-    let verdict = ground.as_ref().map_or(Verdict::Survives, |(verdict, _)| *verdict);
-    let excess = ground.as_ref().map_or(Duration::ZERO, |(_, ground)| match ground {
-        Ground::Late(late, ..) => late.idle().saturating_sub(late.lapse.timeout),
-        Ground::Silence { lapse, .. } => capture_end.since(lapse.refreshed).saturating_sub(lapse.timeout),
-    });
-    Glance {
-        verdict,
-        excess,
-        share: if verdict == Verdict::Survives { share(path, spans, profile) } else { 0 },
-        outlived: if ground.is_none() { outlived(&replay, flow, run) } else { Duration::ZERO },
-        blocked: run.blocked,
-        invalid: run.invalid,
-        copies: flow.copies(),
-    }
+/// Looks at many flows that went through one path.
+#[derive(Clone, Debug)]
+pub struct Judge<'p> {
+    replay: Replay<'p>,
+    spans: Spans,
+    capture_end: Instant,
 }
 
-/// The largest share of a timer that a spell used up without ending it, in millionths. Of rules that come to one clause the one
-/// with the longest spell counts, as among [`break_points`].
-fn share(path: &Path, spans: &Spans, profile: &Profile) -> u32 {
-    let (mut best, mut place) = (0, 0);
-    profile.each_idle(|hop, timer, idle| {
-        let here = place;
-        place += 1;
-        let timeout = spans.get(hop, timer);
-        // A smaller share than the best one so far, without a division.
-        if idle >= timeout || u128::from(idle.0) * 1_000_000 < u128::from(best) * u128::from(timeout.0) {
-            return;
-        }
-        let share = share_of(idle, timeout);
-        if share <= best {
-            return;
-        }
-        let (own, mut at) = (path.hops[hop].clause(timer), 0);
-        let outdone = profile.any_idle(|other_hop, other_timer, other_idle| {
-            let longer = other_idle > idle || other_idle == idle && at < here;
-            at += 1;
-            longer && other_hop == hop && path.hops[hop].clause(other_timer) == own
+impl<'p> Judge<'p> {
+    /// One for a path; `capture_end` is the time of the last packet of the whole capture.
+    pub fn of(path: &'p Path, capture_end: Instant) -> Judge<'p> {
+        Judge { replay: Replay::new(path), spans: Spans::of(&path.hops), capture_end }
+    }
+
+    /// The timers of the path.
+    pub const fn spans(&self) -> &Spans {
+        &self.spans
+    }
+
+    /// What is kept of a flow, without the words of [`judge`]. Its share of a timer is told where it is larger than `above`.
+    pub fn glance(&self, flow: &Flow, run: &FlowRun, profile: &Profile, above: u32) -> Glance {
+        let ground = ground(&self.replay, flow, run, self.capture_end);
+        let verdict = ground.as_ref().map_or(Verdict::Survives, |(verdict, _)| *verdict);
+        let excess = ground.as_ref().map_or(Duration::ZERO, |(_, ground)| match ground {
+            Ground::Late(late, ..) => late.idle().saturating_sub(late.lapse.timeout),
+            Ground::Silence { lapse, .. } => self.capture_end.since(lapse.refreshed).saturating_sub(lapse.timeout),
         });
-        best = if outdone { best } else { share };
-    });
-    best
+        Glance {
+            verdict,
+            excess,
+            share: if verdict == Verdict::Survives { self.share(profile, above) } else { 0 },
+            outlived: if ground.is_none() { outlived(&self.replay, flow, run) } else { Duration::ZERO },
+            blocked: run.blocked,
+            invalid: run.invalid,
+            copies: flow.copies(),
+        }
+    }
+
+    /// The largest share of a timer that a spell used up without ending it, in millionths; nothing where it is not larger than `above`.
+    /// Of rules that come to one clause the one with the longest spell counts, as among [`break_points`].
+    fn share(&self, profile: &Profile, above: u32) -> u32 {
+        let (mut best, mut place) = (above, 0);
+        profile.each_idle(|hop, timer, idle| {
+            let here = place;
+            place += 1;
+            let Some(span) = self.spans.get(hop, timer) else { return };
+            // Nearly all shares are no larger than the largest of the flows before, which is known without a division.
+            let least = (u128::from(best) + 1) * u128::from(span.length.0);
+            if idle >= span.length || u128::from(idle.0) * 1_000_000 < least {
+                return;
+            }
+            let mut at = 0;
+            let outdone = profile.any_idle(|other_hop, other_timer, other_idle| {
+                let longer = other_idle > idle || other_idle == idle && at < here;
+                at += 1;
+                longer && other_hop == hop && self.spans.get(hop, other_timer).is_some_and(|other| other.first == span.first)
+            });
+            best = if outdone { best } else { share_of(idle, span.length) };
+        });
+        if best > above { best } else { 0 }
+    }
 }
 
 /// Everything but the verdict.

@@ -165,6 +165,19 @@ impl Director {
         true
     }
 
+    /// A SYN that begins a connection of which no entry is there, to a service whose real server is available: state and flags of the
+    /// entry that it leaves; where nothing is said [`Director::packet`] is to be asked.
+    #[inline]
+    pub(crate) fn opens(&self, seg: &Segment) -> Option<(State, u8)> {
+        if self.conntrack.is_some() || self.ipvs.persistence.is_some() || !self.schedules(Proto::Tcp, seg.flags) {
+            return None;
+        }
+        let nobody = End { host: self.place.real, port: 0 };
+        let mut conn = Conn::new(&self.ipvs, Tuple { src: nobody, dst: nobody }, nobody, seg.at);
+        conn::advance(&self.ipvs, &mut conn.state, &mut conn.flags, false, seg.flags);
+        Some((conn.state, conn.flags))
+    }
+
     /// Removes entries whose timers have fired. IPVS has real timers: they fire whether or not a packet comes, and take their
     /// conntrack entries with them.
     fn reap(&self, state: &mut DirectorState, moment: &mut Moment, out: &mut Outcome) {

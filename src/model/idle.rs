@@ -235,6 +235,13 @@ impl IdleBox {
         }
     }
 
+    /// The entry that the SYN of a new connection leaves from the client.
+    #[inline]
+    pub(crate) fn opens(&self, seg: &Segment, now: Instant) -> Option<IdleEntry> {
+        let step = self.open(Proto::Tcp, seg, Direction::Original, now);
+        step.entry.filter(|_| step.action == Action::Forward)
+    }
+
     /// The first packet of a flow whose beginning the capture missed: the flow is taken as established before.
     pub fn adopt(&self, proto: Proto, seg: &Segment, from: Direction, now: Instant) -> IdleStep {
         self.made(proto, seg, from, now, Change::Created, true)

@@ -24,11 +24,13 @@ pub use plain::printable;
 use crate::engine::Path;
 use crate::engine::pipeline::Run;
 use crate::engine::profile::Profile;
+use crate::engine::replay::FlowRun;
 use crate::engine::replayed::Replayed;
-use crate::engine::timers::Spans;
-use crate::finding::{Finding, Glance, Verdict, judge};
+use crate::finding::judge::{self, Judge};
+use crate::finding::{Finding, Glance, Verdict};
 use crate::time::Duration;
 use rayon::prelude::*;
+use tried::{Slots, Tried};
 
 /// One replay, judged: what every format is written from.
 ///
@@ -44,7 +46,7 @@ pub struct Report<'r> {
     pub sums: Sums,
     /// The flows worth reading with their verdicts, worst first; among equals the largest excess over the timer, then capture order.
     worst: Vec<(Verdict, usize)>,
-    spans: Spans,
+    tried: Vec<Tried>,
 }
 
 /// Sums over the flows of a replay.
@@ -68,6 +70,7 @@ pub struct Sums {
 struct Part {
     sums: Sums,
     worth: Vec<(Verdict, Duration, usize)>,
+    tried: Slots,
 }
 
 impl Part {
@@ -85,6 +88,11 @@ impl Part {
         }
     }
 
+    /// The largest share of a timer so far, in millionths.
+    fn closest(&self) -> u32 {
+        self.sums.closest.map_or(0, |(share, _)| share)
+    }
+
     /// Both together; `next` comes after.
     fn join(mut self, next: Part) -> Part {
         let (mine, its) = (&mut self.sums, next.sums);
@@ -99,6 +107,7 @@ impl Part {
             mine.closest = its.closest;
         }
         self.worth.extend(next.worth);
+        self.tried.join(next.tried);
         self
     }
 }
@@ -109,18 +118,22 @@ const CHUNK: usize = 4096;
 impl<'r> Report<'r> {
     /// Judges every flow of a run.
     pub fn new(path: &'r Path, run: &'r Run) -> Report<'r> {
-        let spans = Spans::of(&path.hops);
-        let part = |chunk: usize| {
-            let (mut part, mut scratch) = (Part::default(), Replayed::scratch());
+        let judge = Judge::of(path, run.end);
+        let look = |(mut part, mut scratch): (Part, FlowRun), chunk: usize| {
             for index in run.flows.chunk(chunk, CHUNK) {
+                let profile = run.flows.profile(index);
                 run.flows.look(index, &mut scratch);
-                part.add(index, &judge::glance(path, &spans, run.flows.flow(index), &scratch, run.flows.profile(index), run.end));
+                part.tried.add(judge.spans(), profile);
+                let glance = judge.glance(run.flows.flow(index), &scratch, profile, part.closest());
+                part.add(index, &glance);
             }
-            part
+            (part, scratch)
         };
-        let Part { sums, mut worth } = run.flows.chunks(CHUNK).into_par_iter().map(part).reduce(Part::default, Part::join);
+        let parts = run.flows.chunks(CHUNK).into_par_iter().fold(|| (Part::default(), Replayed::scratch()), look);
+        let Part { sums, mut worth, tried } = parts.map(|(part, _)| part).reduce(Part::default, Part::join);
         worth.sort_unstable_by_key(|(verdict, excess, index)| (*verdict, std::cmp::Reverse(*excess), *index));
-        Report { path, run, spans, sums, worst: worth.into_iter().map(|(verdict, _, index)| (verdict, index)).collect() }
+        let worst = worth.into_iter().map(|(verdict, _, index)| (verdict, index)).collect();
+        Report { path, run, tried: tried.told(judge.spans()), sums, worst }
     }
 
     /// How many flows there are.
@@ -167,6 +180,11 @@ impl<'r> Report<'r> {
     /// The flows worth reading with their verdicts, worst first; among equals the largest excess over the timer, then capture order.
     pub fn worst(&self) -> &[(Verdict, usize)] {
         &self.worst
+    }
+
+    /// The timers that flows had to wait under, by box and timer.
+    pub fn tried(&self) -> &[Tried] {
+        &self.tried
     }
 
     /// The surviving flow that came closest to the end of a timer; the first of equals.

@@ -6,8 +6,7 @@ use flowlapse::engine::Clock;
 use flowlapse::engine::path::Path;
 use flowlapse::engine::pipeline::{Follow, Followed, Run};
 use flowlapse::engine::replay::{FlowRun, Replay};
-use flowlapse::engine::timers::Spans;
-use flowlapse::finding::judge::{glance, judge};
+use flowlapse::finding::judge::{Judge, judge};
 use flowlapse::finding::{BreakPoint, Decisive, Verdict};
 use flowlapse::flow::{Flow, Observation};
 use flowlapse::net::Segment;
@@ -44,12 +43,19 @@ fn agree(path: &Path, small: &Run, large: &Followed) -> Result<(), TestCaseError
         }
         let full = judge(path, small.socks(flow), flow, &run, small.end);
         prop_assert_eq!(&full, &judge(path, large.socks(&judged.flow), &judged.flow, &judged.run, large.end));
-        let brief = glance(path, &Spans::of(&path.hops), flow, &run, &run.profile, small.end);
+        let glances = Judge::of(path, small.end);
+        let brief = glances.glance(flow, &run, &run.profile, 0);
         let excess = full.decisive.as_ref().map_or(Duration::ZERO, Decisive::excess);
         prop_assert_eq!((brief.verdict, brief.excess, brief.outlived), (full.verdict, excess, full.outlived));
         prop_assert_eq!((brief.blocked, brief.invalid), (full.blocked, full.invalid));
         if full.verdict == Verdict::Survives {
-            prop_assert_eq!(brief.share, full.closest().map_or(0, BreakPoint::share));
+            let share = full.closest().map_or(0, BreakPoint::share);
+            prop_assert_eq!(brief.share, share);
+            // Told where it is larger than another one.
+            for above in [share.saturating_sub(1), share, u32::MAX] {
+                let told = if share > above { share } else { 0 };
+                prop_assert_eq!(glances.glance(flow, &run, &run.profile, above).share, told);
+            }
         }
     }
     Ok(())

@@ -105,6 +105,21 @@ impl Router {
         (passed.is_some() && self.lets_out(bits, dir, seg, Proto::Udp)).then_some(rule)
     }
 
+    /// A SYN that begins a connection of which nothing is in the table, nor of any other that its translation could clash with: the TCP
+    /// part, the status and the rule of the entry that it leaves, where it is let through; otherwise [`Router::packet`] is to be asked.
+    #[inline]
+    pub(crate) fn opens(&self, seg: &Segment) -> Option<(TcpTrack, u8, Rule)> {
+        let settings = &self.conntrack.settings;
+        let d = settings.dialect;
+        if d.model != Model::Window || tracker::header_check(d, seg).is_err() {
+            return None;
+        }
+        let (mut track, mut bits) = (tracker::create(settings, seg).ok()?, 0);
+        let Ruling::Accept(Some(rule)) = tracker::packet(settings, &mut track, &mut bits, 0, seg) else { return None };
+        let translated = if self.nat == Nat::None { 0 } else { status::SRC_NAT_DONE | status::DST_NAT_DONE };
+        self.lets_out(&mut bits, 0, seg, Proto::Tcp).then_some((track, bits | status::CONFIRMED | translated, rule))
+    }
+
     /// Whether an entry is in the table, its translation decided, and its timer set by every packet.
     #[inline]
     fn is_settled(&self, bits: u8) -> bool {
