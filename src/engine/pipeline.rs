@@ -15,6 +15,7 @@ use crate::decode::{DecodeCounters, Decoded, Decoder, Filter, IcmpError};
 use crate::flow::{Arena, Book, Ends, Flow, FlowIndex, FlowTable, NoRoom, Observation, StreamRule};
 use crate::net::{Segment, Sock};
 use crate::time::Instant;
+use arrayvec::ArrayVec;
 use rayon::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +25,7 @@ const SHARDS: usize = 64;
 /// With fewer flows to hold than this there is one shard: divided among many, some would be full long before the others.
 const FEW: u64 = 1 << 16;
 /// How many segments make a window: the more, the more often what one shard knows is still in the cache when its next packet
-/// comes. Two windows of 72 bytes a segment are all the memory that does not go with flows.
+/// comes. Two windows of 64 bytes a segment are all the memory that does not go with flows.
 pub(super) const WINDOW: u32 = 1 << 18;
 /// How many ICMP errors are kept of a capture.
 pub const ERRORS_MAX: usize = 1 << 16;
@@ -228,19 +229,40 @@ impl<L> Run<L> {
 pub(super) struct Item {
     pub(super) seg: Segment,
     pub(super) ends: Ends,
-    pub(super) hash: u64,
+    /// Its place in the whole input.
+    pub(super) order: u64,
 }
 
 const _: () = assert!(size_of::<Item>() == 64);
 
 /// How many packets are looked up together, so that what they need comes from memory at once.
 const GROUP: usize = 32;
+/// How many packets are put into a bin at once. A window is larger than the caches: each packet by itself would be a dozen stores that
+/// wait for their cache line together, and there is room for few that wait.
+const NEAR: usize = 4;
 
-/// The packets of a window for one shard, and their places in the whole input.
+/// The packets of a window for one shard.
 #[derive(Default)]
 pub(super) struct Bin {
     pub(super) items: Vec<Item>,
-    pub(super) orders: Vec<u64>,
+    /// The last few of them, until they are so many.
+    near: ArrayVec<Item, NEAR>,
+}
+
+impl Bin {
+    #[inline(always)]
+    fn put(&mut self, item: Item) {
+        if self.near.is_full() {
+            self.settle();
+        }
+        self.near.push(item);
+    }
+
+    /// Puts the last ones with the others.
+    fn settle(&mut self) {
+        self.items.extend_from_slice(&self.near);
+        self.near.clear();
+    }
 }
 
 /// The flows that belong together to be looked after by one thread at a time.
@@ -251,27 +273,27 @@ pub(super) struct Shard<R> {
 
 impl<R: Rack> Shard<R> {
     fn work(&mut self, keep: &impl Keep<Rack = R>, bin: &mut Bin) {
-        for (group, orders) in bin.items.chunks_mut(GROUP).zip(bin.orders.chunks(GROUP)) {
-            let mut guesses = [None; GROUP];
+        for group in bin.items.chunks_mut(GROUP) {
+            let mut guesses = [(0, None); GROUP];
             for (guess, item) in guesses.iter_mut().zip(group.iter()) {
-                *guess = self.table.guess(item.hash);
+                let hash = item.ends.hash();
+                *guess = (hash, self.table.guess(hash));
             }
             let mut touched = 0;
-            for index in guesses.iter().flatten() {
-                touched ^= self.table.flow(*index).touch() ^ self.rack.touch(index.get());
+            for index in guesses.iter().filter_map(|(_, guess)| *guess) {
+                touched ^= self.table.flow(index).touch() ^ self.rack.touch(index.get());
             }
             std::hint::black_box(touched);
-            for ((item, order), guess) in group.iter_mut().zip(orders).zip(guesses) {
-                self.one(keep, item, guess, *order);
+            for (item, (hash, guess)) in group.iter_mut().zip(guesses) {
+                self.one(keep, item, hash, guess);
             }
         }
         bin.items.clear();
-        bin.orders.clear();
     }
 
     #[inline]
-    fn one(&mut self, keep: &impl Keep<Rack = R>, item: &mut Item, guess: Option<FlowIndex>, order: u64) {
-        let Some(placed) = self.table.place(&item.ends, item.hash, guess, &mut item.seg, order) else { return };
+    fn one(&mut self, keep: &impl Keep<Rack = R>, item: &mut Item, hash: u64, guess: Option<FlowIndex>) {
+        let Some(placed) = self.table.place(&item.ends, hash, guess, &mut item.seg, item.order) else { return };
         let flow = self.table.flow_mut(placed.flow);
         let previous = flow.last_frame;
         let observation = flow.observe(&item.seg);
@@ -337,6 +359,7 @@ pub(super) fn drive<K: Keep>(intake: &mut impl Intake, keep: &K, job: &Job) -> K
     let mut more = intake.window(&mut filling);
     while more {
         intake.filled();
+        filling.iter_mut().for_each(Bin::settle);
         if job.flows_max.is_some() {
             divide(&mut shards, &filling, most);
         }
@@ -458,9 +481,7 @@ impl Reading<'_> {
 #[inline(always)]
 pub(super) fn put(bins: &mut [Bin], seg: Segment, ends: Ends, order: u64) {
     let hash = ends.hash();
-    let bin = &mut bins[hash as usize & (bins.len() - 1)];
-    bin.items.push(Item { seg, ends, hash });
-    bin.orders.push(order);
+    bins[hash as usize & (bins.len() - 1)].put(Item { seg, ends, order });
 }
 
 /// Replays a capture through a path. When `stop` becomes true, what was read so far is judged.
