@@ -143,7 +143,10 @@ pub fn run(args: &Args) -> Ended {
         cut |= page::write(file, usize::from(args.html_lives), &report, &args.captures, &args.options, stop)?;
     }
     Form::of(args).tell(&report)?;
-    Ok(if cut { exit::INTERRUPTED } else { exit_code(args, &report, &fail_on) })
+    let code = if cut { exit::INTERRUPTED } else { exit_code(args, &report, &fail_on) };
+    // The process ends, and its memory with it: that need not be given back flow by flow.
+    std::mem::forget(run);
+    Ok(code)
 }
 
 /// In which form a report is printed.

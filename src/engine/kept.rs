@@ -3,7 +3,7 @@
 //! It knows neither what is kept nor what it means.
 
 use super::pipeline::{Job, Keep, Run};
-use crate::flow::{Arena, Flow, FlowIndex, FlowTable, NoRoom, number_streams};
+use crate::flow::{Arena, Flow, FlowIndex, FlowTable, NoRoom, Stretch, cuts, number_streams};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -49,7 +49,7 @@ impl<R: Rack> Kept<R> {
             shards.par_iter_mut().for_each(close);
         }
         let mut tables: Vec<&mut FlowTable> = shards.iter_mut().map(|(table, _)| table).collect();
-        let order = number_streams(&mut tables);
+        let order = number(&mut tables);
         let no_room = shards.iter().fold(NoRoom::default(), |sum, (table, _)| sum.and(table.no_room()));
         Kept { shards, order, no_room }
     }
@@ -114,6 +114,23 @@ impl<R: Rack> Kept<R> {
         let (rack, at) = self.place(number);
         self.flow(number).touch() ^ rack.touch(at)
     }
+}
+
+/// Flows that begin one after another and are put in order by one thread.
+const STRETCH: usize = 1 << 15;
+
+/// As [`number_streams`], on several threads where it is worth that.
+fn number(tables: &mut [&mut FlowTable]) -> Vec<(u32, FlowIndex)> {
+    let count = tables.iter().map(|table| table.len()).sum::<usize>() / STRETCH;
+    if count < 2 {
+        return number_streams(tables);
+    }
+    let shared: Vec<&FlowTable> = tables.iter().map(|table| &**table).collect();
+    let cuts = cuts(&shared, count);
+    let stretches: Vec<Stretch> = cuts.par_windows(2).map(|pair| Stretch::of(&shared, &pair[0], &pair[1])).collect();
+    let before = Stretch::before(&stretches);
+    tables.par_iter_mut().enumerate().for_each(|(number, table)| Stretch::tell(&stretches, &before, number, table));
+    Stretch::order(&stretches)
 }
 
 impl<R> Run<Kept<R>> {

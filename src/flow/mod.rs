@@ -8,6 +8,8 @@
 mod arena;
 mod ends;
 mod gaps;
+mod index;
+mod numbering;
 mod orient;
 mod probes;
 mod room;
@@ -18,12 +20,13 @@ mod table;
 pub use arena::{Arena, PIECE};
 pub use ends::{Book, Ends};
 pub use gaps::{Gap, GapEvidence, Revision};
+pub use numbering::{Stretch, cuts, number_streams};
 pub use orient::Orientation;
 pub use probes::ProbeTrain;
 pub use room::NoRoom;
 pub use sequence::Shape;
 pub use stream::StreamRule;
-pub use table::{FlowIndex, FlowTable, Placed, number_streams};
+pub use table::{FlowIndex, FlowTable, Placed};
 
 use crate::net::{Direction, Proto, Segment, TcpFlags};
 use crate::time::{Duration, Instant};

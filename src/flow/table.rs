@@ -1,16 +1,14 @@
-//! The table of flows: a hash index over an arena, and the numbering of streams across tables.
+//! The table of flows: an index over an arena.
 //!
 //! One table belongs to one shard. It knows tuples and incarnations; what a segment means for its flow is the flow's
 //! business. Who has to make room for whom where a table may hold no more is that of `room`.
 
 use super::arena::Arena;
 use super::ends::Ends;
+use super::index::Index;
 use super::room::{NoRoom, Room};
 use super::{Flow, Observation, StreamRule, orient};
 use crate::net::{Direction, Proto, Segment, TcpFlags};
-use hashbrown::HashTable;
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 
 /// A flow's place in its table's arena. It stays valid; where a table may hold no more, it may become another flow's.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -34,45 +32,16 @@ pub struct Placed {
     pub is_new: bool,
 }
 
-/// An entry of the index in six bytes: a flow, and some bits of its hash, so that a guess that nearly always holds can be made without a
-/// look at the flow.
-#[derive(Clone, Copy, Debug)]
-struct Slot([u16; 3]);
-
-impl Slot {
-    const fn new(hash: u64, FlowIndex(flow): FlowIndex) -> Slot {
-        Slot([tag(hash), flow as u16, (flow >> 16) as u16])
-    }
-
-    const fn tag(self) -> u16 {
-        self.0[0]
-    }
-
-    const fn flow(self) -> FlowIndex {
-        FlowIndex((self.0[2] as u32) << 16 | self.0[1] as u32)
-    }
-}
-
 /// The place of a flow's first segment in the whole input: its order, and where several have one, file and frame.
-type Place = (u64, u16, u32);
+pub(super) type Place = (u64, u16, u32);
 
 /// All flows of one shard.
 #[derive(Clone, Debug, Default)]
 pub struct FlowTable {
-    index: HashTable<Slot>,
+    index: Index,
     flows: Arena<Flow>,
     rule: StreamRule,
     room: Room,
-}
-
-/// The half of the bits that did not choose the shard comes to the low end, where the buckets are chosen.
-const fn bucket(hash: u64) -> u64 {
-    hash.rotate_left(32)
-}
-
-/// Bits that chose neither the bucket nor the shard.
-const fn tag(hash: u64) -> u16 {
-    (hash >> 8) as u16
 }
 
 impl FlowTable {
@@ -123,11 +92,31 @@ impl FlowTable {
         self.flows.at_mut(index.get())
     }
 
+    /// The place of a flow's first segment.
+    #[inline]
+    pub(super) fn place_of_first(&self, at: usize) -> Place {
+        self.flows.at(at).first_place()
+    }
+
+    /// How many flows begin before a place, where they are in the order of their first segments.
+    pub(super) fn begun_before(&self, place: Place) -> usize {
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.place_of_first(middle) < place {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
     /// Which flow a packet with this hash probably belongs to. Good enough to have its memory fetched early, and to be asked of
     /// [`FlowTable::place`]; it looks at no flow.
     #[inline]
     pub fn guess(&self, hash: u64) -> Option<FlowIndex> {
-        self.index.find(bucket(hash), |slot| slot.tag() == tag(hash)).map(|slot| slot.flow())
+        self.index.guess(hash)
     }
 
     /// May hold so many flows and no more from now on. Those that it has stay.
@@ -143,7 +132,7 @@ impl FlowTable {
     /// Nothing more is asked by tuple: flows are put into the order of their first segments, and whoever keeps something for them
     /// is told which places are swapped. `sorts`: they did not begin in this order.
     pub fn close(&mut self, sorts: bool, mut swapped: impl FnMut(usize, usize)) {
-        self.index = HashTable::new();
+        self.index = Index::default();
         if !sorts && !self.room.is_disordered() {
             return;
         }
@@ -185,8 +174,7 @@ impl FlowTable {
 
     #[inline(never)]
     fn find(&self, ends: &Ends, hash: u64) -> Option<(FlowIndex, Direction)> {
-        let fits = |slot: &Slot| slot.tag() == tag(hash) && self.flows.at(slot.flow().get()).direction_of(ends).is_some();
-        let index = self.index.find(bucket(hash), fits)?.flow();
+        let index = self.index.find(hash, |flow| self.flows.at(flow.get()).direction_of(ends).is_some())?;
         Some((index, self.flows.at(index.get()).direction_of(ends)?))
     }
 
@@ -194,13 +182,12 @@ impl FlowTable {
     fn supersede(&mut self, old: FlowIndex, ends: &Ends, hash: u64, seg: &mut Segment, order: u64) -> Option<Placed> {
         let Some(flow) = self.vacate() else {
             // What follows is not the old flow's either.
-            self.forget(old, hash);
+            self.index.remove(hash, old);
             return None;
         };
-        match self.index.find_mut(bucket(hash), |slot| slot.flow() == old) {
-            Some(slot) => *slot = Slot::new(hash, flow),
+        if !self.index.replace(hash, old, flow) {
             // It was the old one that made room.
-            None => self.insert(flow, hash),
+            self.index.insert(hash, flow);
         }
         Some(self.put(flow, ends, seg, order))
     }
@@ -208,19 +195,8 @@ impl FlowTable {
     #[cold]
     fn begin(&mut self, ends: &Ends, hash: u64, seg: &mut Segment, order: u64) -> Option<Placed> {
         let flow = self.vacate()?;
-        self.insert(flow, hash);
+        self.index.insert(hash, flow);
         Some(self.put(flow, ends, seg, order))
-    }
-
-    fn insert(&mut self, flow: FlowIndex, hash: u64) {
-        let flows = &self.flows;
-        self.index.insert_unique(bucket(hash), Slot::new(hash, flow), |slot| bucket(flows.at(slot.flow().get()).ends.hash()));
-    }
-
-    fn forget(&mut self, flow: FlowIndex, hash: u64) {
-        if let Ok(slot) = self.index.find_entry(bucket(hash), |slot| slot.flow() == flow) {
-            slot.remove();
-        }
     }
 
     /// A place for a new flow: behind the others, or that of one that makes room.
@@ -230,7 +206,7 @@ impl FlowTable {
             return Some(self.room.fresh(held));
         }
         let flow = self.room.vacate(&self.flows)?;
-        self.forget(flow, self.flows.at(flow.get()).ends.hash());
+        self.index.remove(self.flows.at(flow.get()).ends.hash(), flow);
         Some(flow)
     }
 
@@ -251,28 +227,4 @@ impl FlowTable {
         let placed = self.place(ends, ends.hash(), None, seg, order)?;
         Some((placed, self.flow_mut(placed.flow).observe(seg)))
     }
-}
-
-/// Gives every flow of all shards its `tcp.stream` or `udp.stream`: by the order of first segments, TCP and UDP counted
-/// apart, from 0. Returns the flows' places, table and number in it, in that order.
-///
-/// # Panics
-/// With more than 2³² tables.
-pub fn number_streams(tables: &mut [&mut FlowTable]) -> Vec<(u32, FlowIndex)> {
-    // Each table has its flows in this order already, or was closed: they are merged.
-    let head = |tables: &[&mut FlowTable], table: usize, at: usize| {
-        (at < tables[table].len()).then(|| Reverse((tables[table].flows.at(at).first_place(), table, at)))
-    };
-    let mut order = Vec::with_capacity(tables.iter().map(|table| table.len()).sum());
-    let mut heads: BinaryHeap<Reverse<(Place, usize, usize)>> = (0..tables.len()).filter_map(|table| head(tables, table, 0)).collect();
-    let mut next = [0; 2];
-    while let Some(Reverse((_, table, at))) = heads.pop() {
-        heads.extend(head(tables, table, at + 1));
-        let flow = tables[table].flows.at_mut(at);
-        let counter = &mut next[usize::from(flow.proto() == Proto::Udp)];
-        flow.stream = *counter;
-        *counter += 1;
-        order.push((u32::try_from(table).expect("fewer than 2^32 tables"), FlowIndex(at as u32)));
-    }
-    order
 }
