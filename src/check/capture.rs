@@ -35,8 +35,7 @@ fn judged(path: &Path, run: &Run) -> Judged {
         let mut worth = Vec::new();
         let mut scratch = Replayed::scratch();
         for index in run.flows.chunk(chunk, CHUNK) {
-            run.flows.look(index, &mut scratch);
-            let glance = judge.glance(run.flows.flow(index), &scratch, run.flows.profile(index), u32::MAX);
+            let glance = judge.glance_at(&run.flows, index, &mut scratch, u32::MAX);
             if glance.verdict != Verdict::Survives {
                 worth.push((glance.verdict, Reverse(glance.excess), index));
             }

@@ -9,10 +9,11 @@ use super::profile::Profile;
 use super::quick::Question;
 use super::replay::{Beginning, FlowRun, Replay};
 use super::rest::{Layout, Shelf};
+use super::timers::Spans;
 use super::told::Told;
 use crate::flow::{Flow, Observation};
 use crate::net::Segment;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use std::sync::Arc;
 
 /// Follows flows through a path and keeps them small.
@@ -137,6 +138,16 @@ impl Replayed {
     pub fn look(&self, number: usize, run: &mut FlowRun) {
         let (rack, at) = self.place(number);
         rack.layout.look(&rack.shelf, at, run, self.flow(number));
+    }
+
+    /// How long the entries of a flow outlive it, added up, if it came to its end in order and nothing about it is unusual: no packet
+    /// of it was late, blocked or invalid.
+    ///
+    /// # Panics
+    /// Where there is none of that number.
+    pub(crate) fn outlived(&self, number: usize, path: &Path, spans: &Spans) -> Option<Duration> {
+        let (rack, at) = self.place(number);
+        rack.layout.outlived(&rack.shelf, at, (path, spans), self.flow(number))
     }
 
     /// Nothing, for [`Replayed::look`] to put a flow's way into.

@@ -14,13 +14,13 @@ use super::path::Path;
 use super::profile::Profile;
 use super::rare::Rare;
 use super::replay::{FlowRun, HopRun};
-use super::timers::{TimerId, of_idle, of_running};
+use super::timers::{Spans, TimerId, of_idle, of_running};
 use super::told::heard;
 use super::words::{
     ABSENT, BITS, CUT, FORWARD, HEAD, HOLE, HOPS, ODD, OVER, OWN, RARE, REVERSED, ROUTER, WORDS, bits_of, conn_bits, conn_of, form_of,
     idle_entry, pack_idle, rule_of, status_of, store_track, track_of,
 };
-use crate::flow::{Arena, Flow, Observation, PIECE, Revision};
+use crate::flow::{Arena, Closing, Flow, Observation, PIECE, Revision};
 use crate::model::conntrack::Timer;
 use crate::model::conntrack::entry::{Entry, TcpTrack};
 use crate::model::conntrack::router::Nat;
@@ -29,7 +29,7 @@ use crate::model::ipvs::conn::{self, Conn};
 use crate::model::ipvs::{self, Method};
 use crate::model::{End, Host, Tuple};
 use crate::net::Proto;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 /// What stands in the words of one box.
 #[derive(Clone, Debug)]
@@ -406,6 +406,20 @@ impl Layout {
             };
             tell(hop, refreshed, timer);
         }
+    }
+
+    /// Of a flow that came to its end in order, with nothing unusual about it, how long its entries outlive it, added up.
+    pub(super) fn outlived(&self, shelf: &Shelf, at: usize, (path, spans): (&Path, &Spans), flow: &Flow) -> Option<Duration> {
+        let words = shelf.words(at);
+        if words[1] as u32 & (RARE | CUT | ODD | OVER) != OVER || flow.closing() != Closing::Fin {
+            return None;
+        }
+        let mut sum = Duration::ZERO;
+        self.each_timer(path, words, flow.proto(), |hop, refreshed, timer| {
+            let span = spans.get(hop, timer).map(|span| span.length).filter(|length| *length != Duration::MAX);
+            sum = sum + span.map_or(Duration::ZERO, |length| (refreshed + length).since(flow.last));
+        });
+        Some(sum)
     }
 
     #[inline]

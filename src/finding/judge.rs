@@ -7,6 +7,7 @@ use super::{BreakPoint, Caveat, Decisive, Finding, Glance, Inconclusive, Verdict
 use crate::engine::Path;
 use crate::engine::profile::Profile;
 use crate::engine::replay::{Fate, FlowRun, Late, Replay};
+use crate::engine::replayed::Replayed;
 use crate::engine::timers::Spans;
 use crate::flow::{Closing, Flow, GapEvidence, Opening, Orientation};
 use crate::kernel::wheel::lateness_max;
@@ -69,6 +70,20 @@ impl<'p> Judge<'p> {
     /// The timers of the path.
     pub const fn spans(&self) -> &Spans {
         &self.spans
+    }
+
+    /// What is kept of one of many flows, as [`Judge::glance`] says. `scratch` is for what has to be looked at closely.
+    ///
+    /// # Panics
+    /// Where there is none of that number.
+    pub fn glance_at(&self, flows: &Replayed, number: usize, scratch: &mut FlowRun, above: u32) -> Glance {
+        let (flow, profile) = (flows.flow(number), flows.profile(number));
+        if let Some(outlived) = flows.outlived(number, self.replay.path, &self.spans) {
+            let (share, copies) = (self.share(profile, above), flow.copies());
+            return Glance { verdict: Verdict::Survives, excess: Duration::ZERO, share, outlived, blocked: 0, invalid: 0, copies };
+        }
+        flows.look(number, scratch);
+        self.glance(flow, scratch, profile, above)
     }
 
     /// What is kept of a flow, without the words of [`judge`]. Its share of a timer is told where it is larger than `above`.

@@ -121,10 +121,8 @@ impl<'r> Report<'r> {
         let judge = Judge::of(path, run.end);
         let look = |(mut part, mut scratch): (Part, FlowRun), chunk: usize| {
             for index in run.flows.chunk(chunk, CHUNK) {
-                let profile = run.flows.profile(index);
-                run.flows.look(index, &mut scratch);
-                part.tried.add(judge.spans(), profile);
-                let glance = judge.glance(run.flows.flow(index), &scratch, profile, part.closest());
+                part.tried.add(judge.spans(), run.flows.profile(index));
+                let glance = judge.glance_at(&run.flows, index, &mut scratch, part.closest());
                 part.add(index, &glance);
             }
             (part, scratch)

@@ -305,9 +305,9 @@ impl Ledger {
         }
         self.starts.par_sort_unstable();
         self.fixed.par_sort_unstable();
-        self.run_out.values_mut().for_each(|ends| ends.sort_unstable());
-        self.some_end.values_mut().for_each(|ends| ends.sort_unstable_by_key(|end| (end.at, end.set)));
-        self.some_start.sort_unstable_by_key(|start| (start.at, start.set));
+        self.run_out.values_mut().for_each(|ends| ends.par_sort_unstable());
+        self.some_end.values_mut().for_each(|ends| ends.par_sort_unstable_by_key(|end| (end.at, end.set)));
+        self.some_start.par_sort_unstable_by_key(|start| (start.at, start.set));
         self
     }
 
@@ -371,7 +371,6 @@ impl Ledger {
         let within = |moments: &[u64]| moments.iter().map(|at| u128::from((*at).clamp(begin.0, end.0))).sum::<u128>();
         let (from, until) = (within(&self.starts), within(&self.fixed));
         let mut own = Own::default();
-        let members = block * 64..class.members.len().min(block * 64 + 64);
         let one = |member: usize| {
             held.own(member as u32, &mut own);
             let ends = self.ends(&class.path(member as u32).hops[hop], &held, &own);
@@ -382,7 +381,7 @@ impl Ledger {
             occupancy.area = (until + varied).saturating_sub(from + within(&own.starts));
             occupancy
         };
-        members.map(one).collect()
+        (block * 64..class.members.len().min(block * 64 + 64)).map(one).collect()
     }
 
     /// The most entries at once. Only stretches that could hold it are looked at closely.
@@ -534,7 +533,7 @@ impl Study<'_, '_> {
         };
         let ledgers = self.run.flows.chunks(CHUNK).into_par_iter().map(chunk).reduce(empty, join);
         let settle = |(class, hops): (&Class<'_>, Vec<Ledger>)| {
-            hops.into_iter().enumerate().map(|(hop, ledger)| ledger.settled(class, hop).summed()).collect()
+            hops.into_par_iter().enumerate().map(|(hop, ledger)| ledger.settled(class, hop).summed()).collect()
         };
         self.many.classes.iter().zip(ledgers).map(settle).collect()
     }
@@ -573,11 +572,13 @@ impl Study<'_, '_> {
         let policies = self.many.classes.iter().map(|class| class.members.len()).sum();
         let mut all: Vec<Vec<Occupancy>> = vec![Vec::new(); policies];
         for (class, ledgers) in self.many.classes.iter().zip(ledgers) {
-            for (hop, ledger) in ledgers.iter().enumerate() {
-                let blocks = 0..class.members.len().div_ceil(64);
-                let found: Vec<Occupancy> =
-                    blocks.into_par_iter().map(|block| ledger.occupancies(class, block, hop, span)).flatten_iter().collect();
-                class.members.iter().zip(found).for_each(|(policy, occupancy)| all[*policy].push(occupancy));
+            let blocks = class.members.len().div_ceil(64);
+            // One by one: they differ in what they cost.
+            let pieces = (0..ledgers.len() * blocks).into_par_iter().with_max_len(1);
+            let count = |piece: usize| ledgers[piece / blocks].occupancies(class, piece % blocks, piece / blocks, span);
+            let found: Vec<Vec<Occupancy>> = pieces.map(count).collect();
+            for hop in found.chunks(blocks.max(1)) {
+                class.members.iter().zip(hop.iter().flatten()).for_each(|(policy, occupancy)| all[*policy].push(*occupancy));
             }
         }
         all

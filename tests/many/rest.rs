@@ -6,6 +6,7 @@ use flowlapse::engine::Clock;
 use flowlapse::engine::path::Path;
 use flowlapse::engine::pipeline::{Follow, Followed, Run};
 use flowlapse::engine::replay::{FlowRun, Replay};
+use flowlapse::engine::replayed::Replayed;
 use flowlapse::finding::judge::{Judge, judge};
 use flowlapse::finding::{BreakPoint, Decisive, Verdict};
 use flowlapse::flow::{Flow, Observation};
@@ -45,6 +46,7 @@ fn agree(path: &Path, small: &Run, large: &Followed) -> Result<(), TestCaseError
         prop_assert_eq!(&full, &judge(path, large.socks(&judged.flow), &judged.flow, &judged.run, large.end));
         let glances = Judge::of(path, small.end);
         let brief = glances.glance(flow, &run, &run.profile, 0);
+        prop_assert_eq!(&glances.glance_at(&small.flows, number, &mut Replayed::scratch(), 0), &brief);
         let excess = full.decisive.as_ref().map_or(Duration::ZERO, Decisive::excess);
         prop_assert_eq!((brief.verdict, brief.excess, brief.outlived), (full.verdict, excess, full.outlived));
         prop_assert_eq!((brief.blocked, brief.invalid), (full.blocked, full.invalid));
