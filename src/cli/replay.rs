@@ -14,6 +14,7 @@ use crate::finding::Verdict;
 use crate::policy::hint::nearest;
 use crate::report::{Report, json, plot, text};
 use std::ffi::OsString;
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 
 /// Replay captures through a path of boxes: who is cut, when, by which timer.
@@ -118,10 +119,11 @@ pub fn run(args: &Args) -> Ended {
     let mut capture = traffic::open(&args.captures)?;
     let stop = interrupt::flag();
     let silences = draws.iter().any(|draw| draw.kind == "gaps").then(Silences::new);
-    let run: Run = match &silences {
+    // Left to the end of the process, which need not give the memory back flow by flow.
+    let run: ManuallyDrop<Run> = ManuallyDrop::new(match &silences {
         Some(silences) => pipeline::run_heard(&mut capture, &path, silences, &job, stop),
         None => pipeline::run(&mut capture, &path, &job, stop),
-    };
+    });
     let report = Report::new(&path, &run);
 
     for draw in svg.iter().chain(&draws) {
@@ -143,10 +145,7 @@ pub fn run(args: &Args) -> Ended {
         cut |= page::write(file, usize::from(args.html_lives), &report, &args.captures, &args.options, stop)?;
     }
     Form::of(args).tell(&report)?;
-    let code = if cut { exit::INTERRUPTED } else { exit_code(args, &report, &fail_on) };
-    // The process ends, and its memory with it: that need not be given back flow by flow.
-    std::mem::forget(run);
-    Ok(code)
+    Ok(if cut { exit::INTERRUPTED } else { exit_code(args, &report, &fail_on) })
 }
 
 /// In which form a report is printed.

@@ -3,7 +3,7 @@
 //! It knows neither what is kept nor what it means.
 
 use super::pipeline::{Job, Keep, Run};
-use crate::flow::{Arena, Flow, FlowIndex, FlowTable, NoRoom, Stretch, cuts, number_streams};
+use crate::flow::{Arena, Flow, FlowIndex, FlowTable, NoRoom, Stretch};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -119,15 +119,12 @@ impl<R: Rack> Kept<R> {
 /// Flows that begin one after another and are put in order by one thread.
 const STRETCH: usize = 1 << 15;
 
-/// As [`number_streams`], on several threads where it is worth that.
+/// As [`number_streams`](crate::flow::number_streams), a stretch to a thread and then a table to a thread.
 fn number(tables: &mut [&mut FlowTable]) -> Vec<(u32, FlowIndex)> {
     let count = tables.iter().map(|table| table.len()).sum::<usize>() / STRETCH;
-    if count < 2 {
-        return number_streams(tables);
-    }
     let shared: Vec<&FlowTable> = tables.iter().map(|table| &**table).collect();
-    let cuts = cuts(&shared, count);
-    let stretches: Vec<Stretch> = cuts.par_windows(2).map(|pair| Stretch::of(&shared, &pair[0], &pair[1])).collect();
+    let bounds = Stretch::bounds(&shared, count);
+    let stretches: Vec<Stretch> = bounds.par_windows(2).map(|pair| Stretch::of(&shared, &pair[0], &pair[1])).collect();
     let before = Stretch::before(&stretches);
     tables.par_iter_mut().enumerate().for_each(|(number, table)| Stretch::tell(&stretches, &before, number, table));
     Stretch::order(&stretches)

@@ -149,6 +149,12 @@ impl<R> Shelf<R> {
         self.words(at)[1] as u32 & RARE == 0
     }
 
+    /// Whether such a flow is over, and its boxes rest in the words.
+    #[inline]
+    pub(super) fn is_plain_and_over(&self, at: usize) -> bool {
+        self.words(at)[1] as u32 & (RARE | ODD | OVER) == OVER
+    }
+
     /// Whether a flow has been cut.
     #[inline]
     pub(super) fn is_cut(&self, at: usize) -> bool {
@@ -408,12 +414,15 @@ impl Layout {
         }
     }
 
-    /// Of a flow that came to its end in order, with nothing unusual about it, how long its entries outlive it, added up.
+    /// Of a flow that came to its end in order, with nothing unusual about it, how long its entries outlive it, added up: what
+    /// `judge` says of it in [`Finding::outlived`](crate::finding::Finding::outlived), and its verdict is that it survives. For a packet
+    /// that was late, blocked or invalid, a cut, and a doubt stand beside the words (`RARE`), and after its end no silence counts.
     pub(super) fn outlived(&self, shelf: &Shelf, at: usize, (path, spans): (&Path, &Spans), flow: &Flow) -> Option<Duration> {
-        let words = shelf.words(at);
-        if words[1] as u32 & (RARE | CUT | ODD | OVER) != OVER || flow.closing() != Closing::Fin {
+        // What ends in another way is judged by more than its timers.
+        if !shelf.is_plain_and_over(at) || shelf.is_cut(at) || flow.closing() != Closing::Fin {
             return None;
         }
+        let words = shelf.words(at);
         let mut sum = Duration::ZERO;
         self.each_timer(path, words, flow.proto(), |hop, refreshed, timer| {
             let span = spans.get(hop, timer).map(|span| span.length).filter(|length| *length != Duration::MAX);

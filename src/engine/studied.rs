@@ -14,7 +14,7 @@ use super::replay::{Beginning, FlowRun, Replay};
 use super::rest::{Layout, Shelf, lay_aside};
 use super::timers::TimerId;
 use super::told::{Told, heard};
-use super::words::{ODD, OVER, RARE};
+use super::words::{ODD, RARE};
 use crate::flow::{Arena, Flow, Observation, Shape};
 use crate::net::Segment;
 use crate::time::Instant;
@@ -342,7 +342,7 @@ impl Studied {
     /// Where there is none of that number.
     pub fn is_undivided_and_over(&self, number: usize, place: usize) -> bool {
         match self.rack(number, place) {
-            (ClassRack::AtRest(rack), at) => rack.shelf.words(at)[1] as u32 & (OVER | RARE | ODD) == OVER,
+            (ClassRack::AtRest(rack), at) => rack.shelf.is_plain_and_over(at),
             (ClassRack::AtWork(_), _) => false,
         }
     }

@@ -51,6 +51,12 @@ impl<T> Arena<T> {
         }
     }
 
+    /// How many there are before the first of which something does not hold, where it holds of none behind it.
+    pub fn partition_point(&self, holds: impl Fn(&T) -> bool) -> usize {
+        let begun = self.pieces.partition_point(|piece| piece.first().is_some_and(&holds));
+        begun.checked_sub(1).map_or(0, |last| last * PIECE + self.pieces[last].partition_point(&holds))
+    }
+
     /// Has two change places.
     ///
     /// # Panics

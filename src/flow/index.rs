@@ -4,6 +4,10 @@
 //! are in the order of these halves, each at its home (its half of the hash, scaled to how many homes there are) or as soon behind it
 //! as there is room: a new one moves those behind it on to the next free slot, and one that goes lets them back. So a search ends at the
 //! first greater one, and none stands far from its home. Knows no flows.
+//!
+//! A usual hash table branches on what it finds before it asks for what is next: the misses of 32 guesses in a row then come one after
+//! another. Where many flows share one half of a hash (somebody chose their addresses so), a search is as long as they are many, and each
+//! takes up to 512 bytes behind the homes; no answer changes.
 
 use super::FlowIndex;
 
@@ -115,6 +119,7 @@ impl Index {
     #[cold]
     fn grow(&mut self) {
         self.homes = self.homes.saturating_add(self.homes / 4).max(HOMES_MIN);
+        // Behind the last homes there is room as well, and no less than a guess looks at.
         let room = self.homes as usize + self.homes as usize / 64 + NEAR;
         let old = std::mem::replace(&mut self.slots, vec![FREE; room]);
         let mut next = 0;

@@ -20,7 +20,7 @@ mod table;
 pub use arena::{Arena, PIECE};
 pub use ends::{Book, Ends};
 pub use gaps::{Gap, GapEvidence, Revision};
-pub use numbering::{Stretch, cuts, number_streams};
+pub use numbering::{Stretch, number_streams};
 pub use orient::Orientation;
 pub use probes::ProbeTrain;
 pub use room::NoRoom;

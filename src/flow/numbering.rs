@@ -24,26 +24,25 @@ fn kind(proto: Proto) -> usize {
     usize::from(proto == Proto::Udp)
 }
 
-/// How many flows of each table begin before each of so many stretches, and after the last: all tables have their flows in the order
-/// of their first segments.
-pub fn cuts(tables: &[&FlowTable], stretches: usize) -> Vec<Vec<usize>> {
-    let lengths: Vec<usize> = tables.iter().map(|table| table.len()).collect();
-    let mut cuts = vec![vec![0; tables.len()]];
-    if let Some(longest) = tables.iter().max_by_key(|table| table.len()).filter(|table| !table.is_empty()) {
-        cuts.extend((1..stretches).map(|stretch| {
-            let place = longest.place_of_first(stretch * longest.len() / stretches);
-            tables.iter().map(|table| table.begun_before(place)).collect()
-        }));
-    }
-    cuts.push(lengths);
-    cuts
-}
-
 impl Stretch {
-    /// The flows from one cut to the next.
+    /// For so many stretches how many flows of each table begin before each of them, and before the end: all tables have their flows
+    /// in the order of their first segments. One stretch at least.
+    pub fn bounds(tables: &[&FlowTable], stretches: usize) -> Vec<Vec<usize>> {
+        let mut bounds = vec![vec![0; tables.len()]];
+        if let Some(longest) = tables.iter().max_by_key(|table| table.len()).filter(|table| !table.is_empty()) {
+            bounds.extend((1..stretches).map(|stretch| {
+                let place = longest.place_of_first(stretch * longest.len() / stretches);
+                tables.iter().map(|table| table.begun_before(place)).collect()
+            }));
+        }
+        bounds.push(tables.iter().map(|table| table.len()).collect());
+        bounds
+    }
+
+    /// The flows from one of the [bounds](Stretch::bounds) to the next.
     ///
     /// # Panics
-    /// Where the cuts are not of these tables, or with more than 2³² of them.
+    /// Where the bounds are not of these tables, or with more than 2³² of them.
     pub fn of(tables: &[&FlowTable], from: &[usize], to: &[usize]) -> Stretch {
         let ranges = || from.iter().zip(to).map(|(from, to)| *from..*to);
         let mut flows: Vec<(Place, u32, u32, Proto)> = Vec::with_capacity(ranges().map(|range| range.len()).sum());
@@ -104,8 +103,8 @@ impl Stretch {
 /// With more than 2³² tables.
 pub fn number_streams(tables: &mut [&mut FlowTable]) -> Vec<(u32, FlowIndex)> {
     let shared: Vec<&FlowTable> = tables.iter().map(|table| &**table).collect();
-    let cuts = cuts(&shared, 1);
-    let stretch = Stretch::of(&shared, &cuts[0], &cuts[1]);
+    let bounds = Stretch::bounds(&shared, 1);
+    let stretch = Stretch::of(&shared, &bounds[0], &bounds[1]);
     for (number, table) in tables.iter_mut().enumerate() {
         Stretch::tell(std::slice::from_ref(&stretch), &[[0; 2]], number, table);
     }

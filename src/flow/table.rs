@@ -92,7 +92,7 @@ impl FlowTable {
         self.flows.at_mut(index.get())
     }
 
-    /// The place of a flow's first segment.
+    /// The place of a flow's first segment, by the flow's number.
     #[inline]
     pub(super) fn place_of_first(&self, at: usize) -> Place {
         self.flows.at(at).first_place()
@@ -100,16 +100,7 @@ impl FlowTable {
 
     /// How many flows begin before a place, where they are in the order of their first segments.
     pub(super) fn begun_before(&self, place: Place) -> usize {
-        let (mut low, mut high) = (0, self.len());
-        while low < high {
-            let middle = low.midpoint(high);
-            if self.place_of_first(middle) < place {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        low
+        self.flows.partition_point(|flow| flow.first_place() < place)
     }
 
     /// Which flow a packet with this hash probably belongs to. Good enough to have its memory fetched early, and to be asked of
